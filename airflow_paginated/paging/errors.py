@@ -1,0 +1,91 @@
+"""Every error of this package, named by what remedies it.
+
+.. code-block:: text
+
+    PaginatedApiError
+    ├── TransientError              another try of the task may succeed; it goes on where this one stopped
+    │   ├── PageFailed              one page failed in all its attempts, or ran out of time
+    │   ├── RetryBudgetExhausted    too many pages need retries: the API is down
+    │   ├── QuotaExceeded           the API asks to wait longer than we may; carries the seconds
+    │   ├── StoreError              the target's file system failed
+    │   ├── IncompleteError         the pages do not add up to what the API declares
+    │   └── Cancelled               told to stop
+    └── PermanentError              another try would fail as well: somebody has to change something
+        ├── ConfigurationError      an argument or a connection is wrong (also a ValueError)
+        ├── RequestRefused          the API refuses the request (401, 403, 404, ...)
+        ├── ResponseError           the API's answer is not what the configuration describes
+        ├── OriginError             a URL leads away from the connection's origin
+        ├── LimitExceeded           a cap of ``Limits`` or ``max_pages`` was passed
+        ├── TargetError             the target holds something that must not be replaced
+        └── ClaimLost               a newer try of the same task owns the target's staging
+"""
+
+from __future__ import annotations
+
+
+class PaginatedApiError(Exception):
+    """Base of every error that this package raises."""
+
+
+class TransientError(PaginatedApiError):
+    """Another try may succeed."""
+
+
+class PageFailed(TransientError):
+    """One page failed in all its attempts, or ran out of time."""
+
+
+class RetryBudgetExhausted(TransientError):
+    """The run used up its retries."""
+
+
+class QuotaExceeded(TransientError):
+    """The API asks for a pause of ``seconds``, more than one task may wait."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class StoreError(TransientError):
+    """The file system of the target failed."""
+
+
+class IncompleteError(TransientError):
+    """The collected pages do not add up to what the API declares."""
+
+
+class Cancelled(TransientError):
+    """The run was told to stop."""
+
+
+class PermanentError(PaginatedApiError):
+    """Another try would fail in the same way."""
+
+
+class ConfigurationError(PermanentError, ValueError):
+    """An argument, a policy or a connection is wrong."""
+
+
+class RequestRefused(PermanentError):
+    """The API refuses the request."""
+
+
+class ResponseError(PermanentError):
+    """The answer is not what the configuration describes."""
+
+
+class OriginError(PermanentError):
+    """A URL leads away from the origin of the connection."""
+
+
+class LimitExceeded(PermanentError):
+    """A configured cap was passed."""
+
+
+class TargetError(PermanentError):
+    """The target holds something that must not be replaced."""
+
+
+class ClaimLost(PermanentError):
+    """A newer try of the same task has taken over."""

@@ -1,0 +1,79 @@
+"""Policies that hold for a whole run: when a collection is complete, and how much it may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+from airflow_paginated.paging.dicts import check_choice, check_number, override
+
+MIB: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completeness:
+    """What must hold before rows are published.
+
+    ``min_rows``: fewer rows fail the run. ``on_empty``: no rows at all are ``ok``, ``fail`` the run or ``skip`` the
+    task. ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest
+    total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows as an
+    earlier page of its partition fails the run (``fail``) or is kept (``allow``). What ``warn`` and ``allow`` waive
+    makes the manifest ``complete: false``.
+    """
+
+    min_rows: int = 0
+    on_empty: Literal["ok", "fail", "skip"] = "ok"
+    on_total_change: Literal["fail", "extend", "warn"] = "fail"
+    on_repeat: Literal["fail", "allow"] = "fail"
+
+    def __post_init__(self) -> None:
+        check_number(self.min_rows, "completeness: min_rows", whole=True)
+        check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
+        check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
+        check_choice(self.on_repeat, ("fail", "allow"), "completeness: on_repeat")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How much one run may take; sizes in bytes, times in seconds.
+
+    ``buffer_bytes``: pages in flight and waiting for their turn. ``page_bytes``: one decoded body. ``xcom_bytes``: all
+    rows of an XCom result. ``resume_max_age``: how old the newest stored page may be for a retry to go on with it.
+    ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
+    ``connect_timeout`` and ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt,
+    ``page_timeout`` all attempts of one page with the waits between them.
+    """
+
+    buffer_bytes: int = 64 * MIB
+    page_bytes: int = 64 * MIB
+    xcom_bytes: int = MIB
+    resume_max_age: float = 24 * 3600.0
+    sample_pages: int | None = None
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    attempt_timeout: float = 120.0
+    page_timeout: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
+            check_number(getattr(self, name), f"limits: {name}", least=1, whole=True)
+        check_number(self.sample_pages, "limits: sample_pages", least=1, whole=True, optional=True)
+        check_number(self.resume_max_age, "limits: resume_max_age")
+        for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
+            check_number(getattr(self, name), f"limits: {name}", least=0.001)
+
+
+CAPS: Final = ("buffer_bytes", "page_bytes", "xcom_bytes", "resume_max_age", "sample_pages")
+
+
+def combined_limits(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Limits | None) -> Limits:
+    """Combine default < connection < operator; a cap that the connection sets can only be tightened."""
+    granted = override(Limits(), connection, "limits (on the connection)")
+    wanted = override(granted, operator, "limits")
+    caps = {name: getattr(granted, name) for name in CAPS if name in (connection or {})}
+    return replace(wanted, **{name: _tighter(cap, getattr(wanted, name)) for name, cap in caps.items()})
+
+
+def _tighter(cap: Any, wanted: Any) -> Any:
+    return min((each for each in (cap, wanted) if each is not None), default=None)

@@ -1,0 +1,38 @@
+"""What a strategy has to answer; nobody has to inherit."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
+
+
+class Pagination(Protocol):
+    """All that a strategy needs: each page has exactly one successor, or a reason to stop."""
+
+    def first(self, request: PageRequest) -> PageRequest:
+        """Return the request for the first page of a partition."""
+
+    def follow(self, page: Page) -> PageRequest | Stop:
+        """Return the request for the page after ``page``, or why there is none."""
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """Optional: a strategy that knows more than one request in advance."""
+
+    def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
+        """Return what may be sent after ``sent`` before its turn, by what ``page`` (the newest) tells, or ``None``."""
+
+
+@runtime_checkable
+class Counted(Protocol):
+    """Optional: a strategy that knows what the API says there is in all."""
+
+    def total(self, page: Page) -> Total | None:
+        """Return the total that ``page`` itself declares, or ``None``."""
+
+
+def declared_total(pagination: Pagination, page: Page) -> Total | None:
+    """Return the total that ``page`` declares to this strategy, if any."""
+    return pagination.total(page) if isinstance(pagination, Counted) else None

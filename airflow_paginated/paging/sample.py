@@ -1,0 +1,37 @@
+"""A strategy cut short on purpose, for ``limits.sample_pages``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_paginated.paging.protocols import Ahead, Pagination, declared_total
+from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first ``pages`` pages of another strategy."""
+
+    whole: Pagination
+    pages: int
+
+    def first(self, request: PageRequest) -> PageRequest:
+        """Ask the whole strategy."""
+        return self.whole.first(request)
+
+    def follow(self, page: Page) -> PageRequest | Stop:
+        """Ask the whole strategy, unless the sample is full."""
+        successor = self.whole.follow(page)
+        if isinstance(successor, PageRequest) and successor.index >= self.pages:
+            return Stop("sample")
+        return successor
+
+    def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
+        """Ask the whole strategy, within the sample."""
+        if not isinstance(self.whole, Ahead) or sent.index + 1 >= self.pages:
+            return None
+        return self.whole.ahead(page, sent)
+
+    def total(self, page: Page) -> Total | None:
+        """Return what the whole strategy knows."""
+        return declared_total(self.whole, page)

@@ -1,0 +1,79 @@
+"""One grammar for every path into a JSON body: ``data.users.edges[*].node``, ``meta["odd.key"]``."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Final, TypeAlias
+
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.values import Json
+
+
+class _Mark:
+    """A value that no JSON text can be mistaken for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+ALL: Final = _Mark("[*]")
+ABSENT: Final = _Mark("<absent>")
+
+Step: TypeAlias = "str | _Mark"
+Path: TypeAlias = tuple[Step, ...]
+
+_STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
+
+
+@lru_cache(maxsize=256)
+def parse_path(text: str) -> Path:
+    """Split a path into its steps.
+
+    Raises ``ConfigurationError`` for a text that the grammar does not know.
+    """
+    steps: list[Step] = []
+    at = 0
+    while at < len(text):
+        found = _STEP.match(text, at)
+        if not found:
+            raise ConfigurationError(
+                f'path {text!r} is not understood at position {at}: write names with dots, [*] for all, ["a.b"] for odd names'
+            )
+        quoted, name = found.groups()
+        steps.append(ALL if found.group() == "[*]" else re.sub(r"\\(.)", r"\1", quoted) if quoted else name)
+        at = found.end()
+    if not steps:
+        raise ConfigurationError("a path must not be empty; leave it out when the body itself is meant")
+    return tuple(steps)
+
+
+def select(value: Json, path: str) -> Json:
+    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, the list of what lies there in each element."""
+    return _descend(value, parse_path(path))
+
+
+def _descend(value: Json, path: Path) -> Json:
+    for depth, step in enumerate(path):
+        if step is ALL:
+            if not isinstance(value, list):
+                return ABSENT
+            found = (_descend(element, path[depth + 1 :]) for element in value)
+            return [each for each in found if each is not ABSENT]
+        if not isinstance(value, dict) or step not in value:
+            return ABSENT
+        value = value[step]
+    return value
+
+
+def seen(value: Json) -> str:
+    """Describe a value by its shape alone, for an error text: keys and types, never contents."""
+    if isinstance(value, dict):
+        keys = ", ".join(repr(key)[:40] for key in list(value)[:12])
+        return f"an object with the keys {keys}" if keys else "an empty object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return "null" if value is None else "nothing" if value is ABSENT else f"a {type(value).__name__}"

@@ -1,0 +1,59 @@
+"""The strategies: one module each, one name each. A new one is a module here and a line in ``STRATEGIES``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, Final, cast
+
+from airflow_paginated.paging.dicts import check_choice, value_from_dict
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated.paging.strategies.offset import Offset
+from airflow_paginated.paging.strategies.page_number import PageNumber
+from airflow_paginated.paging.strategies.single_page import SinglePage
+
+STRATEGIES: Final[Mapping[str, type[Any]]] = {
+    "page_number": PageNumber,
+    "offset": Offset,
+    "single_page": SinglePage,
+}
+
+__all__ = ["STRATEGIES", "Offset", "PageNumber", "SinglePage", "describe", "pagination_from", "shown_parameters"]
+
+
+def pagination_from(given: object) -> Pagination:
+    """Return the strategy that a value or a dict ``{"type": "page_number", ...}`` stands for.
+
+    Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
+    """
+    if isinstance(given, Mapping):
+        options = dict(given)
+        kind = options.pop("type", None)
+        check_choice(kind, STRATEGIES, "pagination: type")
+        return cast(Pagination, value_from_dict(STRATEGIES[str(kind)], options, f"pagination ({kind})"))
+    if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("first", "follow")):
+        raise ConfigurationError(
+            f"pagination: expected a strategy, a dict with 'type', or an object with first() and follow(), got {given!r}"
+        )
+    return cast(Pagination, given)
+
+
+def describe(pagination: Pagination) -> dict[str, Any]:
+    """Return the dict form of a strategy; of a custom one, its class and its public fields."""
+    names = {kind: name for name, kind in STRATEGIES.items()}
+    kind = type(pagination)
+    value: Any = pagination
+    known = (
+        asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(getattr(value, "__dict__", {}))
+    )
+    return {"type": names.get(kind, f"{kind.__module__}.{kind.__qualname__}"), **known}
+
+
+def shown_parameters(pagination: Pagination) -> frozenset[str]:
+    """Return the query parameters that the strategy itself sets: the ones whose values may stand in a log."""
+    value: Any = pagination
+    if not is_dataclass(value):
+        return frozenset()
+    values = (getattr(value, field.name) for field in fields(value) if field.name.endswith("_param"))
+    return frozenset(name for name in values if isinstance(name, str))

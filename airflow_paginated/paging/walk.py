@@ -1,0 +1,218 @@
+"""The walk: many pages in flight, each handed out in its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Final, TypeAlias
+
+from airflow_paginated.paging.errors import Cancelled
+from airflow_paginated.paging.protocols import Ahead, Pagination
+from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+
+Fetch: TypeAlias = Callable[[PageRequest], Page]
+Arrival: TypeAlias = "tuple[PageRequest, Future[Page]]"
+Inbox: TypeAlias = "SimpleQueue[Arrival | None]"
+"""Where fetched pages arrive; ``None`` in it tells the walk to stop, and may be put there by a signal handler."""
+
+TICK_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """How far the walk may run ahead: pages in flight or waiting for their turn, and their bytes."""
+
+    pages: int
+    bytes: int = 64 * 1024 * 1024
+
+
+def walk(
+    seeds: Iterable[PageRequest],
+    fetch: Fetch,
+    pagination: Pagination,
+    workers: int,
+    window: Window,
+    inbox: Inbox | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[Landing]:
+    """Fetch each seed and all that follows it, and hand the pages out in order within their partition.
+
+    ``fetch`` runs in ``workers`` threads, everything else in the caller's. A seed may be any page of its partition.
+    A page that was sure to exist and fails ends the walk at once, another one only when its turn comes. ``tick`` is
+    called about every second while nothing arrives. Closing the iterator abandons what is in flight.
+    """
+    floor = _Floor(seeds, pagination, workers, window)
+    crew = _Crew(fetch, workers, SimpleQueue() if inbox is None else inbox)
+    try:
+        while True:
+            crew.send(floor.due(crew.in_flight))
+            if not floor.lanes:
+                return
+            arrival = crew.receive()
+            if arrival is None:
+                tick()
+                continue
+            lane = floor.arrive(*arrival)
+            while lane and (landing := floor.turn(lane)):
+                crew.send(floor.due(crew.in_flight))
+                yield landing
+    finally:
+        crew.dismiss()
+
+
+class _Crew:
+    """The threads that fetch. Used by the walk's thread only; the inbox is what the others may touch."""
+
+    def __init__(self, fetch: Fetch, workers: int, inbox: Inbox) -> None:
+        self._fetch = fetch
+        self._inbox = inbox
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
+        self.in_flight = 0
+
+    def send(self, requests: Iterable[PageRequest]) -> None:
+        for request in requests:
+            self.in_flight += 1
+            future = self._pool.submit(self._fetch, request)
+            future.add_done_callback(lambda done, request=request: self._inbox.put((request, done)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+
+    def receive(self) -> Arrival | None:
+        try:
+            arrival = self._inbox.get(timeout=TICK_SECONDS)
+        except Empty:
+            return None
+        if arrival is None:
+            raise Cancelled("the run was told to stop")
+        self.in_flight -= 1
+        return arrival
+
+    def dismiss(self) -> None:
+        # Not waiting is the point: a thread may sit in a read that only its deadline or a closed socket ends.
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Lane:
+    """One open partition. Changed by the floor only."""
+
+    __slots__ = ("arrived", "due", "newest", "partition", "sent", "turn")
+
+    def __init__(self, seed: PageRequest) -> None:
+        self.partition = seed.partition
+        self.turn = seed.index
+        self.due: PageRequest | None = seed
+        """The page whose turn it is, while it has not been sent."""
+        self.sent: dict[int, PageRequest] = {}
+        """In flight or waiting, by index, in the order of sending."""
+        self.arrived: dict[int, Page | BaseException] = {}
+        self.newest: Page | None = None
+
+    def next_ahead(self, ahead: Ahead) -> PageRequest | None:
+        if self.newest is None or not self.sent:
+            return None
+        return ahead.ahead(self.newest, self.sent[next(reversed(self.sent))])
+
+
+class _Floor:
+    """Who may be sent next, and whose turn it is."""
+
+    def __init__(self, seeds: Iterable[PageRequest], pagination: Pagination, workers: int, window: Window) -> None:
+        self._seeds = iter(seeds)
+        self._pagination = pagination
+        self._ahead = pagination if isinstance(pagination, Ahead) else None
+        self._workers = workers
+        self._window = window
+        self.lanes: dict[tuple[int, ...], _Lane] = {}
+        self._waiting = 0
+        self._held = 0
+        self._largest = 0
+        self._unsure = 0
+
+    def due(self, in_flight: int) -> Iterator[PageRequest]:
+        """Yield what to send now: the oldest partition first, as far as the window allows."""
+        for lane in self._open_lanes():
+            while self._has_room(in_flight) and (request := self._next_of(lane)) is not None:
+                lane.sent[request.index] = request
+                self._unsure += not request.sure
+                in_flight += 1
+                yield request
+            if not self._has_room(in_flight):
+                return
+
+    def arrive(self, request: PageRequest, done: Future[Page]) -> _Lane | None:
+        """Take what a fetch brought; return its lane, or ``None`` when nobody waits for it any more."""
+        self._unsure -= not request.sure
+        lane = self.lanes.get(request.partition)
+        if lane is None or lane.sent.get(request.index) is not request:
+            return None
+        error = done.exception()
+        if error is not None and (request.sure or request.index == lane.turn):
+            raise error
+        result = done.result() if error is None else error
+        lane.arrived[request.index] = result
+        self._waiting += 1
+        self._held += _size(result)
+        self._largest = max(self._largest, _size(result))
+        return lane
+
+    def turn(self, lane: _Lane) -> Landing | None:
+        """Hand out the lane's page whose turn it is, if it is there, and settle what follows it."""
+        result = self._take(lane, lane.turn)
+        if result is None:
+            return None
+        if isinstance(result, BaseException):
+            raise result
+        successor = self._pagination.follow(result)
+        lane.newest = result
+        if isinstance(successor, Stop):
+            self._drop_ahead(lane)
+            del self.lanes[lane.partition]
+        else:
+            self._expect(lane, successor)
+        return Landing(result, successor)
+
+    def _expect(self, lane: _Lane, successor: PageRequest) -> None:
+        lane.turn = successor.index
+        planned = lane.sent.get(successor.index)
+        if planned is None or not planned.same_exchange(successor):
+            self._drop_ahead(lane)
+            lane.due = successor
+
+    def _open_lanes(self) -> Iterator[_Lane]:
+        yield from list(self.lanes.values())
+        for seed in self._seeds:
+            lane = self.lanes[seed.partition] = _Lane(seed)
+            yield lane
+
+    def _has_room(self, in_flight: int) -> bool:
+        if in_flight == 0:
+            return True
+        expected = self._held + in_flight * self._largest
+        return in_flight + self._waiting < self._window.pages and expected < self._window.bytes
+
+    def _next_of(self, lane: _Lane) -> PageRequest | None:
+        if lane.due is not None:
+            due, lane.due = lane.due, None
+            return due
+        further = lane.next_ahead(self._ahead) if self._ahead else None
+        # A speculative page may not exist: no more of them at once than there are workers.
+        if further is None or not (further.sure or self._unsure < self._workers):
+            return None
+        return further
+
+    def _take(self, lane: _Lane, index: int) -> Page | BaseException | None:
+        result = lane.arrived.pop(index, None)
+        if result is not None:
+            lane.sent.pop(index)
+            self._waiting -= 1
+            self._held -= _size(result)
+        return result
+
+    def _drop_ahead(self, lane: _Lane) -> None:
+        for index in list(lane.arrived):
+            self._take(lane, index)
+        lane.sent.clear()
+
+
+def _size(result: Page | BaseException) -> int:
+    return result.bytes if isinstance(result, Page) else 0

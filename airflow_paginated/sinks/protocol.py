@@ -1,0 +1,86 @@
+"""What a place for rows has to do; nobody has to inherit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from hashlib import sha256
+from typing import Any, Protocol
+
+from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.values import Json, PageRecord, PageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who collects: a task of a run of a DAG."""
+
+    dag: str
+    task: str
+    run: str
+    map_index: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a sink has to know of the run it stores.
+
+    ``plan`` describes what is collected, without secrets; a change in it is another collection. ``base`` is the
+    request that all pages have in common: what a stored page repeats of it is left out.
+    """
+
+    owner: Owner
+    plan: Mapping[str, Json]
+    base: PageRequest = field(default_factory=lambda: PageRequest(path=""))
+    resume_max_age: float = 24 * 3600.0
+    xcom_bytes: int = 1024 * 1024
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of the plan, in hex."""
+        return sha256(json.dumps(self.plan, sort_keys=True, default=str).encode()).hexdigest()
+
+    @property
+    def key(self) -> str:
+        """The name of this collection's staging: 16 hex digits of owner and plan."""
+        text = json.dumps([asdict(self.owner), self.fingerprint], sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:16]
+
+
+class Dataset(Protocol):
+    """An open sink: pages are landed in it, then published in one step. Used by one thread."""
+
+    def unfinished(self) -> Iterator[PageRecord]:
+        """Yield the newest stored page of each partition whose end is not stored."""
+
+    def records(self) -> Iterator[PageRecord]:
+        """Yield every stored page, sorted by partition and index."""
+
+    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
+        """Return the newest stored page of a partition."""
+
+    def land(self, record: PageRecord, lines: bytes) -> None:
+        """Store a page; it takes the place of a stored page with the same partition and index."""
+
+    def restart(self, partition: tuple[int, ...]) -> None:
+        """Forget what is stored of a partition."""
+
+    def publish(self, account: Account) -> Any:
+        """Make all stored rows visible at once and return what the task returns."""
+
+    def discard(self) -> None:
+        """Forget everything stored, so that the next try begins anew."""
+
+    def close(self) -> None:
+        """Store what is still in memory and let go of all resources; nothing becomes visible."""
+
+
+class Sink(Protocol):
+    """A place for rows, as the user configures it."""
+
+    def open(self, run: Run) -> Dataset:
+        """Begin, or take up again, the collection of ``run``.
+
+        Raises ``TargetError`` where it would replace what it must not.
+        """
