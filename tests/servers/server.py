@@ -123,8 +123,8 @@ class FaultServer:
     """Serve an application on 127.0.0.1 and spoil what the schedule says.
 
     ``app``, ``faults``, ``framing`` and ``latency`` may be replaced while the server runs; the next request sees it.
-    ``mute`` accepts connections and never says a word, not even in a TLS handshake. With ``tls`` the certificate is made on entry; ``ca_file``
-    is what a client must trust. Use it as a context manager.
+    ``mute`` accepts connections and never says a word, not even in a TLS handshake. With ``tls`` the certificate is
+    made on entry; ``ca_file`` is what a client must trust. Use it as a context manager.
     """
 
     def __init__(
