@@ -125,7 +125,8 @@ class Audit:
             self._differ(
                 "no_page_repeats",
                 self.policy.on_repeat == "allow",
-                f"{_name(record)} has the same rows as an earlier page; does the API ignore the paging parameters?",
+                f"{_name(record)} has the same rows as an earlier page; does the API ignore the"
+                " paging parameters? If such pages are right, set completeness.on_repeat='allow'",
             )
             return
         self._seen.add(mark)
@@ -138,7 +139,8 @@ class Audit:
             self._differ(
                 "total_is_stable",
                 self.policy.on_total_change == "warn",
-                f"{_name(record)} declares {record.total.count} {record.total.kind}, an earlier page {tally.total.count}",
+                f"{_name(record)} declares {record.total.count} {record.total.kind}, an earlier page"
+                f" {tally.total.count}; for a table that grows while it is read, set completeness.on_total_change='extend'",
             )
 
     def _differ(self, check: str, waived: bool, evidence: str) -> None:

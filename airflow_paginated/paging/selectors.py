@@ -41,7 +41,8 @@ def parse_path(text: str) -> Path:
         found = _STEP.match(text, at)
         if not found:
             raise ConfigurationError(
-                f'path {text!r} is not understood at position {at}: write names with dots, [*] for all, ["a.b"] for odd names'
+                f"path {text!r} is not understood at position {at}: write names with dots, [*] for all,"
+                ' and ["a.b"] for names with dots'
             )
         quoted, name = found.groups()
         steps.append(ALL if found.group() == "[*]" else re.sub(r"\\(.)", r"\1", quoted) if quoted else name)
@@ -52,7 +53,7 @@ def parse_path(text: str) -> Path:
 
 
 def select(value: Json, path: str) -> Json:
-    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, the list of what lies there in each element."""
+    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, one flat list of what lies there in each element."""
     return _descend(value, parse_path(path))
 
 
@@ -61,8 +62,9 @@ def _descend(value: Json, path: Path) -> Json:
         if step is ALL:
             if not isinstance(value, list):
                 return ABSENT
-            found = (_descend(element, path[depth + 1 :]) for element in value)
-            return [each for each in found if each is not ABSENT]
+            rest = path[depth + 1 :]
+            found = [each for each in (_descend(element, rest) for element in value) if each is not ABSENT]
+            return [row for rows in found for row in rows] if ALL in rest else found
         if not isinstance(value, dict) or step not in value:
             return ABSENT
         value = value[step]

@@ -34,7 +34,8 @@ def pagination_from(given: object) -> Pagination:
         return cast(Pagination, value_from_dict(STRATEGIES[str(kind)], options, f"pagination ({kind})"))
     if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("first", "follow")):
         raise ConfigurationError(
-            f"pagination: expected a strategy, a dict with 'type', or an object with first() and follow(), got {given!r}"
+            f"pagination: expected a strategy, a dict with 'type', or an object with first() and follow(),"
+            f" got {given!r}"
         )
     return cast(Pagination, given)
 

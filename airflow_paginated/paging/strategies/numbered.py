@@ -98,7 +98,8 @@ class Numbered(ABC):
     def _check_max(self, pages: int) -> None:
         if self.max_pages is not None and pages > self.max_pages:
             raise LimitExceeded(
-                f"the API has at least {pages} pages, more than max_pages={self.max_pages}; raise max_pages or narrow the query"
+                f"the API has at least {pages} pages, more than max_pages={self.max_pages};"
+                " raise max_pages or narrow the query"
             )
 
     def _request(self, base: PageRequest, index: int, known: _Known) -> PageRequest:

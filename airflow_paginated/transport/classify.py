@@ -1,0 +1,123 @@
+"""The table of outcomes: what an answer or a broken exchange means for the page."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from http.client import IncompleteRead
+from typing import Final
+
+from urllib3 import exceptions as urllib3_errors
+
+from airflow_paginated.paging.errors import PermanentError, RequestRefused
+from airflow_paginated.transport.faults import CONNECTION, SERVER, Fault, Throttled
+from airflow_paginated.transport.policies import RequestRetry
+
+GOOD: Final = frozenset({200, 201, 203})
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+ADVICE: Final[Mapping[int, str]] = {
+    400: "check query, body and the page-size argument",
+    401: "check the credentials on the connection",
+    403: "the credentials on the connection may not read this",
+    404: "check the connection's host and the endpoint",
+    405: "check the method",
+    406: "check the Accept header",
+    413: "lower page_size",
+    414: "shorten the query, or send it in the body",
+    422: "check query, body and the page-size argument",
+}
+
+
+def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> None:
+    """Raise what a status means; return for one that carries a page.
+
+    Raises ``Throttled``, ``Fault`` or ``RequestRefused``.
+    """
+    if status in GOOD:
+        return
+    cause = _phrase(status)
+    asked = (
+        retry_after(headers.get("retry-after"), now or datetime.now(UTC)) if retry.respect_retry_after_header else None
+    )
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
+        raise Throttled(cause, asked)
+    if status in retry.status_forcelist:
+        raise Fault(cause, SERVER)
+    advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
+    raise RequestRefused(f"{cause}: {advice}")
+
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """Return the seconds that a ``Retry-After`` asks for (RFC 9110, 10.2.3), or ``None`` for what is not one."""
+    if text is None:
+        return None
+    text = text.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - now).total_seconds())
+
+
+def judge_exception(error: Exception, reused: bool) -> Exception:
+    """Return what a broken exchange means: a ``Fault``, or a ``PermanentError`` for a certificate that is wrong.
+
+    ``reused`` says whether the connection had served an earlier request.
+    """
+    if isinstance(error, urllib3_errors.SSLError) and _has_cause(error, ssl.SSLCertVerificationError):
+        return PermanentError("the server's certificate is not trusted: check the host, or 'verify' on the connection")
+    if isinstance(error, urllib3_errors.NameResolutionError):
+        return Fault("the host name does not resolve", SERVER, unsent=True)
+    if isinstance(error, urllib3_errors.ConnectTimeoutError | urllib3_errors.NewConnectionError):
+        return Fault(_connect_cause(error), SERVER, unsent=True)
+    if isinstance(error, urllib3_errors.ProxyError):
+        return Fault("the proxy failed", SERVER, unsent=True)
+    if isinstance(error, urllib3_errors.ReadTimeoutError):
+        return Fault("the server was silent for longer than limits.read_timeout", SERVER)
+    incomplete = _has_cause(error, IncompleteRead) or isinstance(error, IncompleteRead)
+    if incomplete:
+        return Fault("the body was cut short", CONNECTION)
+    stale = reused and isinstance(error, urllib3_errors.ProtocolError) and _has_cause(error, ConnectionError)
+    return Fault(f"the connection broke ({_innermost(error)})", CONNECTION, stale=stale)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"status {status}"
+
+
+def _connect_cause(error: Exception) -> str:
+    if isinstance(error, urllib3_errors.ConnectTimeoutError) and not isinstance(
+        error, urllib3_errors.NewConnectionError
+    ):
+        return "connecting took longer than limits.connect_timeout"
+    return f"no connection ({_innermost(error)})"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, BaseException) and each not in found:
+            found.append(each)
+            todo += [*each.args, each.__cause__, each.__context__]
+    return found
+
+
+def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
+    return any(isinstance(each, kind) for each in _chain(error))
+
+
+def _innermost(error: BaseException) -> str:
+    """Name the kind of the cause. Its text is left out: it may repeat what the server or a header said."""
+    return next((type(each).__name__ for each in _chain(error) if isinstance(each, OSError)), type(error).__name__)

@@ -1,0 +1,204 @@
+"""The client: one page request in, one page out, whatever it takes within the policies."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+
+from airflow_paginated.paging.errors import Cancelled, PageFailed, PaginatedApiError, PermanentError, QuotaExceeded
+from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.transport.classify import judge_status
+from airflow_paginated.transport.decode import split, to_utf8
+from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
+from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
+from airflow_paginated.transport.gate import Gate, RetryBudget
+from airflow_paginated.transport.origin import shown_url
+from airflow_paginated.transport.policies import RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.scrub import Scrubber
+from airflow_paginated.transport.sessions import SessionOptions, SessionPool
+
+SNIPPET: int = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientOptions:
+    """Everything a client has to know.
+
+    ``secrets`` are kept out of messages; of query parameters, only the values of those in ``shown`` stand in them.
+    """
+
+    endpoint: Endpoint
+    session: SessionOptions = field(default_factory=SessionOptions)
+    retry: RequestRetry = field(default_factory=RequestRetry)
+    rate_limit: RateLimit | None = None
+    limits: Limits = field(default_factory=Limits)
+    data_selector: str | None = None
+    workers: int = 8
+    shown: Collection[str] = ()
+    secrets: Iterable[str] = field(default=(), repr=False)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """What went over the wire so far. Changed by all threads, under its lock."""
+
+    requests: int = 0
+    retries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def sent(self, retry: bool) -> None:
+        """Count a request."""
+        with self._lock:
+            self.requests += 1
+            self.retries += retry
+
+
+@dataclass(slots=True)
+class _Tries:
+    """The attempts at one page. Changed by the thread that fetches it."""
+
+    deadline: float
+    sent: int = 0
+    charged: int = 0
+    throttled: int = 0
+
+
+class PageClient:
+    """Fetches pages from many threads, each with its own session, behind one gate and one retry budget.
+
+    A context manager: leaving it ends all waits and shuts all sockets.
+    """
+
+    def __init__(self, options: ClientOptions) -> None:
+        self._options = options
+        self._exchange = Exchange(options.endpoint, options.limits)
+        self._pool = SessionPool(options.session)
+        self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
+        self._budget = RetryBudget(options.retry.budget_for(options.workers))
+        self._scrub = Scrubber(options.secrets)
+        self.traffic = Traffic()
+
+    def __enter__(self) -> PageClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    @property
+    def throttled_seconds(self) -> float:
+        """How long the API kept everybody waiting."""
+        return self._gate.paused_seconds
+
+    def close(self) -> None:
+        """End all waits, shut all sockets, close all sessions."""
+        self._gate.close()
+        self._pool.close()
+
+    def fetch(self, request: PageRequest) -> Page:
+        """Return the page that answers ``request``, after as many attempts as the policies allow.
+
+        Raises a ``TransientError`` when they are used up, a ``PermanentError`` for what no attempt can mend.
+        """
+        started = time.monotonic()
+        tries = _Tries(deadline=started + self._options.limits.page_timeout)
+        while True:
+            self._gate.enter()
+            tries.sent += 1
+            self.traffic.sent(retry=tries.sent > 1)
+            try:
+                page = self._attempt(request, tries, started)
+            except Throttled as throttled:
+                self._pause(throttled, request, tries)
+            except Fault as fault:
+                self._back_off(fault, request, tries)
+            except PaginatedApiError as exc:
+                raise self._told(exc, request) from None
+            except Exception as exc:
+                raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
+            else:
+                self._budget.earn()
+                return page
+
+    def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
+        deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
+        answer = self._exchange.attempt(request, self._pool.lease(), deadline)
+        self._judge(answer)
+        body = to_utf8(answer.body, answer.headers.get("content-type", ""))
+        rows = split(body, self._options.data_selector)
+        return Page(
+            request=request,
+            lines=rows.lines,
+            count=rows.count,
+            sha256=hashlib.sha256(rows.lines).hexdigest(),
+            envelope=rows.envelope,
+            headers=answer.headers,
+            attempts=tries.sent,
+            bytes=len(body),
+            seconds=time.monotonic() - started,
+        )
+
+    def _judge(self, answer: Answer) -> None:
+        try:
+            judge_status(answer.status, answer.headers, self._options.retry)
+        except PermanentError as exc:
+            said = answer.body[:SNIPPET].decode(errors="replace")
+            raise type(exc)(f"{exc}; the API says: {self._scrub(said)!r}" if said.strip() else str(exc)) from None
+
+    def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
+        tries.throttled += 1
+        retry = self._options.retry
+        seconds = throttled.seconds
+        if seconds is None:
+            seconds = backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
+        if seconds > retry.retry_after_max:
+            raise QuotaExceeded(
+                f"{self._name(request)}: {throttled.cause}; the API asks to wait {seconds:.0f} s,"
+                f" more than retry.retry_after_max={retry.retry_after_max:g}",
+                seconds,
+            ) from None
+        self._check_time(throttled.cause, request, tries, seconds)
+        self._gate.pause(seconds)
+
+    def _back_off(self, fault: Fault, request: PageRequest, tries: _Tries) -> None:
+        if self._gate.closed:
+            raise Cancelled("the run was told to stop") from None
+        retry = self._options.retry
+        if not (fault.unsent or request.method in retry.allowed_methods):
+            raise self._failed(
+                f"{fault.cause}, and a {request.method} may have been acted on; if sending it twice is harmless,"
+                " add its method to retry.allowed_methods",
+                request,
+                tries,
+            )
+        if fault.stale:
+            return
+        tries.charged += 1
+        if tries.charged >= retry.max_attempts:
+            raise self._failed(fault.cause, request, tries)
+        self._budget.spend(fault.cause)
+        seconds = backoff(tries.charged, retry.backoff_factor * fault.weight, retry.backoff_max)
+        self._check_time(fault.cause, request, tries, seconds)
+        self._gate.sleep(seconds)
+
+    def _check_time(self, cause: str, request: PageRequest, tries: _Tries, wait: float) -> None:
+        if time.monotonic() + wait >= tries.deadline:
+            limit = self._options.limits.page_timeout
+            raise self._failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", request, tries)
+
+    def _failed(self, cause: str, request: PageRequest, tries: _Tries) -> PageFailed:
+        plural = "attempt" if tries.sent == 1 else "attempts"
+        return PageFailed(f"{self._name(request)} failed in {tries.sent} {plural}; last cause: {cause}")
+
+    def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
+        if isinstance(error, Cancelled):
+            return error
+        return type(error)(f"{self._name(request)}: {error}")
+
+    def _name(self, request: PageRequest) -> str:
+        partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"
+        url = shown_url(self._exchange.url(request), request.query, self._options.shown)
+        return f"page {request.index + 1}{partition} ({request.method} {self._scrub(url)})"

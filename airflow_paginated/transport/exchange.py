@@ -1,0 +1,182 @@
+"""One attempt: a request put on the wire, and its whole answer taken off it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import urljoin
+
+import msgspec
+import requests
+from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
+from urllib3.exceptions import HTTPError
+
+from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, RequestRefused
+from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.transport.classify import REDIRECTS, judge_exception
+from airflow_paginated.transport.decode import inflate
+from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.transport.origin import check_origin, encode_query, join, origin_of
+from airflow_paginated.transport.sessions import Lease
+
+CHUNK: Final = 65536
+MAX_REDIRECTS: Final = 5
+NO_RETRIES: Final = Retry(False)
+DEFAULT_HEADERS: Final = {
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "User-Agent": "airflow-provider-paginated-api",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go and what each of them carries.
+
+    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown.
+    """
+
+    base_url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    auth: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers (names in lower case) and the body, whole and inflated."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What all requests to one path have in common."""
+
+    url: str
+    path_url: str
+    headers: dict[str, str]
+    request: requests.PreparedRequest
+
+
+class Exchange:
+    """Makes single attempts. All threads use it; it has no state but a cache."""
+
+    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+        self._endpoint = endpoint
+        self._limits = limits
+        self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
+        self._prepared = lru_cache(maxsize=64)(self._prepare)
+        self.origin = origin_of(endpoint.base_url)
+
+    def attempt(self, request: PageRequest, lease: Lease, deadline: float) -> Answer:
+        """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
+
+        Raises ``Fault`` for what may be tried again, and a ``PermanentError`` for what may not.
+        """
+        lease.watch.arm(deadline)
+        for _ in range(MAX_REDIRECTS + 1):
+            answer = self._exchange(request, lease)
+            if answer.status not in REDIRECTS:
+                return answer
+            request = self._redirected(request, answer)
+        raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
+
+    def url(self, request: PageRequest) -> str:
+        """Return the URL of a request without its query, for messages."""
+        return join(self._endpoint.base_url, request.path)
+
+    def _prepare(self, path: str, method: str) -> _Prepared:
+        url = join(self._endpoint.base_url, path)
+        check_origin(url, self.origin)
+        headers = {**DEFAULT_HEADERS, **self._endpoint.headers}
+        try:
+            prepared = requests.Request(method, url, headers=headers, auth=self._endpoint.auth).prepare()
+        except (requests.RequestException, UnicodeError) as exc:
+            raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
+        check_origin(str(prepared.url), self.origin)
+        return _Prepared(str(prepared.url), prepared.path_url, dict(prepared.headers), prepared)
+
+    def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
+        prepared = self._prepared(request.path, request.method)
+        target = _with_query(prepared.path_url, encode_query(request.query))
+        headers = {**prepared.headers, **request.headers} if request.headers else prepared.headers
+        body = None
+        if request.body is not None:
+            body = msgspec.json.encode(request.body)
+            headers = {"Content-Type": "application/json", **headers}
+        connections = lease.watch.connections
+        try:
+            response = self._send(lease, prepared, request.method, target, headers, body)
+            return self._read(response)
+        except (HTTPError, OSError) as exc:
+            if lease.watch.expired:
+                raise Fault("the answer took longer than its deadline", SERVER) from None
+            raise judge_exception(exc, reused=connections == lease.watch.connections) from None
+
+    def _send(
+        self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
+    ) -> BaseHTTPResponse:
+        pool, proxied = _route(lease, prepared)
+        return pool.urlopen(
+            method,
+            f"{self.origin}{target}" if proxied else target,
+            body=body,
+            headers=headers,
+            retries=NO_RETRIES,
+            redirect=False,
+            assert_same_host=False,
+            timeout=self._timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def _read(self, response: BaseHTTPResponse) -> Answer:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        most, size = self._limits.page_bytes, 0
+        chunks: list[bytes] = []
+        try:
+            while chunk := response.read1(CHUNK):
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > most:
+                    raise LimitExceeded(
+                        f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
+                    )
+        except BaseException:
+            response.close()
+            raise
+        body = inflate(b"".join(chunks), headers.get("content-encoding", ""), most)
+        return Answer(response.status, headers, body)
+
+    def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
+        location = answer.headers.get("location")
+        if not location:
+            raise RequestRefused(f"{answer.status} without a Location")
+        if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
+            raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
+        here = _with_query(self.url(request), encode_query(request.query))
+        url = urljoin(here, location)
+        check_origin(url, self.origin)
+        return replace(request, path=url.partition("#")[0], query={})
+
+
+def _route(lease: Lease, prepared: _Prepared) -> tuple[HTTPConnectionPool, bool]:
+    """Return the connection pool to use, and whether a plain HTTP proxy wants the absolute URL."""
+    session, adapter = lease.session, lease.adapter
+    verify: Any = session.verify
+    cert, proxies = session.cert, session.proxies
+    if session.trust_env:
+        settings: Any = session.merge_environment_settings(prepared.url, {}, None, None, None)
+        verify, cert, proxies = settings["verify"], settings["cert"], settings["proxies"]
+    pool: Any = adapter.get_connection_with_tls_context(prepared.request, verify, proxies=proxies, cert=cert)
+    proxied = bool(proxies) and not str(adapter.request_url(prepared.request, proxies)).startswith("/")
+    return pool, proxied
+
+
+def _with_query(url: str, query: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url

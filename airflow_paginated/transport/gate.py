@@ -1,0 +1,103 @@
+"""Where all threads wait: one pause for everybody, the rate limit, and a retry budget for the whole run."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Final
+
+from airflow_paginated.paging.errors import Cancelled, RetryBudgetExhausted
+
+SPREAD: Final = 0.1
+"""After a pause the threads come back over this share of it (at most a second), not in one instant."""
+EARNED_PER_PAGE: Final = 0.2
+
+
+class Gate:
+    """Lets requests out one by one. All threads use it; decisions are taken under the lock, waits outside."""
+
+    def __init__(self, interval: float = 0.0) -> None:
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._next_slot = 0.0
+        """Guarded by the lock."""
+        self._opens_at = 0.0
+        """Guarded by the lock."""
+        self._spread = 0.0
+        """Guarded by the lock."""
+        self.paused_seconds = 0.0
+        """Guarded by the lock; the time during which the gate was shut for everybody."""
+
+    @property
+    def closed(self) -> bool:
+        """Say whether the run is over."""
+        return self._closed.is_set()
+
+    def enter(self) -> None:
+        """Wait for this request's turn. Raises ``Cancelled`` when the run is over."""
+        slot = self._reserve()
+        while True:
+            wait = max(slot, self._release_time()) - time.monotonic()
+            if wait <= 0 and not self.closed:
+                return
+            self.sleep(wait)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, unless the run ends before. Raises ``Cancelled`` then."""
+        if self._closed.wait(max(0.0, seconds)):
+            raise Cancelled("the run was told to stop")
+
+    def pause(self, seconds: float) -> None:
+        """Let no request out for so long; a longer pause that is under way holds."""
+        with self._lock:
+            now = time.monotonic()
+            until = now + seconds
+            if until > self._opens_at:
+                self.paused_seconds += until - max(now, self._opens_at)
+                self._opens_at = until
+                self._spread = min(1.0, seconds * SPREAD)
+
+    def close(self) -> None:
+        """End all waits, now and later."""
+        self._closed.set()
+
+    def _reserve(self) -> float:
+        if not self._interval:
+            return 0.0
+        with self._lock:
+            slot = max(time.monotonic(), self._next_slot)
+            self._next_slot = slot + self._interval
+            return slot
+
+    def _release_time(self) -> float:
+        with self._lock:
+            opens_at, spread = self._opens_at, self._spread
+        if opens_at <= time.monotonic():
+            return 0.0
+        return opens_at + random.uniform(0, spread)  # noqa: S311 - spreads load, guards nothing
+
+
+class RetryBudget:
+    """What all pages together may still retry. All threads use it, under its lock."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = float(size)
+        self._lock = threading.Lock()
+
+    def earn(self) -> None:
+        """Add what a page that succeeded is worth."""
+        with self._lock:
+            self._left += EARNED_PER_PAGE
+
+    def spend(self, cause: str) -> None:
+        """Take one retry. Raises ``RetryBudgetExhausted`` when there is none left."""
+        with self._lock:
+            if self._left < 1:
+                raise RetryBudgetExhausted(
+                    f"too many pages fail: the run's retry budget (retry.budget={self._size}, and 1 for every 5 pages"
+                    f" that succeed) is used up; last cause: {cause}"
+                )
+            self._left -= 1

@@ -1,0 +1,84 @@
+"""URLs that stay where the connection points."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Final, NamedTuple
+from urllib.parse import parse_qsl, quote, urlencode
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
+
+from airflow_paginated.paging.errors import ConfigurationError, OriginError
+from airflow_paginated.paging.values import Json
+
+PORTS: Final = {"http": 80, "https": 443}
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port: what a credential is bound to (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        port = "" if self.port == PORTS[self.scheme] else f":{self.port}"
+        return f"{self.scheme}://{self.host}{port}"
+
+
+def origin_of(url: str) -> Origin:
+    """Return the origin that urllib3 would connect to for ``url``, which must be one without user info.
+
+    Raises ``OriginError`` for what is no plain http(s) URL.
+    """
+    try:
+        parsed = parse_url(url)
+    except LocationParseError:
+        raise OriginError("the URL cannot be parsed") from None
+    if parsed.scheme not in PORTS or not parsed.host or parsed.auth is not None or "\\" in url:
+        raise OriginError("a URL must be http(s), name a host, and carry no user info or backslash")
+    return Origin(parsed.scheme, parsed.host.lower(), parsed.port or PORTS[parsed.scheme])
+
+
+def join(base_url: str, path: str) -> str:
+    """Return the URL of ``path`` below ``base_url``; an absolute URL is returned as it is."""
+    if "://" in path.partition("?")[0]:
+        return path
+    return f"{base_url.rstrip('/')}/{path.lstrip('/')}" if path else base_url
+
+
+def check_origin(url: str, origin: Origin) -> None:
+    """Raise ``OriginError`` for a URL that leads away from ``origin``."""
+    found = origin_of(url)
+    if found != origin:
+        raise OriginError(f"the API leads to {found}, away from the connection's origin {origin}; refused")
+
+
+def encode_query(query: Mapping[str, Json]) -> str:
+    """Write query parameters as ``requests`` does, but ``true`` and ``false`` in lower case.
+
+    A list repeats its name, ``None`` leaves a parameter out.
+    """
+    pairs: list[tuple[str, str]] = []
+    for name, value in query.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        pairs += [(name, _text(each, name)) for each in values if each is not None]
+    return urlencode(pairs)
+
+
+def shown_url(url: str, query: Mapping[str, Json], shown: Collection[str]) -> str:
+    """Return a URL for a log: with the names of all query parameters, and the values of those in ``shown`` only."""
+    plain, _, own = url.partition("?")
+    pairs = [*parse_qsl(own, keep_blank_values=True), *query.items()]
+    if not pairs:
+        return plain
+    return plain + "?" + "&".join(f"{name}={quote(str(value)) if name in shown else '***'}" for name, value in pairs)
+
+
+def _text(value: Json, name: str) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise ConfigurationError(f"query: {name!r} must be a string, a number, a boolean or a list of them, got {value!r}")

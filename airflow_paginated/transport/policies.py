@@ -1,0 +1,127 @@
+"""How often to ask again, and how often to ask at all."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from urllib3.util import Retry
+
+from airflow_paginated.paging.dicts import check_number, override
+from airflow_paginated.paging.errors import ConfigurationError
+
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
+ANY_METHOD: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRetry:
+    """How one page is asked for again, in the words of ``urllib3.util.Retry``; times in seconds.
+
+    ``max_attempts`` counts the first try. ``backoff_factor`` is the base after a 5xx; a tenth of it after a broken
+    connection or body, twice as much after throttling without ``Retry-After``. A ``Retry-After`` longer than
+    ``retry_after_max`` is not waited for here: the task gives its slot back. A method that is not among
+    ``allowed_methods`` is sent again only when the server surely did not act on it. ``budget`` is what all pages
+    together may retry before the run is given up (``None``: 20, or 3 times the workers if that is more); every page
+    that succeeds adds 0.2.
+    """
+
+    max_attempts: int = 5
+    status_forcelist: Collection[int] = TRANSIENT_STATUSES
+    allowed_methods: Collection[str] = Retry.DEFAULT_ALLOWED_METHODS
+    backoff_factor: float = 0.5
+    backoff_max: float = 20.0
+    respect_retry_after_header: bool = True
+    retry_after_max: float = 300.0
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self.max_attempts, "retry: max_attempts", least=1, whole=True)
+        check_number(self.budget, "retry: budget", whole=True, optional=True)
+        for name in ("backoff_factor", "backoff_max", "retry_after_max"):
+            check_number(getattr(self, name), f"retry: {name}")
+        for name, kind in (("status_forcelist", int), ("allowed_methods", str)):
+            given = getattr(self, name)
+            if isinstance(given, str) or not all(isinstance(each, kind) for each in given):
+                raise ConfigurationError(f"retry: {name} must be a list of {kind.__name__}, got {given!r}")
+        object.__setattr__(self, "status_forcelist", frozenset(self.status_forcelist))
+        object.__setattr__(self, "allowed_methods", frozenset(each.upper() for each in self.allowed_methods))
+
+    @classmethod
+    def from_urllib3(cls, retry: Retry) -> RequestRetry:
+        """Take over a ``urllib3.util.Retry``: what it leaves at its own default takes ours."""
+        limits = [each for each in (retry.total, retry.connect, retry.read, retry.status) if each is not None]
+        return cls(
+            max_attempts=1 + int(min(limits, default=4)),
+            status_forcelist=frozenset(retry.status_forcelist) or TRANSIENT_STATUSES,
+            allowed_methods=frozenset(retry.allowed_methods) if retry.allowed_methods else ANY_METHOD,
+            backoff_factor=retry.backoff_factor or cls.backoff_factor,
+            backoff_max=retry.backoff_max if retry.backoff_factor else cls.backoff_max,
+            respect_retry_after_header=retry.respect_retry_after_header,
+        )
+
+    def to_urllib3(self) -> Retry:
+        """Return the nearest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
+        return Retry(
+            total=self.max_attempts - 1,
+            status_forcelist=[*self.status_forcelist, 429],
+            allowed_methods=list(self.allowed_methods),
+            backoff_factor=self.backoff_factor,
+            backoff_max=self.backoff_max,
+            respect_retry_after_header=self.respect_retry_after_header,
+            raise_on_status=False,
+        )
+
+    def budget_for(self, workers: int) -> int:
+        """Return how many retries a run begins with."""
+        return max(20, 3 * workers) if self.budget is None else self.budget
+
+
+def backoff(retries: int, base: float, most: float) -> float:
+    """Return seconds to wait before retry number ``retries`` (from 1): full jitter below a doubling ceiling.
+
+    Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+    ceiling = min(most, base * 2.0 ** min(retries - 1, 60))
+    return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimit:
+    """At most ``requests`` in ``per_seconds``, evenly spaced, over all threads of a run."""
+
+    requests: float
+    per_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self.requests, "rate_limit: requests", least=1e-6)
+        check_number(self.per_seconds, "rate_limit: per_seconds", least=1e-6)
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one request to the next."""
+        return self.per_seconds / self.requests
+
+
+def combined_retry(
+    connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RequestRetry | Retry | None
+) -> RequestRetry:
+    """Combine default < connection < operator."""
+    given = RequestRetry.from_urllib3(operator) if isinstance(operator, Retry) else operator
+    return override(override(RequestRetry(), connection, "retry (on the connection)"), given, "retry")
+
+
+def combined_rate_limit(
+    connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RateLimit | None
+) -> RateLimit | None:
+    """Combine both: the slower one holds, since an operator may only tighten what the connection grants."""
+    given = [_rate_limit(connection, "rate_limit (on the connection)"), _rate_limit(operator, "rate_limit")]
+    return max((each for each in given if each), key=lambda limit: limit.interval, default=None)
+
+
+def _rate_limit(given: Mapping[str, Any] | RateLimit | None, where: str) -> RateLimit | None:
+    if isinstance(given, Mapping) and "requests" not in given:
+        raise ConfigurationError(f"{where}: 'requests' is required")
+    return None if given is None else override(RateLimit(requests=1), given, where)
