@@ -1,0 +1,1 @@
+"""Benchmarks against the plain recipe and HttpOperator; ``make bench`` runs them."""
