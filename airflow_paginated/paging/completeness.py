@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from airflow_paginated.paging.errors import IncompleteError
+from airflow_paginated.paging.errors import IncompleteError, NothingCollected
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.values import PageRecord, Stop, Total
 
@@ -97,8 +97,9 @@ class Audit:
             raise IncompleteError(
                 f"{self.rows} rows were collected, completeness.min_rows asks for {self.policy.min_rows}"
             )
-        if not self.rows and self.policy.on_empty == "fail":
-            raise IncompleteError("no rows were collected, and completeness.on_empty is 'fail'")
+        if not self.rows and self.policy.on_empty != "ok":
+            kind = IncompleteError if self.policy.on_empty == "fail" else NothingCollected
+            raise kind(f"no rows were collected, and completeness.on_empty is {self.policy.on_empty!r}")
         return Account(self.partitions, self.pages, self.rows, self.bytes, self.stop_reason, tuple(self._checks()))
 
     def _close(self, partition: tuple[int, ...], tally: _Tally, stop: Stop) -> None:
@@ -140,7 +141,8 @@ class Audit:
                 "total_is_stable",
                 self.policy.on_total_change == "warn",
                 f"{_name(record)} declares {record.total.count} {record.total.kind}, an earlier page"
-                f" {tally.total.count}; for a table that grows while it is read, set completeness.on_total_change='extend'",
+                f" {tally.total.count}; for a table that grows while it is read, set"
+                " completeness.on_total_change='extend'",
             )
 
     def _differ(self, check: str, waived: bool, evidence: str) -> None:

@@ -10,6 +10,7 @@
     │   ├── StoreError              the target's file system failed
     │   ├── IncompleteError         the pages do not add up to what the API declares
     │   └── Cancelled               told to stop
+    ├── NothingCollected            no rows, and ``completeness.on_empty`` is ``skip``: Airflow skips the task
     └── PermanentError              another try would fail as well: somebody has to change something
         ├── ConfigurationError      an argument or a connection is wrong (also a ValueError)
         ├── RequestRefused          the API refuses the request (401, 403, 404, ...)
@@ -57,6 +58,10 @@ class IncompleteError(TransientError):
 
 class Cancelled(TransientError):
     """The run was told to stop."""
+
+
+class NothingCollected(PaginatedApiError):
+    """There are no rows, and the task asked to be skipped then."""
 
 
 class PermanentError(PaginatedApiError):

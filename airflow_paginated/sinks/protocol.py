@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
@@ -27,7 +27,8 @@ class Run:
     """What a sink has to know of the run it stores.
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection. ``base`` is the
-    request that all pages have in common: what a stored page repeats of it is left out.
+    request that all pages have in common: what a stored page repeats of it is left out. ``proceed`` is called before
+    each step of publishing and raises ``Cancelled`` when the run was told to stop.
     """
 
     owner: Owner
@@ -35,6 +36,7 @@ class Run:
     base: PageRequest = field(default_factory=lambda: PageRequest(path=""))
     resume_max_age: float = 24 * 3600.0
     xcom_bytes: int = 1024 * 1024
+    proceed: Callable[[], None] = lambda: None
 
     @property
     def fingerprint(self) -> str:
@@ -49,7 +51,12 @@ class Run:
 
 
 class Dataset(Protocol):
-    """An open sink: pages are landed in it, then published in one step. Used by one thread."""
+    """An open sink: pages are landed in it, then published in one step. Used by one thread.
+
+    ``existing`` is the result of the task where the sink finds that there is nothing to do, else ``None``.
+    """
+
+    existing: Any
 
     def unfinished(self) -> Iterator[PageRecord]:
         """Yield the newest stored page of each partition whose end is not stored."""

@@ -1,0 +1,184 @@
+"""The hook: from a connection to a pool of sessions, and to the pages and rows of an API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import requests
+from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from requests.adapters import HTTPAdapter
+from urllib3.util import Retry
+
+from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.completeness import Audit
+from airflow_paginated.paging.dicts import check_number, override
+from airflow_paginated.paging.errors import PaginatedApiError
+from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
+from airflow_paginated.paging.protocols import declared_total
+from airflow_paginated.paging.strategies import pagination_from, shown_parameters
+from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
+from airflow_paginated.paging.walk import Window, walk
+from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry
+from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+
+PAGES_PER_WORKER = 4
+"""How far the walk runs ahead: with less, one page that backs off makes all workers wait."""
+
+
+class PaginatedApiHook(BaseHook):
+    """Reads whole tables through a paginated HTTP API.
+
+    :param http_conn_id: a ``paginated_api`` or a plain ``http`` connection.
+    :param max_workers: threads, sessions and connections, at most.
+    :param retry: a ``RequestRetry``, a ``urllib3.util.Retry`` or a dict that overrides the connection's field by field.
+    :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
+    :param limits: a ``Limits`` or a dict; caps can only be tightened.
+    :param completeness: a ``Completeness`` or a dict.
+
+    Example::
+
+        hook = PaginatedApiHook("hr_api")
+        for row in hook.rows("/employees", pagination=PageNumber(total_path="meta.total"), data_selector="data"):
+            ...
+    """
+
+    conn_name_attr = "http_conn_id"
+    default_conn_name = "paginated_api_default"
+    conn_type = "paginated_api"
+    hook_name = "Paginated API"
+
+    def __init__(
+        self,
+        http_conn_id: str = default_conn_name,
+        *,
+        max_workers: int = 8,
+        retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
+        rate_limit: RateLimit | Mapping[str, Any] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        completeness: Completeness | Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        check_number(max_workers, "max_workers", least=1, whole=True)
+        self.http_conn_id = http_conn_id
+        self.max_workers = max_workers
+        self._retry = retry
+        self._rate_limit = rate_limit
+        self._limits = limits
+        self._completeness = completeness
+
+    @cached_property
+    def settings(self) -> ConnectionSettings:
+        """What the connection says. Resolved by the main thread: only it may ask Airflow."""
+        settings = settings_of(self.get_connection(self.http_conn_id))
+        for secret in filter(None, settings.secrets):
+            mask_secret(secret)
+        return settings
+
+    @cached_property
+    def retry(self) -> RequestRetry:
+        """The retry policy: default < connection < argument."""
+        return combined_retry(self.settings.policies.get("retry"), self._retry)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """The limits: default < connection < argument, caps only tighter."""
+        return combined_limits(self.settings.policies.get("limits"), self._limits)
+
+    @cached_property
+    def completeness(self) -> Completeness:
+        """The completeness policy: default < connection < argument."""
+        granted = override(
+            Completeness(), self.settings.policies.get("completeness"), "completeness (on the connection)"
+        )
+        return override(granted, self._completeness, "completeness")
+
+    @property
+    def window(self) -> Window:
+        """How far a walk may run ahead."""
+        return Window(PAGES_PER_WORKER * self.max_workers, self.limits.buffer_bytes)
+
+    def get_conn(self) -> requests.Session:
+        """Return a plain ``requests`` session with the connection's credentials and urllib3's retries.
+
+        For requests beside the pages: it does what ``requests`` does, with none of this package's guarantees.
+        """
+        session = self.settings.session.new_session()
+        session.headers.update(self.settings.endpoint.headers)
+        session.auth = self.settings.endpoint.auth
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
+        return session
+
+    def client(self, collection: Collection) -> PageClient:
+        """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
+        return PageClient(
+            ClientOptions(
+                endpoint=self.settings.endpoint,
+                session=self.settings.session,
+                retry=self.retry,
+                rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
+                limits=self.limits,
+                data_selector=collection.data_selector,
+                workers=self.max_workers,
+                shown=shown_parameters(collection.pagination),
+                secrets=self.settings.secrets,
+            )
+        )
+
+    def pages(
+        self,
+        endpoint: str,
+        *,
+        pagination: object,
+        method: str = "GET",
+        query: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        data_selector: str | None = None,
+        partitions: Sequence[Mapping[str, Json]] | None = None,
+    ) -> Iterator[Page]:
+        """Yield the pages of an endpoint as they come, in order within their partition.
+
+        Raises when a page fails for good, and at the end when the pages do not add up: rows that were taken from
+        earlier pages are then not the whole table.
+        """
+        collection = Collection(
+            request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
+            pagination=pagination_from(pagination),
+            data_selector=data_selector,
+            partitions=partitions,
+            sample_pages=self.limits.sample_pages,
+        )
+        strategy = collection.strategy
+        audit = Audit(self.completeness, self.limits.sample_pages)
+        seeds = (strategy.first(request) for request in collection.requests())
+        with self.client(collection) as client:
+            for landing in walk(seeds, client.fetch, strategy, self.max_workers, self.window):
+                audit.see(PageRecord.of(landing, declared_total(strategy, landing.page)))
+                yield landing.page
+        audit.account()
+
+    def rows(self, endpoint: str, **request: Any) -> Iterator[Json]:
+        """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises."""
+        for page in self.pages(endpoint, **request):
+            for row in page.rows:
+                yield msgspec.json.decode(row)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the base URL once; any answer but a refusal of the credentials is a success."""
+        try:
+            with self.get_conn() as session:
+                response = session.get(
+                    self.settings.endpoint.base_url,
+                    timeout=(self.limits.connect_timeout, self.limits.read_timeout),
+                    allow_redirects=False,
+                )
+        except (requests.RequestException, PaginatedApiError) as exc:
+            return False, f"no answer from {self.settings.endpoint.base_url}: {type(exc).__name__}"
+        if response.status_code in (401, 403):
+            return False, f"the API refuses the credentials: {response.status_code} {response.reason}"
+        return True, f"the API answers: {response.status_code} {response.reason}"

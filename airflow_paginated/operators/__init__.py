@@ -1,0 +1,1 @@
+"""Tasks: one pipeline, configured and delegated to."""

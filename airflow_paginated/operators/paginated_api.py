@@ -1,0 +1,175 @@
+"""The operator: every row of a paginated API, in XCom or in files, complete or not there at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import BaseOperator
+
+from airflow_paginated.hooks.paginated_api import PaginatedApiHook
+from airflow_paginated.operators.outcome import airflow_errors
+from airflow_paginated.operators.pipeline import Pipeline, StopSignal
+from airflow_paginated.operators.target import resolve, warn_of_local_target
+from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.dicts import check_number, override
+from airflow_paginated.paging.policies import Completeness, combined_limits
+from airflow_paginated.paging.selectors import parse_path
+from airflow_paginated.paging.strategies import pagination_from
+from airflow_paginated.paging.values import Json, PageRequest
+from airflow_paginated.sinks import FileSink, sink_from
+from airflow_paginated.sinks.protocol import Owner, Run, Sink
+from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from urllib3.util import Retry
+
+    from airflow_paginated.paging.policies import Limits
+    from airflow_paginated.transport import RateLimit, RequestRetry
+
+
+class PaginatedApiOperator(BaseOperator):
+    """Collects every row of a paginated API, fast, and publishes them at once when they are proved complete.
+
+    A retried task goes on where the last try stopped.
+
+    :param endpoint: path below the connection's base URL. Templated.
+    :param pagination: a strategy, or a dict ``{"type": "page_number", ...}``.
+    :param http_conn_id: a ``paginated_api`` or a plain ``http`` connection.
+    :param method: the HTTP method.
+    :param query: query parameters. Templated.
+    :param headers: headers beside the connection's. Templated; secrets belong on the connection.
+    :param body: a JSON body. Templated.
+    :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
+    :param partitions: parameter sets, each collected from its first page to its last. Templated.
+    :param sink: ``"xcom"``, a path, or a sink such as ``FileSink(...)``. Its path is templated.
+    :param max_workers: threads, sessions and connections, at most.
+    :param retry: a ``RequestRetry`` or a dict, over the connection's.
+    :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
+    :param completeness: a ``Completeness`` or a dict, over the connection's.
+    :param limits: a ``Limits`` or a dict; caps only tighter than the connection's.
+
+    Returns the rows with ``sink="xcom"``; with files a dict of ``path, manifest, files, rows, pages, bytes, requests,
+    retries, throttled_seconds, seconds, stop_reason, resumed_pages``. Wrong arguments raise ``ConfigurationError``
+    when the DAG is parsed, or when the task starts where they are templated.
+    """
+
+    template_fields: Sequence[str] = ("endpoint", "query", "headers", "body", "partitions", "sink")
+    template_fields_renderers = {  # noqa: RUF012 - Airflow declares it as an instance attribute
+        "query": "json",
+        "headers": "json",
+        "body": "json",
+        "partitions": "json",
+    }
+
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        pagination: Any,
+        http_conn_id: str = PaginatedApiHook.default_conn_name,
+        method: str = "GET",
+        query: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        data_selector: str | None = None,
+        partitions: Sequence[Mapping[str, Json]] | None = None,
+        sink: Any = "xcom",
+        max_workers: int = 8,
+        retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
+        rate_limit: RateLimit | Mapping[str, Any] | None = None,
+        completeness: Completeness | Mapping[str, Any] | None = None,
+        limits: Limits | Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.endpoint = endpoint
+        self.pagination = pagination_from(pagination)
+        self.http_conn_id = http_conn_id
+        self.method = method.upper()
+        self.query = query
+        self.headers = headers
+        self.body = body
+        self.data_selector = data_selector
+        self.partitions = partitions
+        self.sink = sink_from(sink)
+        self.max_workers = max_workers
+        self.retry = retry
+        self.rate_limit = rate_limit
+        self.completeness = completeness
+        self.limits = limits
+        self._stop: StopSignal | None = None
+        self._check()
+
+    def execute(self, context: Context) -> Any:
+        """Collect, prove and publish. Raises ``AirflowFailException`` for what a retry cannot mend."""
+        self._stop = StopSignal()
+        with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
+            hook = self._hook()
+            collection = self._collection(hook)
+            run = self._run(collection, hook, context)
+            with closing(self._target().open(run)) as dataset, hook.client(collection) as client:
+                return Pipeline(
+                    collection=collection,
+                    client=client,
+                    dataset=dataset,
+                    workers=hook.max_workers,
+                    window=hook.window,
+                    completeness=hook.completeness,
+                    stop=self._stop,
+                    report=lambda standing: self.log.info("%s", standing),
+                ).run()
+
+    def on_kill(self) -> None:
+        """Stop; ``execute`` then raises and publishes nothing."""
+        if self._stop is not None:
+            self._stop.ask()
+
+    def _check(self) -> None:
+        """Refuse at parse time what is wrong whatever the connection says."""
+        check_number(self.max_workers, "max_workers", least=1, whole=True)
+        if self.data_selector is not None:
+            parse_path(self.data_selector)
+        combined_retry(None, self.retry)
+        combined_rate_limit(None, self.rate_limit)
+        combined_limits(None, self.limits)
+        override(Completeness(), self.completeness, "completeness")
+
+    def _hook(self) -> PaginatedApiHook:
+        return PaginatedApiHook(
+            self.http_conn_id,
+            max_workers=self.max_workers,
+            retry=self.retry,
+            rate_limit=self.rate_limit,
+            limits=self.limits,
+            completeness=self.completeness,
+        )
+
+    def _collection(self, hook: PaginatedApiHook) -> Collection:
+        return Collection(
+            request=PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body),
+            pagination=self.pagination,
+            data_selector=self.data_selector,
+            partitions=None if self.partitions is None else list(self.partitions),
+            sample_pages=hook.limits.sample_pages,
+        )
+
+    def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:
+        ti: Any = context["ti"]
+        stop = self._stop or StopSignal()
+        return Run(
+            owner=Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
+            plan=collection.plan(hook.settings.endpoint.base_url, self.http_conn_id),
+            base=collection.request,
+            resume_max_age=hook.limits.resume_max_age,
+            xcom_bytes=hook.limits.xcom_bytes,
+            proceed=stop.check,
+        )
+
+    def _target(self) -> Sink:
+        if not isinstance(self.sink, FileSink):
+            return self.sink
+        warn_of_local_target(self.sink.path, self.log)
+        return self.sink.resolved(resolve)

@@ -1,0 +1,137 @@
+"""From requests to a published dataset: resume, walk, audit, land, publish. Knows no Airflow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any
+
+from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.completeness import Account, Audit
+from airflow_paginated.paging.errors import Cancelled, IncompleteError
+from airflow_paginated.paging.policies import Completeness
+from airflow_paginated.paging.protocols import Pagination, declared_total
+from airflow_paginated.paging.strategies import SinglePage
+from airflow_paginated.paging.values import Landing, PageRecord, PageRequest
+from airflow_paginated.paging.walk import Inbox, Window, walk
+from airflow_paginated.sinks.protocol import Dataset
+from airflow_paginated.transport import PageClient
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class StopSignal:
+    """Tells a run to stop. ``ask`` may be called by a signal handler: it takes no lock that the run could hold."""
+
+    asked: bool = False
+    inbox: Inbox = field(default_factory=SimpleQueue)
+
+    def ask(self) -> None:
+        """Stop at the next opportunity."""
+        self.asked = True
+        self.inbox.put(None)
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` when the run was told to stop."""
+        if self.asked:
+            raise Cancelled("the run was told to stop")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline:
+    """One run: what is collected, by whom, into what."""
+
+    collection: Collection
+    client: PageClient
+    dataset: Dataset
+    workers: int
+    window: Window
+    completeness: Completeness = field(default_factory=Completeness)
+    stop: StopSignal = field(default_factory=StopSignal)
+    report: Callable[[Standing], None] = lambda standing: log.info("%s", standing)
+
+    def run(self) -> Any:
+        """Collect what is missing, prove it complete, publish it, and return what the sink returns.
+
+        A dict gets the figures of the run beside its own.
+        """
+        if self.dataset.existing is not None:
+            return self.dataset.existing
+        started = time.monotonic()
+        progress = Progress(self.report, self._retries, partitions=len(self.collection.partitions or [None]))
+        try:
+            account = self._collect(progress)
+        except IncompleteError:
+            # The data changed while it was read: what is stored would fail the next try in the same way.
+            self.dataset.discard()
+            raise
+        self.report(progress.standing())
+        self.stop.check()
+        result = self.dataset.publish(account)
+        return result | self._figures(progress, started) if isinstance(result, dict) else result
+
+    def _collect(self, progress: Progress) -> Account:
+        strategy = self.collection.strategy
+        audit = Audit(self.completeness, self.collection.sample_pages)
+        self._check_unfinished(strategy, progress)
+        for record in self.dataset.records():
+            audit.see(record)
+            progress.saw(record, resumed=True)
+        for landing in self._walk(self._seeds(strategy), strategy, progress):
+            record = PageRecord.of(landing, declared_total(strategy, landing.page))
+            audit.see(record)
+            self.dataset.land(record, landing.page.lines)
+            progress.saw(record)
+        return audit.account()
+
+    def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
+        """Yield where each partition goes on: at its first page, or after the newest stored one."""
+        for request in self.collection.requests():
+            last = self.dataset.last(request.partition)
+            if last is None:
+                yield strategy.first(request)
+            elif isinstance(last.successor, PageRequest):
+                yield last.successor
+
+    def _check_unfinished(self, strategy: Pagination, progress: Progress) -> None:
+        """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
+        stored = [record.request for record in self.dataset.unfinished()]
+        for landing in self._walk(stored, SinglePage(), progress):
+            page = landing.page
+            last = self.dataset.last(page.request.partition)
+            if last is not None and last.sha256 == page.sha256:
+                again = Landing(page, strategy.follow(page))
+                self.dataset.land(PageRecord.of(again, declared_total(strategy, page)), page.lines)
+            else:
+                log.warning(
+                    "page %s has changed since it was stored: its partition starts over", page.request.index + 1
+                )
+                self.dataset.restart(page.request.partition)
+
+    def _walk(self, seeds: Iterable[PageRequest], strategy: Pagination, progress: Progress) -> Iterator[Landing]:
+        return walk(
+            (replace(seed, sure=True) for seed in seeds),
+            self.client.fetch,
+            strategy,
+            self.workers,
+            self.window,
+            inbox=self.stop.inbox,
+            tick=progress.tick,
+        )
+
+    def _retries(self) -> tuple[int, float]:
+        return self.client.traffic.retries, self.client.throttled_seconds
+
+    def _figures(self, progress: Progress, started: float) -> dict[str, Any]:
+        return {
+            "requests": self.client.traffic.requests,
+            "retries": self.client.traffic.retries,
+            "throttled_seconds": round(self.client.throttled_seconds, 3),
+            "seconds": round(time.monotonic() - started, 3),
+            "resumed_pages": progress.resumed,
+        }

@@ -1,0 +1,30 @@
+"""Where a target lies: the one place that asks Airflow for file systems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import conf
+from airflow.sdk import ObjectStoragePath
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
+    from fsspec import AbstractFileSystem
+
+
+def resolve(path: str) -> tuple[AbstractFileSystem, str]:
+    """Return the file system of a path or URL, with the credentials of the connection it names, and the path in it."""
+    target = ObjectStoragePath(path)
+    return target.fs, target.path
+
+
+def warn_of_local_target(path: str, log: Logger) -> None:
+    """Say that a retry may not find a local target's staging where tasks run on several hosts."""
+    executor = conf.get("core", "executor", fallback="")
+    if "://" not in path.removeprefix("file://") and any(name in executor for name in ("Celery", "Kubernetes")):
+        log.warning(
+            "the target %s is local, but with %s a retry may run on another host, where it neither finds the pages"
+            " stored so far nor the published files; use an object store or a shared disk",
+            path,
+            executor,
+        )

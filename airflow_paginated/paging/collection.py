@@ -1,0 +1,109 @@
+"""What is collected: one endpoint, or one request for each of several parameter sets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated.paging.sample import Sample
+from airflow_paginated.paging.selectors import parse_path
+from airflow_paginated.paging.strategies import describe
+from airflow_paginated.paging.values import Json, PageRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collection:
+    """A request, how it goes on from page to page, where the rows are, and the parameter sets to ask it with.
+
+    A parameter of a set fills the ``{placeholder}`` of its name in the endpoint; any other goes into the JSON body
+    where there is one, else into the query.
+    """
+
+    request: PageRequest
+    pagination: Pagination
+    data_selector: str | None = None
+    partitions: Sequence[Mapping[str, Json]] | None = None
+    sample_pages: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.data_selector is not None:
+            parse_path(self.data_selector)
+        check_request(self.request)
+        check_partitions(self.partitions)
+
+    @property
+    def strategy(self) -> Pagination:
+        """The strategy to walk with: the configured one, or a sample of it."""
+        return Sample(self.pagination, self.sample_pages) if self.sample_pages else self.pagination
+
+    def requests(self) -> Iterator[PageRequest]:
+        """Yield the request of each partition, without what the strategy adds."""
+        if self.partitions is None:
+            yield self.request
+            return
+        for number, parameters in enumerate(self.partitions):
+            yield replace(_merged(self.request, parameters), partition=(number,))
+
+    def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
+        """Describe what is collected, without secrets: a change in it makes another collection."""
+        return {
+            "base_url": base_url,
+            "conn_id": conn_id,
+            "method": self.request.method,
+            "endpoint": self.request.path,
+            "query": dict(self.request.query),
+            "body": self.request.body,
+            "pagination": describe(self.pagination),
+            "data_selector": self.data_selector,
+            "partitions": None if self.partitions is None else _digest(self.partitions),
+            "sample_pages": self.sample_pages,
+        }
+
+
+def check_request(request: PageRequest) -> None:
+    """Refuse a request whose parts have the wrong type, naming the argument."""
+    for name, value, kind in (("endpoint", request.path, str), ("method", request.method, str)):
+        if not isinstance(value, kind):
+            raise ConfigurationError(f"{name}: expected a string, got {value!r}")
+    for name, given in (("query", request.query), ("headers", request.headers)):
+        if not isinstance(given, Mapping):
+            raise ConfigurationError(f"{name}: expected a dict, got {type(given).__name__}")
+
+
+def check_partitions(partitions: object) -> None:
+    """Refuse what is no list of parameter sets, and the same set twice."""
+    if partitions is None:
+        return
+    if isinstance(partitions, str | Mapping) or not isinstance(partitions, Sequence):
+        raise ConfigurationError(f"partitions: expected a list of dicts, got {type(partitions).__name__}")
+    seen: set[str] = set()
+    for number, parameters in enumerate(partitions):
+        if not isinstance(parameters, Mapping):
+            raise ConfigurationError(f"partitions[{number}]: expected a dict, got {type(parameters).__name__}")
+        mark = _digest(parameters)
+        if mark in seen:
+            raise ConfigurationError(
+                f"partitions[{number}]: {dict(parameters)!r} is there twice; its rows would be too"
+            )
+        seen.add(mark)
+
+
+def _merged(request: PageRequest, parameters: Mapping[str, Json]) -> PageRequest:
+    path, rest = request.path, dict(parameters)
+    for name in list(rest):
+        mark = "{" + name + "}"
+        if mark in path:
+            path = path.replace(mark, quote(str(rest.pop(name)), safe=""))
+    if isinstance(request.body, Mapping):
+        return replace(request, path=path, body={**request.body, **rest})
+    return replace(request, path=path, query={**request.query, **rest})
+
+
+def _digest(value: Any) -> str:
+    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
