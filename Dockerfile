@@ -1,0 +1,18 @@
+# Airflow with this provider, for docker-compose.yaml.
+ARG AIRFLOW_IMAGE=apache/airflow:3.3.2
+
+FROM ${AIRFLOW_IMAGE} AS wheel
+WORKDIR /tmp/provider
+COPY constraints.txt LICENSE README.md pyproject.toml ./
+COPY airflow_paginated ./airflow_paginated
+RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+    pip wheel --no-cache-dir --no-deps --wheel-dir /tmp/wheel .
+
+FROM ${AIRFLOW_IMAGE}
+COPY --from=wheel /tmp/wheel /tmp/wheel
+# What the image holds stays as it is: its own versions are the constraints, so that the install adds the provider or
+# fails, and the Airflow that was released together stays together.
+RUN pip list --format=freeze > /tmp/image-constraints.txt \
+    && pip install --no-cache-dir --constraint /tmp/image-constraints.txt /tmp/wheel/*.whl
+# A new named volume takes over owner and mode of the folder that it covers.
+RUN mkdir -p /opt/airflow/datasets /opt/airflow/logs
