@@ -1,0 +1,110 @@
+"""From landed pages to data files: sorted, verified, cut, counted, in flat memory."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from typing import Final
+
+from airflow_paginated.paging.errors import StoreError
+from airflow_paginated.sinks.files.formats import FileFormat
+from airflow_paginated.sinks.files.index import PageIndex, Place
+from airflow_paginated.sinks.files.manifest import FileEntry
+from airflow_paginated.sinks.files.segments import SegmentReader
+from airflow_paginated.sinks.files.storage import Pending
+
+VERSION: Final = 1
+"""A part of every digest: to be raised when the same pages shall make other bytes."""
+_PAGES_LEVEL: Final = 3
+
+
+class DamagedError(StoreError):
+    """A landed page is not what it was when it landed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """One data file to be: how many pages go into it, and how many bytes of rows they have."""
+
+    pages: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be composed: the digest that names it, and the data files."""
+
+    digest: str
+    cuts: tuple[Cut, ...]
+
+
+def plan(index: PageIndex, file_format: FileFormat, part_bytes: int | None) -> Plan:
+    """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one."""
+    options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes}
+    digest = sha256(json.dumps(options, sort_keys=True).encode())
+    cuts: list[Cut] = []
+    pages = size = 0
+    for place in index.places():
+        digest.update(place.key + place.sha256.encode())
+        if part_bytes is not None and size and size + place.bytes > part_bytes:
+            cuts.append(Cut(pages, size))
+            pages = size = 0
+        pages += 1
+        size += place.bytes
+    if size or part_bytes is None:
+        cuts.append(Cut(pages, size))
+    return Plan(digest.hexdigest()[:16], tuple(cuts))
+
+
+class Source:
+    """The rows of all pages in order, each verified when it is read; used by one thread."""
+
+    def __init__(self, index: PageIndex, reader: SegmentReader) -> None:
+        self._places: Iterator[Place] = index.places()
+        self._reader = reader
+
+    def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
+        """Write the pages of the next data file and return what it became; the file is not committed."""
+        tap = _Tap(pending)
+        composer = file_format.compose(tap.write)
+        rows = 0
+        for place in islice(self._places, cut.pages):
+            rows += place.rows
+            if place.bytes:
+                composer.add(self._payload(place))
+        composer.finish()
+        return FileEntry(name, rows, tap.bytes, tap.digest.hexdigest())
+
+    def _payload(self, place: Place) -> bytes:
+        payload = self._reader.read(place.segment, place.offset, place.bytes)
+        if sha256(payload).hexdigest() != place.sha256:
+            raise DamagedError(
+                f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
+            )
+        return payload
+
+
+def write_accounting(index: PageIndex, pending: Pending) -> None:
+    """Write one JSON line for each page, compressed; the file is not committed."""
+    deflate = zlib.compressobj(_PAGES_LEVEL, wbits=31)
+    for line in index.lines():
+        pending.write(deflate.compress(line))
+    pending.write(deflate.flush())
+
+
+class _Tap:
+    """Counts and digests what is written to a file."""
+
+    def __init__(self, pending: Pending) -> None:
+        self._pending = pending
+        self.bytes = 0
+        self.digest = sha256()
+
+    def write(self, data: bytes) -> None:
+        self.bytes += len(data)
+        self.digest.update(data)
+        self._pending.write(data)

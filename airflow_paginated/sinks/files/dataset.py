@@ -1,0 +1,147 @@
+"""A collection in files, from the first landed page to the commit."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.values import PageRecord
+from airflow_paginated.sinks.files import frames
+from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.sinks.files.compose import DamagedError
+from airflow_paginated.sinks.files.index import PageIndex
+from airflow_paginated.sinks.files.publish import Publication
+from airflow_paginated.sinks.files.segments import SegmentWriter, segment_ids, stored_frames
+from airflow_paginated.sinks.files.site import Site
+from airflow_paginated.sinks.protocol import Run
+
+_log: Final = logging.getLogger(__name__)
+
+
+class FileDataset:
+    """Implements ``Dataset``; ``path`` and ``manifest_path`` are what the summary calls the result."""
+
+    existing: dict[str, Any] | None = None
+
+    def __init__(self, site: Site, run: Run, path: str, manifest_path: str) -> None:
+        self._site = site
+        self._run = run
+        self._path = path
+        self._manifest_path = manifest_path
+        self._index = PageIndex(run.base)
+        self._claim = Claim.take(site.stagings.sub(run.key))
+        self._writer = SegmentWriter(self._claim.staging, self._claim)
+        self._closed = False
+        self._load()
+
+    def unfinished(self) -> Iterator[PageRecord]:
+        """Yield the newest stored page of each partition whose end is not stored."""
+        return self._index.unfinished()
+
+    def records(self) -> Iterator[PageRecord]:
+        """Yield every stored page, sorted by partition and index."""
+        return self._index.records()
+
+    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
+        """Return the newest stored page of a partition."""
+        return self._index.last(partition)
+
+    def land(self, record: PageRecord, lines: bytes) -> None:
+        """Store a page."""
+        header = frames.header_of(record, self._run.base, time.time())
+        head = frames.encode(header)
+        segment, offset = self._writer.append(head, lines)
+        self._index.put(header, head, segment, offset)
+
+    def restart(self, partition: tuple[int, ...]) -> None:
+        """Forget what is stored of a partition."""
+        self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
+        self._index.restart(partition)
+
+    def publish(self, account: Account) -> dict[str, Any]:
+        """Make all stored rows visible at once and return a summary."""
+        self._writer.finish()
+        try:
+            manifest = Publication(self._site, self._claim, self._run, self._index, account).publish()
+        except DamagedError:
+            self.discard()
+            raise
+        self.close()
+        return manifest.summary(self._path, self._manifest_path)
+
+    def discard(self) -> None:
+        """Forget everything stored; notes on files at the target stay."""
+        self._writer.close()
+        self._index.clear()
+        staging = self._claim.staging
+        staging.delete(each.name for each in segment_ids(staging))
+
+    def close(self) -> None:
+        """Store what is still in memory and let go of all resources."""
+        if not self._closed:
+            self._closed = True
+            self._writer.close()
+            self._index.close()
+
+    def _load(self) -> None:
+        """Take up what earlier claims stored."""
+        newest, first_claim = 0.0, None
+        for segment, frame in stored_frames(self._claim.staging):
+            header = frame.header
+            newest = max(newest, header.at)
+            first_claim = first_claim or segment.claim
+            if header.restart is not None:
+                self._index.restart(header.restart)
+                continue
+            self._index.put(header, frame.line, segment, frame.offset)
+            if segment.claim != first_claim:
+                self._index.cut(header.partition, header.index, segment.claim)
+        if first_claim is None:
+            return
+        if time.time() - newest > self._run.resume_max_age:
+            _log.info("What an earlier try stored is too old (limits.resume_max_age): collecting anew")
+            self.discard()
+            return
+        for partition in self._index.gapped():
+            _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
+            self.restart(partition)
+        _log.info("Going on after %d pages that an earlier try stored", self._index.sums()[0])
+
+
+class SettledDataset:
+    """Implements ``Dataset`` for a target that holds what is asked for: there is nothing to do."""
+
+    def __init__(self, existing: dict[str, Any]) -> None:
+        self.existing: dict[str, Any] | None = existing
+
+    def unfinished(self) -> Iterator[PageRecord]:
+        """Yield nothing."""
+        return iter(())
+
+    def records(self) -> Iterator[PageRecord]:
+        """Yield nothing."""
+        return iter(())
+
+    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
+        """Know no page."""
+        return None
+
+    def land(self, record: PageRecord, lines: bytes) -> None:
+        """Refuse: landing a page here is a defect of the caller."""
+        raise RuntimeError("nothing is to be collected for a target that is skipped")
+
+    def restart(self, partition: tuple[int, ...]) -> None:
+        """Do nothing."""
+
+    def publish(self, account: Account) -> dict[str, Any] | None:
+        """Return the summary of what exists."""
+        return self.existing
+
+    def discard(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""

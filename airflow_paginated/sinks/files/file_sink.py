@@ -1,0 +1,169 @@
+"""Rows in files: what the user configures, and what becomes of it once its path is rendered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeAlias
+
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from airflow_paginated.paging.dicts import check_choice, check_number
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.sinks.files.dataset import FileDataset, SettledDataset
+from airflow_paginated.sinks.files.formats import FileFormat, canonical, format_in, format_named
+from airflow_paginated.sinks.files.layout import STAGING, Layout
+from airflow_paginated.sinks.files.local_storage import LocalStorage
+from airflow_paginated.sinks.files.object_storage import ObjectStorage
+from airflow_paginated.sinks.files.paths import check_rendered, path_text, split_file
+from airflow_paginated.sinks.files.site import IfExists, Site
+from airflow_paginated.sinks.files.storage import Storage
+from airflow_paginated.sinks.protocol import Dataset, Run, Sink
+
+MIB: Final = 1024 * 1024
+
+Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
+"""Returns the filesystem of a path, and the path as that filesystem calls it."""
+
+
+class FileSink:
+    """Files at ``path``: one where the path ends with a format's suffix, a folder of parts otherwise.
+
+    A slash at the end always means a folder. ``file_format`` is ``jsonl`` (``ndjson``) or ``jsonl.gz``, by default what
+    the path's suffix says, else ``jsonl``. ``if_exists`` says what happens to what an earlier run published:
+    ``replace`` it, ``fail`` before the first request, or ``skip`` the run and return what exists, if it is complete.
+    ``staging`` is a folder for pages that are not published yet, by default ``_staging`` beside the data. A part has at
+    most ``part_bytes`` of rows, and at least one page.
+
+    Example::
+
+        FileSink("s3://lake/employees/{{ run_id }}/", file_format="jsonl.gz")
+    """
+
+    template_fields: ClassVar[tuple[str, ...]] = ("path", "staging")
+    template_ext: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        file_format: str | None = None,
+        if_exists: IfExists = "replace",
+        staging: str | os.PathLike[str] | None = None,
+        part_bytes: int = 256 * MIB,
+    ) -> None:
+        self.path = path_text(path, "path")
+        self.staging = None if staging is None else path_text(staging, "staging")
+        self.file_format = file_format
+        self.if_exists = if_exists
+        self.part_bytes = part_bytes
+        # Airflow renders the two above in place; what they were tells what the templates may do.
+        self._written = (self.path, self.staging)
+        check_choice(if_exists, ("replace", "fail", "skip"), "sink: if_exists")
+        check_number(part_bytes, "sink: part_bytes", least=1, whole=True)
+        self._format()
+
+    def resolved(self, resolve: Resolve) -> Sink:
+        """Return the sink with its filesystems; the path must be rendered by now.
+
+        Raises ``ConfigurationError`` for a path that is not, or that its templates led out of its folder.
+        """
+        path = path_text(self.path, "path")
+        check_rendered(path, self._written[0], "path")
+        file_format, one_file = self._format()
+        folder, name = split_file(path) if one_file else (path, None)
+        staging = None
+        if self.staging is not None:
+            staging = path_text(self.staging, "staging")
+            check_rendered(staging, self._written[1] or staging, "staging")
+        return FileTarget(
+            path=path,
+            place=_place(resolve, path, one_file),
+            staging=None if staging is None else _place(resolve, staging, False),
+            layout=Layout(file_format.name, name),
+            manifest_path=f"{folder if one_file else path.rstrip('/') + '/'}{Layout(file_format.name, name).manifest}",
+            file_format=file_format,
+            if_exists=self.if_exists,
+            part_bytes=None if one_file else self.part_bytes,
+        )
+
+    def _format(self) -> tuple[FileFormat, bool]:
+        """Return the format, and whether the path means one file."""
+        suffix = None if self.path.endswith("/") else format_in(self.path)
+        asked = None if self.file_format is None else canonical(str(self.file_format))
+        # "jsonl" does not contradict "jsonl.gz", which is jsonl; the other way round it does.
+        if suffix and asked and suffix != asked and suffix.partition(".")[0] != asked:
+            raise ConfigurationError(f"sink: path ends like a {suffix} file, but file_format is {self.file_format!r}")
+        return format_named(suffix or asked or "jsonl"), suffix is not None
+
+    def __repr__(self) -> str:
+        return (
+            f"FileSink({self.path!r}, file_format={self.file_format!r}, if_exists={self.if_exists!r}, "
+            f"staging={self.staging!r}, part_bytes={self.part_bytes!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return repr(self) == repr(other) if isinstance(other, FileSink) else NotImplemented
+
+    # Rendering changes it in place.
+    __hash__ = None  # type: ignore[assignment]  # the way to say "unhashable"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder on a filesystem."""
+
+    fs: AbstractFileSystem
+    root: str
+
+    def storage(self, token: str) -> Storage:
+        """Return the folder's operations; ``token`` makes temporary names its own."""
+        if isinstance(self.fs, LocalFileSystem):
+            return LocalStorage(self.root, token)
+        return ObjectStorage(self.fs, self.root, token)
+
+
+@dataclass(frozen=True, slots=True)
+class FileTarget:
+    """A file sink with its filesystems; implements ``Sink``."""
+
+    path: str
+    place: Place
+    staging: Place | None
+    layout: Layout
+    manifest_path: str
+    file_format: FileFormat
+    if_exists: IfExists
+    part_bytes: int | None
+
+    def open(self, run: Run) -> Dataset:
+        """Begin, or take up again, the collection of ``run``."""
+        token = f"{run.key}-{os.urandom(4).hex()}"
+        target = self.place.storage(token)
+        site = Site(
+            target=target,
+            stagings=target.sub(STAGING) if self.staging is None else self.staging.storage(token),
+            stagings_inside=self.staging is None,
+            layout=self.layout,
+            file_format=self.file_format,
+            part_bytes=self.part_bytes,
+            if_exists=self.if_exists,
+        )
+        done = site.inspect(run.owner)
+        if done is not None:
+            return SettledDataset(done.summary(self.path, self.manifest_path))
+        return FileDataset(site, run, self.path, self.manifest_path)
+
+
+def local_or_fsspec(path: str) -> tuple[AbstractFileSystem, str]:
+    """Resolve a path as fsspec does: by its protocol, a local one without any."""
+    fs, root = url_to_fs(path)
+    return fs, root
+
+
+def _place(resolve: Resolve, path: str, one_file: bool) -> Place:
+    fs, root = resolve(path)
+    return Place(fs, root.rstrip("/").rpartition("/")[0] or "/" if one_file else root)

@@ -1,0 +1,220 @@
+"""The commit protocol: named steps, between any two of which a run may die.
+
+Nothing is visible before the commit, and everything is after it. Names are noted before they are written, so that
+the next try can remove whatever this one leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.errors import ClaimLost, IncompleteError, StoreError, TargetError
+from airflow_paginated.sinks.files import compose, sweep
+from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.sinks.files.index import PageIndex
+from airflow_paginated.sinks.files.manifest import VERSION, FileEntry, Manifest, load
+from airflow_paginated.sinks.files.segments import SegmentReader
+from airflow_paginated.sinks.files.site import Site
+from airflow_paginated.sinks.files.storage import Pending
+from airflow_paginated.sinks.protocol import Run
+
+_log: Final = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of publishing; the steps of a publication run in order, each once."""
+
+    name: str
+    run: Callable[[], None]
+
+
+class Publication:
+    """Publishes one collection; used by one thread, once."""
+
+    def __init__(self, site: Site, claim: Claim, run: Run, index: PageIndex, account: Account) -> None:
+        self._site = site
+        self._claim = claim
+        self._staging = claim.staging
+        self._run = run
+        self._index = index
+        self._account = account
+        self._plan = compose.plan(index, site.file_format, site.part_bytes)
+        self._reader = SegmentReader(claim.staging)
+        self._source = compose.Source(index, self._reader)
+        self._files: list[FileEntry] = []
+        self._held: Pending | None = None
+        """The one-file target, written but not committed."""
+
+    def publish(self) -> Manifest:
+        """Run all steps, checking before each that this try still owns the staging area."""
+        self._check_sums()
+        try:
+            for step in [*self.commit_steps(), *self.cleaning_steps()]:
+                self._claim.check()
+                step.run()
+        finally:
+            self.close()
+        return self._manifest()
+
+    def _check_sums(self) -> None:
+        account = self._account
+        counted, stored = (account.pages, account.rows, account.bytes), self._index.sums()
+        if counted != stored:
+            raise IncompleteError(f"the audit counted (pages, rows, bytes) {counted}, the staging area has {stored}")
+
+    def commit_steps(self) -> Iterator[Step]:
+        """Yield the steps up to the commit, which is the last of them."""
+        yield Step("note new files", self._note_new)
+        yield Step("note old files", self._note_old)
+        if self._site.layout.name is not None:
+            yield Step("write the file", lambda: self._hold(self._plan.cuts[0]))
+        else:
+            for number, cut in enumerate(self._plan.cuts):
+                yield Step(f"write part {number}", lambda number=number, cut=cut: self._part(number, cut))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        yield Step("write the accounting", self._accounting)
+        yield Step("verify", self._verify)
+        yield Step("write the manifest", self._write_manifest)
+        if self._site.layout.name is not None:
+            yield Step("replace the file", self._release)
+
+    def cleaning_steps(self) -> Iterator[Step]:
+        """Yield the steps after the commit; one that fails leaves its work to a later commit."""
+        for name, run in (
+            ("confirm", self._confirm),
+            ("remove old files", self._sweep_own),
+            ("remove given-up stagings", self._sweep_given_up),
+            ("remove the staging", self._remove_staging),
+        ):
+            yield Step(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
+
+    def close(self) -> None:
+        """Let go of all files; what was not committed is discarded."""
+        self._reader.close()
+        if self._held is not None:
+            self._held.discard()
+            self._held = None
+
+    def _names(self) -> list[str]:
+        layout, digest = self._site.layout, self._plan.digest
+        return [*(layout.part(digest, number) for number in range(len(self._plan.cuts))), layout.pages(digest)]
+
+    def _note_new(self) -> None:
+        sweep.write_note(self._staging, self._plan.digest, self._site.target, self._names())
+
+    def _note_old(self) -> None:
+        # Another run may have committed since this one began.
+        old = load(self._site.target, self._site.layout)
+        if old is None:
+            return
+        self._site.admit(old, self._run.owner)
+        if old.digest != self._plan.digest:
+            names = [*(file.path for file in old.files), self._site.layout.pages(old.digest)]
+            sweep.write_note(self._staging, old.digest, self._site.target, names)
+
+    def _part(self, number: int, cut: compose.Cut) -> None:
+        self._compose(self._site.layout.part(self._plan.digest, number), cut).commit()
+
+    def _hold(self, cut: compose.Cut) -> None:
+        self._held = self._compose(self._site.layout.part(self._plan.digest, 0), cut)
+
+    def _compose(self, name: str, cut: compose.Cut) -> Pending:
+        pending = self._site.target.begin(name, cut.bytes)
+        try:
+            self._files.append(self._source.compose(cut, self._site.file_format, pending, name))
+        except BaseException:
+            pending.discard()
+            raise
+        return pending
+
+    def _accounting(self) -> None:
+        pending = self._site.target.begin(self._site.layout.pages(self._plan.digest))
+        try:
+            compose.write_accounting(self._index, pending)
+        except BaseException:
+            pending.discard()
+            raise
+        pending.commit()
+
+    def _verify(self) -> None:
+        if sum(file.rows for file in self._files) != self._account.rows:
+            raise compose.DamagedError("the composed files do not have the rows that were collected")
+        if self._site.layout.name is not None:
+            return
+        for file in self._files:
+            if self._site.target.size(file.path) != file.bytes:
+                raise StoreError(f"{self._site.target.identity}/{file.path} is not there as it was written")
+
+    def _write_manifest(self) -> None:
+        self._site.target.put(self._site.layout.manifest, self._manifest().encode())
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.commit()
+            self._held = None
+
+    def _manifest(self) -> Manifest:
+        account = self._account
+        return Manifest(
+            version=VERSION,
+            digest=self._plan.digest,
+            complete=account.complete,
+            owner=self._run.owner,
+            plan=self._run.plan,
+            partitions=account.partitions,
+            pages=account.pages,
+            rows=account.rows,
+            bytes=account.bytes,
+            files=tuple(self._files),
+            checks=account.checks,
+            stop_reason=account.stop_reason,
+            watermark=None,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _tolerant(self, name: str, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except StoreError as error:
+            # The rows are published: failing now would only collect them again.
+            _log.warning("Published, but could not %s; a later run will: %s", name, error)
+
+    def _confirm(self) -> None:
+        committed = self._committed()
+        if committed.digest == self._plan.digest:
+            return
+        if committed.owner == self._run.owner:
+            raise ClaimLost(f"another try of this task published to {self._site.target.identity} at the same time")
+        raise TargetError(f"another run published to {self._site.target.identity} at the same time")
+
+    def _committed(self) -> Manifest:
+        committed = load(self._site.target, self._site.layout)
+        if committed is None:
+            raise TargetError(f"the manifest of {self._site.target.identity} was removed while it was published")
+        return committed
+
+    def _sweep_own(self) -> None:
+        sweep.sweep_target(self._site.target, self._site.layout, self._committed(), self._staging)
+        sweep.sweep_temporary(self._site.target, self._site.layout, [self._run.key])
+
+    def _sweep_given_up(self) -> None:
+        site = self._site
+        keys = sweep.given_up(site.stagings, self._run.key, max(sweep.GIVEN_UP_SECONDS, self._run.resume_max_age))
+        for key in keys:
+            staging = site.stagings.sub(key)
+            sweep.sweep_target(site.target, site.layout, self._committed(), staging)
+            sweep.remove_staging(staging, site.target)
+        if keys:
+            sweep.sweep_temporary(site.target, site.layout, keys)
+
+    def _remove_staging(self) -> None:
+        sweep.remove_staging(self._staging, self._site.target)
+        if self._site.stagings_inside:
+            with suppress(StoreError):
+                self._site.stagings.prune()

@@ -1,0 +1,151 @@
+"""Segments: the log of landed pages, in files of bounded size."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from airflow_paginated.paging.errors import PaginatedApiError
+from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.sinks.files.frames import Frame, scan
+from airflow_paginated.sinks.files.storage import Log, Reader, Storage
+
+MIB: Final = 1024 * 1024
+MAX_BYTES: Final = 8 * MIB
+MAX_PAGES: Final = 256
+MAX_SECONDS: Final = 5.0
+OPEN_READERS: Final = 64
+"""Segments open at once while reading: in a store, so many times ``MAX_BYTES`` of temporary disk."""
+
+_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
+_log: Final = logging.getLogger(__name__)
+
+
+class SegmentId(NamedTuple):
+    """Whose segment, and which of theirs."""
+
+    claim: int
+    number: int
+
+    @property
+    def name(self) -> str:
+        """Its name in the staging area."""
+        return f"shard-0000/segment-{self.claim:04d}-{self.number:06d}"
+
+    @classmethod
+    def parse(cls, name: str) -> SegmentId | None:
+        """Return the id in a file's name, or ``None`` for another file."""
+        found = _NAME.fullmatch(name)
+        return cls(int(found[1]), int(found[2])) if found else None
+
+
+class SegmentWriter:
+    """Adds frames to segments of one claim; used by one thread."""
+
+    def __init__(self, staging: Storage, claim: Claim, clock: Callable[[], float] = time.monotonic) -> None:
+        self._staging = staging
+        self._claim = claim
+        self._clock = clock
+        self._log: Log | None = None
+        self._id = SegmentId(claim.number, -1)
+        self._size = 0
+        self._frames = 0
+        self._opened = 0.0
+
+    def append(self, head: bytes, body: bytes) -> tuple[SegmentId, int]:
+        """Add a frame and return where its body lies."""
+        log = self._log or self._begin()
+        log.append(head, body)
+        place = self._id, self._size + len(head)
+        self._size += len(head) + len(body)
+        self._frames += 1
+        if self._size >= MAX_BYTES or self._frames >= MAX_PAGES or self._clock() - self._opened >= MAX_SECONDS:
+            self.finish()
+        return place
+
+    def finish(self) -> None:
+        """Close the open segment, if this try still owns the staging area."""
+        if self._log is not None:
+            self._claim.check()
+            self._log.close()
+            self._log = None
+
+    def close(self) -> None:
+        """Close the open segment as well as it goes: what fails here, the next try collects again."""
+        try:
+            self.finish()
+        except PaginatedApiError as error:
+            _log.warning("The newest pages are not stored: %s", error)
+        finally:
+            if self._log is not None:
+                self._log.abandon()
+                self._log = None
+
+    def _begin(self) -> Log:
+        self._id = SegmentId(self._claim.number, self._id.number + 1)
+        self._log = self._staging.log(self._id.name)
+        self._size = self._frames = 0
+        self._opened = self._clock()
+        return self._log
+
+
+def segment_ids(staging: Storage) -> list[SegmentId]:
+    """Return all stored segments, oldest first."""
+    found = (SegmentId.parse(name) for name in staging.files("shard-0000"))
+    return sorted(each for each in found if each)
+
+
+def stored_frames(staging: Storage) -> Iterator[tuple[SegmentId, Frame]]:
+    """Yield all frames that can be read, oldest first; of one claim, nothing after the first bad frame."""
+    ids = segment_ids(staging)
+    torn = -1
+    for at, each in enumerate(ids):
+        if each.claim == torn:
+            continue
+        # Only the last segment of a claim can be one that was never closed, and only a local one.
+        last = at + 1 == len(ids) or ids[at + 1].claim != each.claim
+        frames, whole = scan(staging.read(each.name) or b"", verify=staging.local and last)
+        for frame in frames:
+            yield each, frame
+        if not whole:
+            torn = each.claim
+            if not last:
+                _log.warning("%s/%s is damaged; what follows it is collected again", staging.identity, each.name)
+
+
+class SegmentReader:
+    """Reads payloads wherever they lie, with few files open; used by one thread."""
+
+    def __init__(self, staging: Storage) -> None:
+        self._staging = staging
+        self._open: OrderedDict[SegmentId, Reader] = OrderedDict()
+        self._evicted: set[SegmentId] = set()
+
+    def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
+        """Return a payload."""
+        reader = self._open.get(segment)
+        if reader is not None:
+            self._open.move_to_end(segment)
+        elif segment in self._evicted and not self._staging.local:
+            # Many partitions share more segments than fit: fetching whole ones again and again would never end.
+            return self._staging.read_range(segment.name, offset, length)
+        else:
+            reader = self._open[segment] = self._staging.reader(segment.name)
+            self._evict()
+        return reader.read(offset, length)
+
+    def close(self) -> None:
+        """Close all files."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _evict(self) -> None:
+        while len(self._open) > OPEN_READERS:
+            segment, reader = self._open.popitem(last=False)
+            reader.close()
+            if not self._staging.local:
+                self._evicted.add(segment)

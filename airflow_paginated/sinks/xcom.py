@@ -1,0 +1,90 @@
+"""Rows as the task's return value, for small results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.errors import LimitExceeded
+from airflow_paginated.paging.values import Json, PageRecord, Stop
+from airflow_paginated.sinks.protocol import Run
+
+
+class XComSink:
+    """Returns the rows as a list of decoded values, refused early when they pass ``limits.xcom_bytes``."""
+
+    def open(self, run: Run) -> XComDataset:
+        """Begin a collection in memory."""
+        return XComDataset(run.xcom_bytes)
+
+    def __repr__(self) -> str:
+        return "XComSink()"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, XComSink)
+
+    def __hash__(self) -> int:
+        return hash(XComSink)
+
+
+class XComDataset:
+    """Implements ``Dataset`` in memory."""
+
+    existing: dict[str, Any] | None = None
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._bytes = 0
+        self._pages: dict[tuple[tuple[int, ...], int], tuple[PageRecord, bytes]] = {}
+
+    def unfinished(self) -> Iterator[PageRecord]:
+        """Yield the newest page of each partition whose end is not stored."""
+        newest = {record.request.partition: record for record in self.records()}
+        yield from (record for record in newest.values() if not isinstance(record.successor, Stop))
+
+    def records(self) -> Iterator[PageRecord]:
+        """Yield every page, sorted by partition and index."""
+        for key in sorted(self._pages):
+            yield self._pages[key][0]
+
+    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
+        """Return the newest page of a partition."""
+        index = max((index for part, index in self._pages if part == partition), default=None)
+        return None if index is None else self._pages[partition, index][0]
+
+    def land(self, record: PageRecord, lines: bytes) -> None:
+        """Keep a page.
+
+        Raises ``LimitExceeded`` once all rows together pass the limit.
+        """
+        key = record.request.partition, record.request.index
+        self._bytes += len(lines) - len(self._pages[key][1] if key in self._pages else b"")
+        self._pages[key] = record, lines
+        if self._bytes > self._limit:
+            rows = sum(kept.rows for kept, _ in self._pages.values())
+            raise LimitExceeded(
+                f"the first {rows} rows have {self._bytes} bytes, an XCom result may have {self._limit} "
+                '(limits.xcom_bytes): write files instead, with sink=FileSink("...")'
+            )
+
+    def restart(self, partition: tuple[int, ...]) -> None:
+        """Forget a partition."""
+        for key in [key for key in self._pages if key[0] == partition]:
+            self._bytes -= len(self._pages.pop(key)[1])
+
+    def publish(self, account: Account) -> list[Json]:
+        """Return all rows in the order of partition, page and row."""
+        decoder = msgspec.json.Decoder()
+        return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._pages[key][1])]
+
+    def discard(self) -> None:
+        """Forget everything."""
+        self._pages.clear()
+        self._bytes = 0
+
+    def close(self) -> None:
+        """Forget everything."""
+        self.discard()
