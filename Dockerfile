@@ -10,7 +10,10 @@ RUN PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 
 FROM ${AIRFLOW_IMAGE}
 COPY --from=wheel /tmp/wheel /tmp/wheel
-# What the image holds stays as it is: its own versions are the constraints, so that the install adds the provider or
+# Airflow's Celery provider (3.26.0) does not import with Celery 5.7; the image released with Airflow's own constraints
+# holds an older one already, an image that was put together from the newest of everything does not.
+RUN pip install --no-cache-dir "celery<5.7"
+# What the image holds now stays as it is: its own versions are the constraints, so that the install adds the provider or
 # fails, and the Airflow that was released together stays together.
 RUN pip list --format=freeze > /tmp/image-constraints.txt \
     && pip install --no-cache-dir --constraint /tmp/image-constraints.txt /tmp/wheel/*.whl
