@@ -44,7 +44,7 @@ GOOD_FROM_ATTEMPT = 4
 class Settings:
     """What the API serves, and how badly."""
 
-    rows: int = 60_000
+    rows: int = 50_000
     seed: int = 7
     fault_rate: float = 0.12
     latency: tuple[float, float] = (0.05, 0.15)
@@ -53,9 +53,8 @@ class Settings:
     token: str | None = None
 
 
-def employee(seed: int, number: int) -> tuple[str, bool]:
+def employee(rng: random.Random, number: int) -> tuple[str, bool]:
     """Return one employee as JSON text, the salary with both its decimals, and whether they are active."""
-    rng = random.Random(f"{seed}:employee:{number}")
     first, last, (city, country) = rng.choice(FIRST_NAMES), rng.choice(LAST_NAMES), rng.choice(CITIES)
     active = rng.random() < 0.9
     before = {"id": number, "name": f"{first} {last}", "email": f"employee{number}@example.com"}
@@ -75,7 +74,8 @@ class Company:
 
     @cached_property
     def _everyone(self) -> list[tuple[str, bool]]:
-        return [employee(self._settings.seed, number) for number in range(1, self._settings.rows + 1)]
+        rng = random.Random(self._settings.seed)
+        return [employee(rng, number) for number in range(1, self._settings.rows + 1)]
 
     @cached_property
     def _by_activity(self) -> dict[bool | None, list[str]]:
