@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +24,7 @@ from airflow_paginated.paging.strategies import pagination_from, shown_parameter
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Window, walk
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry
+from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 
 PAGES_PER_WORKER = 4
@@ -113,6 +115,10 @@ class PaginatedApiHook(BaseHook):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
         return session
 
+    def url(self, endpoint: str) -> str:
+        """Return the URL of an endpoint below the connection's base URL, for ``get_conn``."""
+        return join(self.settings.endpoint.base_url, endpoint)
+
     def client(self, collection: Collection) -> PageClient:
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
@@ -162,11 +168,15 @@ class PaginatedApiHook(BaseHook):
                 yield landing.page
         audit.account()
 
-    def rows(self, endpoint: str, **request: Any) -> Iterator[Json]:
-        """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises."""
+    def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
+        """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.
+
+        With ``decimals``, numbers with a fraction come as ``decimal.Decimal``, with the digits that were sent.
+        """
+        decode = msgspec.json.Decoder(float_hook=Decimal if decimals else None).decode
         for page in self.pages(endpoint, **request):
             for row in page.rows:
-                yield msgspec.json.decode(row)
+                yield decode(row)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the base URL once; any answer but a refusal of the credentials is a success."""

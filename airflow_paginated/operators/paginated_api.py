@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
@@ -94,7 +95,8 @@ class PaginatedApiOperator(BaseOperator):
         self.body = body
         self.data_selector = data_selector
         self.partitions = partitions
-        self.sink = sink_from(sink)
+        # Rendering writes into the sink; mapped tasks, which share the arguments, must each have their own.
+        self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
         self.retry = retry
         self.rate_limit = rate_limit
@@ -169,7 +171,8 @@ class PaginatedApiOperator(BaseOperator):
         )
 
     def _target(self) -> Sink:
-        if not isinstance(self.sink, FileSink):
-            return self.sink
-        warn_of_local_target(self.sink.path, self.log)
-        return self.sink.resolved(resolve)
+        sink: Sink | FileSink = self.sink
+        if not isinstance(sink, FileSink):
+            return sink
+        warn_of_local_target(sink.path, self.log)
+        return sink.resolved(resolve)

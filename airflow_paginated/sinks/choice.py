@@ -16,7 +16,7 @@ def sink_from(given: Any) -> Any:
         return XComSink()
     if isinstance(given, str | os.PathLike):
         return FileSink(given)
-    if hasattr(given, "open") or hasattr(given, "resolved"):
+    if not isinstance(given, type) and (hasattr(given, "open") or hasattr(given, "resolved")):
         return given
     raise ConfigurationError(
         f'sink: expected "xcom", a path or a sink such as FileSink(...), got {type(given).__name__}'

@@ -99,7 +99,9 @@ class Exchange:
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
         check_origin(str(prepared.url), self.origin)
-        return _Prepared(str(prepared.url), prepared.path_url, dict(prepared.headers), prepared)
+        # Prepared without a body, a POST declares none; each attempt sends its own length.
+        plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
+        return _Prepared(str(prepared.url), prepared.path_url, plain, prepared)
 
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
         prepared = self._prepared(request.path, request.method)
