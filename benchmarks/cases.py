@@ -71,6 +71,9 @@ def cpu_per_page(plan: Plan) -> Iterator[Line]:
     ratio = _ratio(cpu["ours"], cpu["recipe"])
     yield Line("    ours / recipe", f"{ratio:.2f}", "<= 0.40", ratio <= 0.4)
     yield _exact(results["ours"])
+    yield Line(
+        "    ours: the first two pages in a fresh process, late imports included", f"{_first(results['ours']):.2f} s"
+    )
 
 
 def wall_time(plan: Plan) -> Iterator[Line]:

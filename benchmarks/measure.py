@@ -20,13 +20,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Collect ``pages`` pages of 100 rows from ``url`` into a file in ``folder``."""
+    """Collect ``pages`` pages of 100 rows from ``url``, which is Airflow's connection ``conn``, into ``folder``."""
 
     contestant: str
     url: str
     pages: int
     workers: int
     folder: str = ""
+    conn: str = "bench"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,16 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """The cost of a job: seconds of CPU in all threads, seconds of wall time, megabytes at the peak."""
+    """The cost of a job: seconds of CPU in all threads, seconds of wall time, megabytes at the peak.
+
+    ``first`` is the wall time of a job of two pages done before it, which imports whatever is imported late.
+    """
 
     cpu: float
     wall: float
     peak: float
     result: Result
+    first: float = 0.0
 
 
 def _peak_memory() -> float:

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-
 from airflow_paginated.paging import PageNumber
 from airflow_paginated.sinks import FileSink
 from benchmarks.measure import Job
@@ -24,7 +23,7 @@ def make_work(job: Job) -> Callable[[], int]:
     """Return the work: one execution into the job's folder; no page can be lost, it would fail instead."""
     operator = PaginatedApiOperator(
         task_id="collect",
-        http_conn_id="bench",
+        http_conn_id=job.conn,
         endpoint="/employees",
         pagination=PageNumber(page_param="page", page_size=100, total_path="meta.total_pages", total_kind="pages"),
         data_selector="data",
