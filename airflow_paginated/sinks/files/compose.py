@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -61,9 +61,10 @@ def plan(index: PageIndex, file_format: FileFormat, part_bytes: int | None) -> P
 
 
 class Source:
-    """The rows of all pages in order, each verified when it is read; used by one thread."""
+    """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
-    def __init__(self, index: PageIndex, reader: SegmentReader) -> None:
+    def __init__(self, index: PageIndex, reader: SegmentReader, proceed: Callable[[], None] = lambda: None) -> None:
+        self._proceed = proceed
         self._places: Iterator[Place] = index.places()
         self._reader = reader
 
@@ -73,6 +74,7 @@ class Source:
         composer = file_format.compose(tap.write)
         rows = 0
         for place in islice(self._places, cut.pages):
+            self._proceed()
             rows += place.rows
             if place.bytes:
                 composer.add(self._payload(place))

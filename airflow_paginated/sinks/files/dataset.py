@@ -35,7 +35,11 @@ class FileDataset:
         self._claim = Claim.take(site.stagings.sub(run.key))
         self._writer = SegmentWriter(self._claim.staging, self._claim)
         self._closed = False
-        self._load()
+        try:
+            self._load()
+        except BaseException:
+            self.close()
+            raise
 
     def unfinished(self) -> Iterator[PageRecord]:
         """Yield the newest stored page of each partition whose end is not stored."""
@@ -51,6 +55,8 @@ class FileDataset:
 
     def land(self, record: PageRecord, lines: bytes) -> None:
         """Store a page."""
+        if record.bytes != len(lines):
+            raise ValueError(f"a page of {record.bytes} bytes came with {len(lines)} bytes of rows")
         header = frames.header_of(record, self._run.base, time.time())
         head = frames.encode(header)
         segment, offset = self._writer.append(head, lines)
@@ -74,6 +80,8 @@ class FileDataset:
 
     def discard(self) -> None:
         """Forget everything stored; notes on files at the target stay."""
+        # What is stored may belong to a newer try by now.
+        self._claim.check()
         self._writer.close()
         self._index.clear()
         staging = self._claim.staging

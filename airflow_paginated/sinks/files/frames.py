@@ -187,14 +187,12 @@ def _delta(request: PageRequest, base: PageRequest, partition: Partition, index:
 
 
 def _query_delta(query: Mapping[str, Json], base: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+    names = list(base)
+    if list(query)[: len(names)] != names:
+        # A parameter is missing, or the order differs, which some APIs sign.
+        return dict(query), names
     # Identity, since equality takes True for 1; what is stored without need does no harm.
-    changed = {name: value for name, value in query.items() if base.get(name, _ABSENT) is not value}
-    dropped = [name for name in base if name not in query]
-    kept = [name for name in base if name in query]
-    if [*kept, *(name for name in changed if name not in base)] != list(query):
-        # Another order; APIs may sign it.
-        return dict(query), list(base)
-    return changed, dropped
+    return {name: value for name, value in query.items() if base.get(name, _ABSENT) is not value}, []
 
 
 def _headers_delta(headers: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str | None] | None:

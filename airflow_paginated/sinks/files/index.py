@@ -7,6 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from airflow_paginated.paging.errors import StoreError
 from airflow_paginated.paging.values import PageRecord, PageRequest
 from airflow_paginated.sinks.files.frames import Header, Partition, decode, record_of
 from airflow_paginated.sinks.files.segments import SegmentId
@@ -50,21 +51,22 @@ class PageIndex:
 
     def put(self, header: Header, line: bytes, segment: SegmentId, offset: int) -> None:
         """Note a page; it takes the place of an older frame of the same page."""
-        self._execute(
-            "INSERT OR REPLACE INTO pages VALUES (?,?,?,?,?,?,?,?,?,?)",
-            (
-                _key(header.partition),
-                header.index,
-                segment.claim,
-                segment.number,
-                offset,
-                header.rows,
-                header.bytes,
-                header.sha256,
-                header.successor is None,
-                line,
-            ),
+        values = (
+            _key(header.partition),
+            header.index,
+            segment.claim,
+            segment.number,
+            offset,
+            header.rows,
+            header.bytes,
+            header.sha256,
+            header.successor is None,
+            line,
         )
+        try:
+            self._execute("INSERT OR REPLACE INTO pages VALUES (?,?,?,?,?,?,?,?,?,?)", values)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot note a page in the temporary folder: {error}") from error
 
     def cut(self, partition: Partition, index: int, claim: int) -> None:
         """Forget what earlier claims know of a partition beyond a page: ``claim`` went on from there by itself."""

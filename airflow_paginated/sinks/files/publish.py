@@ -47,16 +47,20 @@ class Publication:
         self._account = account
         self._plan = compose.plan(index, site.file_format, site.part_bytes)
         self._reader = SegmentReader(claim.staging)
-        self._source = compose.Source(index, self._reader)
+        self._source = compose.Source(index, self._reader, run.proceed)
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
         """The one-file target, written but not committed."""
 
     def publish(self) -> Manifest:
-        """Run all steps, checking before each that this try still owns the staging area."""
+        """Run all steps; before each, check that this try still owns the staging area and, up to the commit, may go on."""
         self._check_sums()
         try:
-            for step in [*self.commit_steps(), *self.cleaning_steps()]:
+            for step in self.commit_steps():
+                self._run.proceed()
+                self._claim.check()
+                step.run()
+            for step in self.cleaning_steps():
                 self._claim.check()
                 step.run()
         finally:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from airflow_paginated.paging.errors import StoreError
+from airflow_paginated.paging.errors import StoreError, TargetError
 
 _TEMP: Final = re.compile(r"_.+\.([0-9a-f]{16})-[0-9a-f]{8}\.tmp")
 
@@ -126,6 +126,8 @@ def translated(action: str) -> Iterator[None]:
     """Turn what a filesystem raises into a ``StoreError`` that says what could not be done, and no more."""
     try:
         yield
+    except (NotADirectoryError, IsADirectoryError) as error:
+        raise TargetError(f"cannot {action}: {error.strerror or type(error).__name__}") from error
     except OSError as error:
         raise store_error(action, error) from error
     except Exception as error:
