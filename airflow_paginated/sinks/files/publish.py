@@ -53,7 +53,7 @@ class Publication:
         """The one-file target, written but not committed."""
 
     def publish(self) -> Manifest:
-        """Run all steps; before each, check that this try still owns the staging area and, up to the commit, may go on."""
+        """Run all steps, each only while this try owns the staging area and, up to the commit, may go on."""
         self._check_sums()
         try:
             for step in self.commit_steps():

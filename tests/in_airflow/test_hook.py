@@ -1,0 +1,203 @@
+"""The hook by itself: connections, sessions, pages and rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from airflow_paginated.hooks.paginated_api import PaginatedApiHook
+from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded
+from airflow_paginated.transport import RateLimit, RequestRetry
+from tests.servers import FaultServer, Given, PagedApi, ServerError, on_page, seven_faults
+
+Connect = Callable[..., str]
+PAGES = PageNumber(total_path="meta.total")
+
+
+def test_rows_are_decoded_in_order(connect: Connect) -> None:
+    api = PagedApi(rows=1_000, page_size=25)
+    with FaultServer(api, seven_faults(0.1, seed=5)) as server:
+        hook = PaginatedApiHook(connect(server.url))
+        rows = list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
+    assert rows == [json.loads(line) for line in api.reference().splitlines()]
+
+
+def test_decimals_keep_their_digits(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=10)) as server:
+        rows = PaginatedApiHook(connect(server.url)).rows(
+            "/employees", pagination=PAGES, data_selector="data", decimals=True
+        )
+        rate = next(iter(rows))["rate"]
+    assert isinstance(rate, Decimal)
+    assert str(rate) == "1.10"
+
+
+def test_pages_of_several_partitions(connect: Connect) -> None:
+    api = PagedApi(rows={"a": 35, "b": 20}, page_size=10)
+    with FaultServer(api) as server:
+        found = PaginatedApiHook(connect(server.url)).pages(
+            "/employees", pagination=PAGES, data_selector="data", partitions=[{"store": "a"}, {"store": "b"}]
+        )
+        pages = {(page.request.partition, page.request.index): page.lines for page in found}
+    assert b"".join(lines for _, lines in sorted(pages.items())) == api.reference(["a", "b"])
+
+
+def test_rows_that_do_not_add_up_raise_at_the_end(connect: Connect) -> None:
+    body = json.dumps({"data": [{"id": 1}], "meta": {"total": 11}}).encode()
+    with FaultServer(PagedApi(rows=11, page_size=10), on_page(2, Given(200, body))) as server:
+        hook = PaginatedApiHook(connect(server.url))
+        assert len(list(hook.rows("/employees", pagination=PAGES, data_selector="data"))) == 11
+    wrong = json.dumps({"data": [{"id": 1}, {"id": 2}], "meta": {"total": 11}}).encode()
+    with FaultServer(PagedApi(rows=11, page_size=10), on_page(2, Given(200, wrong))) as server:
+        hook = PaginatedApiHook(connect(server.url))
+        with pytest.raises(IncompleteError, match="has 12 items, the API declares 11"):
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
+
+
+def test_rows_that_are_not_wanted_any_more_are_not_fetched(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=100_000, page_size=10)) as server:
+        rows = PaginatedApiHook(connect(server.url), max_workers=2).rows(
+            "/employees", pagination=PAGES, data_selector="data"
+        )
+        next(rows)
+        rows.close()  # type: ignore[attr-defined]
+        assert server.log.summary().requests < 100
+
+
+def test_get_conn_is_a_retrying_session_with_the_credentials(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=10), on_page(1, ServerError(503), times=2)) as server:
+        extra = json.dumps({"headers": {"X-Tenant": "t1"}, "retry": {"backoff_factor": 0.01}})
+        hook = PaginatedApiHook(connect(server.url, password="tok", extra=extra))
+        with hook.get_conn() as session:
+            answer = session.get(hook.url("/employees"), params={"page": 1}, timeout=10)
+        seen = server.log.requests[-1]
+    assert (answer.status_code, seen.nth) == (200, 3)
+    assert seen.request.headers["authorization"] == "Bearer tok"
+    assert seen.request.headers["x-tenant"] == "t1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({}, None),
+        ({"login": "ann", "password": "pw"}, "Basic YW5uOnB3"),
+        ({"login": "zoë", "password": "ü"}, "Basic em/DqzrDvA=="),
+        ({"login": "ann"}, "Basic YW5uOg=="),
+        ({"password": "tok"}, "Bearer tok"),
+        ({"login": "ann", "password": "tok", "extra": '{"auth": "bearer"}'}, "Bearer tok"),
+        ({"login": "ann", "password": "pw", "extra": '{"auth": "none"}'}, None),
+        ({"extra": '{"headers": {"Authorization": "Custom 1"}}'}, "Custom 1"),
+    ],
+)
+def test_authentication(connect: Connect, fields: dict[str, str], sent: str | None) -> None:
+    with FaultServer(PagedApi(rows=10)) as server:
+        list(PaginatedApiHook(connect(server.url, **fields)).rows("/employees", pagination=PAGES, data_selector="data"))
+        assert server.log.requests[0].request.headers.get("authorization") == sent
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "api.example.com"}, "https://api.example.com"),
+        ({"host": "api.example.com", "conn_type": "http"}, "http://api.example.com"),
+        ({"host": "api.example.com", "schema": "http", "port": 8080}, "http://api.example.com:8080"),
+        ({"host": "https://api.example.com/v2", "port": 8443}, "https://api.example.com:8443/v2"),
+        ({"host": "api.example.com/v2/"}, "https://api.example.com/v2/"),
+    ],
+)
+def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_A", json.dumps({"conn_type": "paginated_api", **fields}))
+    assert PaginatedApiHook("a").settings.endpoint.base_url == url
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"host": ""}, "the host is missing"),
+        ({"host": "ftp://x"}, "host: a URL must be http(s)"),
+        ({"host": "http://u:p@x"}, "no user info"),
+        ({"extra": '{"hedders": {}}'}, "unknown key 'hedders' (did you mean 'headers'?)"),
+        ({"extra": '{"headers": [1]}'}, "headers: expected a JSON object"),
+        ({"extra": '{"headers": "no"}'}, "headers: not a JSON object"),
+        ({"extra": '{"headers": {"a": 1}}'}, "headers: 'a' must be a string"),
+        ({"extra": '{"auth": "oauth9"}'}, "auth: 'oauth9' is not one of none, basic, bearer"),
+        ({"extra": '{"auth": "basic"}'}, "auth 'basic' needs a login"),
+        ({"extra": '{"auth": "bearer"}'}, "auth 'bearer' needs the token as password"),
+        ({"extra": '{"retry": {"attempts": 3}}'}, "retry (on the connection): unknown key 'attempts'"),
+        ({"extra": '{"limits": {"page_bytes": 0}}'}, "limits: page_bytes"),
+        ({"extra": '{"rate_limit": {}}'}, None),
+        ({"extra": '{"rate_limit": {"per_seconds": 2}}'}, "rate_limit (on the connection): 'requests' is required"),
+    ],
+)
+def test_a_wrong_connection_is_told_in_one_sentence(connect: Connect, fields: dict[str, str], told: str | None) -> None:
+    with FaultServer(PagedApi(rows=5)) as server:
+        hook = PaginatedApiHook(connect(fields.pop("host", server.url), **fields))
+        if told is None:
+            assert len(list(hook.rows("/employees", pagination=PAGES, data_selector="data"))) == 5
+            return
+        with pytest.raises(ConfigurationError) as caught:
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
+    assert told in str(caught.value)
+
+
+def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:
+    policies = {
+        "retry": '{"max_attempts": 7, "backoff_max": 3}',  # as the form writes it
+        "limits": {"page_bytes": 1000, "read_timeout": 5},
+        "rate_limit": {"requests": 10},
+        "completeness": {"min_rows": 3},
+    }
+    conn_id = connect("http://localhost", extra=json.dumps(policies))
+    hook = PaginatedApiHook(
+        conn_id,
+        retry={"max_attempts": 2},
+        limits={"page_bytes": 5000, "read_timeout": 9},
+        rate_limit=RateLimit(requests=100),
+        completeness={"on_empty": "fail"},
+    )
+    assert hook.retry == RequestRetry(max_attempts=2, backoff_max=3)
+    assert hook.limits == Limits(page_bytes=1000, read_timeout=9)
+    assert hook.completeness == Completeness(min_rows=3, on_empty="fail")
+    assert PaginatedApiHook(conn_id, limits=Limits(xcom_bytes=7)).limits == Limits(page_bytes=1000, xcom_bytes=7)
+
+
+def test_the_caps_of_the_connection_hold(connect: Connect) -> None:
+    extra = json.dumps({"limits": {"page_bytes": 1000}})
+    with FaultServer(PagedApi(rows=100)) as server:
+        hook = PaginatedApiHook(connect(server.url, extra=extra), limits={"page_bytes": 10**9})
+        with pytest.raises(LimitExceeded, match=r"limits\.page_bytes=1000"):
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
+
+
+@pytest.mark.parametrize(("status", "fine"), [(200, True), (404, True), (500, True), (401, False), (403, False)])
+def test_test_connection(connect: Connect, status: int, fine: bool) -> None:
+    extra = json.dumps({"retry": {"max_attempts": 1}})
+    with FaultServer(PagedApi(), lambda request, nth: Given(status, b"{}")) as server:
+        answer, message = PaginatedApiHook(connect(server.url, extra=extra)).test_connection()
+    assert answer is fine
+    assert str(status) in message
+
+
+def test_test_connection_without_a_server(connect: Connect) -> None:
+    with FaultServer(PagedApi()) as server:
+        url = server.url
+    extra = json.dumps({"retry": {"max_attempts": 1}})
+    fine, message = PaginatedApiHook(connect(url, password="s3cr3t", extra=extra)).test_connection()
+    assert not fine
+    assert url in message
+    assert "s3cr3t" not in message
+
+
+def test_a_sample_stops_early(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=1_000, page_size=10)) as server:
+        hook = PaginatedApiHook(connect(server.url), limits={"sample_pages": 3})
+        rows = list(
+            hook.rows("/employees", pagination=Offset(page_size=10, total_path="meta.total"), data_selector="data")
+        )
+        assert server.log.summary().requests == 3
+    assert len(rows) == 30
