@@ -1,0 +1,64 @@
+"""moto's S3 server on loopback, with errors on demand in front of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from threading import Thread
+from typing import Any, Self
+
+from moto.server import DomainDispatcherApplication, create_backend_app
+from s3fs import S3FileSystem
+from werkzeug.serving import make_server
+
+_ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>on demand</Message></Error>"
+
+
+@dataclass
+class Fault:
+    """The next ``times`` requests of this method whose query has ``query`` in it are answered with 500."""
+
+    method: str
+    query: str
+    times: int
+
+
+@dataclass
+class S3Server:
+    """Runs in a thread for the length of a with-block."""
+
+    faults: list[Fault] = field(default_factory=list)
+    answered_500: int = 0
+
+    def __enter__(self) -> Self:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._thread = Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def filesystem(self) -> S3FileSystem:
+        return S3FileSystem(
+            key="key",
+            secret="secret",
+            endpoint_url=f"http://127.0.0.1:{self._server.port}",
+            client_kwargs={"region_name": "eu-central-1"},
+            config_kwargs={"retries": {"mode": "standard", "max_attempts": 2}},
+        )
+
+    def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        for fault in self.faults:
+            matches = environ["REQUEST_METHOD"] == fault.method and fault.query in environ["QUERY_STRING"]
+            if fault.times > 0 and matches:
+                fault.times -= 1
+                self.answered_500 += 1
+                environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+                start("500 Internal Server Error", [("Content-Length", str(len(_ERROR)))])
+                return [_ERROR]
+        answer: Iterable[bytes] = self._moto(environ, start)
+        return answer
