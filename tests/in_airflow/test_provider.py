@@ -15,10 +15,10 @@ from airflow_paginated.sinks import FileSink
 
 def test_airflow_finds_the_connection_type_and_its_form() -> None:
     from airflow.providers_manager import ProvidersManager
+    from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime
 
-    manager = ProvidersManager()
-    assert "airflow-provider-paginated-api" in manager.providers
-    hook = manager.hooks["paginated_api"]
+    assert "airflow-provider-paginated-api" in ProvidersManager().providers
+    hook = ProvidersManagerTaskRuntime().hooks["paginated_api"]
     assert hook is not None
     assert hook.hook_name == "Paginated API"
     assert hook.hook_class_name == "airflow_paginated.hooks.paginated_api.PaginatedApiHook"
