@@ -279,10 +279,9 @@ def main() -> None:
     low, high = (milliseconds / 1000 for milliseconds in args.latency_ms)
     settings = Settings(args.rows, args.seed, args.fault_rate, (low, high), token=args.token)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with serve(args.host, args.port, settings) as server:
+    with suppress(KeyboardInterrupt), serve(args.host, args.port, settings) as server:
         print(f"listening on http://{args.host}:{server.server_port}", flush=True)
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()
 
 
 if __name__ == "__main__":
