@@ -1,30 +1,29 @@
-"""One session per worker thread, with sockets that can be shut from outside."""
+"""One session per worker thread, and a watchdog over all."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Final
+from typing import Final
 
 import requests
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.poolmanager import PoolManager
 
-NEVER: Final = float("inf")
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.transport.watched import Watch, WatchedAdapter
+
 WATCH_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """What the connection says about the way to the server. ``trust_env`` lets proxies and netrc of the machine in."""
+    """What the connection says about the way to the server.
+
+    ``trust_env`` lets the machine's proxies, netrc and, where ``verify`` names none, CA bundle in.
+    """
 
     verify: bool | str = True
     cert: str | tuple[str, str] | None = field(default=None, repr=False)
@@ -32,7 +31,11 @@ class SessionOptions:
     trust_env: bool = False
 
     def new_session(self) -> requests.Session:
-        """Return a session that keeps no cookies and asks the environment for nothing."""
+        """Return a session that keeps no cookies and, unless told to, asks the environment for nothing.
+
+        Raises ``ConfigurationError`` for a file that is not there.
+        """
+        _check_files(verify=[self.verify], cert=[self.cert] if isinstance(self.cert, str) else self.cert or ())
         session = requests.Session()
         session.verify, session.cert, session.trust_env = self.verify, self.cert, self.trust_env
         session.proxies.update(self.proxies)
@@ -40,108 +43,11 @@ class SessionOptions:
         return session
 
 
-class Watch:
-    """The open sockets of one worker, and when they must be shut.
-
-    The worker arms it, the watchdog and the run's end shut it; sockets and the flags are guarded by the lock.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._handles: set[socket.socket] = set()
-        self._deadline = NEVER
-        self._ended = False
-        self.connections = 0
-        """Changed by the worker only."""
-        self.expired = False
-
-    def arm(self, deadline: float) -> None:
-        """Shut the sockets at ``deadline`` (of the monotonic clock), unless armed anew before."""
-        with self._lock:
-            self._deadline, self.expired = deadline, False
-
-    def add(self, sock: socket.socket) -> socket.socket:
-        """Take note of a socket. The handle is a duplicate, since a TLS handshake detaches the original."""
-        handle = socket.socket(fileno=os.dup(sock.fileno()))
-        with self._lock:
-            self._handles.add(handle)
-            self.connections += 1
-            if self._ended or self.expired:
-                _shut(handle)
-        return handle
-
-    def remove(self, handle: socket.socket) -> None:
-        """Forget a socket that is being closed."""
-        with self._lock:
-            self._handles.discard(handle)
-        handle.close()
-
-    def check(self, now: float) -> None:
-        """Shut the sockets if the deadline has passed."""
-        with self._lock:
-            if now >= self._deadline:
-                self._deadline, self.expired = NEVER, True
-                self._shut_all()
-
-    def end(self) -> None:
-        """Shut the sockets, now and whenever one is added."""
-        with self._lock:
-            self._ended = True
-            self._shut_all()
-
-    def _shut_all(self) -> None:
-        for handle in self._handles:
-            _shut(handle)
-
-
-def _shut(handle: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        handle.shutdown(socket.SHUT_RDWR)
-
-
-class _Watched:
-    """Tells its watch of each socket."""
-
-    watch: Watch
-    _handle: socket.socket | None = None
-
-    def _new_conn(self) -> socket.socket:
-        sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # urllib3's hook for subclasses
-        self._handle = self.watch.add(sock)
-        return sock
-
-    def close(self) -> None:
-        super().close()  # type: ignore[misc]  # a mixin before an HTTPConnection
-        if self._handle is not None:
-            self.watch.remove(self._handle)
-            self._handle = None
-
-
-class WatchedAdapter(HTTPAdapter):
-    """An adapter without retries whose connections belong to a watch."""
-
-    def __init__(self, watch: Watch) -> None:
-        kinds = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
-        self._pools = {
-            scheme: type(
-                "WatchedPool",
-                (pool,),
-                {"ConnectionCls": type("WatchedConnection", (_Watched, connection), {"watch": watch})},
-            )
-            for scheme, (pool, connection) in kinds.items()
-        }
-        super().__init__(pool_connections=4, pool_maxsize=1, max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool manager of direct connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> PoolManager:
-        """Make the pool manager of a proxy."""
-        manager: PoolManager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
+def _check_files(**named: Sequence[object]) -> None:
+    for name, paths in named.items():
+        for path in paths:
+            if isinstance(path, str) and not os.path.exists(path):
+                raise ConfigurationError(f"{name}: there is no file or directory {path!r}")
 
 
 @dataclass(frozen=True, slots=True)
