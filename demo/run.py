@@ -36,8 +36,10 @@ LOG = WORK / "airflow.log"
 
 STARTED = time.monotonic()
 LOG_LINE = re.compile(r"^\S+ \[(?P<level>\w+) *\] (?P<message>.*?) *\[(?P<logger>[\w.]+)\](?: \w+=.*)?$")
-
 TASK_STARTS = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\S+)")
+EXCEPTION = re.compile(r"^(?:\w+\.)*(?P<name>[A-Z]\w+): (?P<message>.+)")
+INTERNAL = "Fault"
+"""One failed attempt, which stands in a traceback above the error that it led to."""
 
 
 class DemoError(Exception):
@@ -151,6 +153,8 @@ def worth_showing(line: str) -> str | None:
     """Return what a line of Airflow's log tells of the tasks' beginnings, of this package's work, or of an error."""
     if task := TASK_STARTS.search(line):
         return f"task {task['task']}"
+    if (error := EXCEPTION.match(line)) and error["name"] != INTERNAL:
+        return f"  {error['name']}: {error['message']}"
     match = LOG_LINE.match(line)
     if match is None:
         return None
