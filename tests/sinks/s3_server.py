@@ -9,9 +9,14 @@ from typing import Any, Self
 
 from moto.server import DomainDispatcherApplication, create_backend_app
 from s3fs import S3FileSystem
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 _ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>on demand</Message></Error>"
+
+
+class _Handler(WSGIRequestHandler):
+    # It writes head and body apart; without this each answer waits for the client's delayed acknowledgement.
+    disable_nagle_algorithm = True
 
 
 @dataclass
@@ -32,7 +37,7 @@ class S3Server:
 
     def __enter__(self) -> Self:
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True)
+        self._server = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler)
         self._thread = Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         return self

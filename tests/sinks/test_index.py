@@ -32,7 +32,10 @@ def index() -> Iterator[PageIndex]:
     index.close()
 
 
-def put(index: PageIndex, record: PageRecord, segment: SegmentId = SegmentId(1, 0), offset: int = 0) -> None:
+FIRST = SegmentId(1, 0)
+
+
+def put(index: PageIndex, record: PageRecord, segment: SegmentId = FIRST, offset: int = 0) -> None:
     header = frames.header_of(record, BASE, 1.5)
     index.put(header, frames.encode(header), segment, offset)
 

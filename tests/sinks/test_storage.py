@@ -190,9 +190,13 @@ def test_errors_of_a_store_are_retried(s3: S3Server, store: Lake, method: str, q
 def test_an_upload_that_fails_for_good_is_aborted(s3: S3Server, store: Lake, method: str, query: str) -> None:
     s3.faults.append(Fault(method, query, 1_000))
     pending = store.storage().begin("part")
-    with pytest.raises(StoreError, match="cannot write s3"):
+
+    def write() -> None:
         pending.write(b"x" * 9_000_000)
         pending.commit()
+
+    with pytest.raises(StoreError, match="cannot write s3"):
+        write()
     s3.faults.clear()
     pending.discard()
     assert (uploads(s3), store.files()) == (0, {})

@@ -33,11 +33,11 @@ def check_rendered(path: str, written: str, name: str) -> None:
     if first is None:
         return
     base = written[: written.rfind("/", 0, first.start()) + 1]
-    rest = path[len(base) :]
-    segments = rest.removesuffix("/").split("/")
-    # A path that is one template from its start may be absolute, or a URL.
+    rest = path[len(base) :].removesuffix("/")
     if not base:
-        segments = rest.partition("://")[2].split("/") if "://" in rest else rest.strip("/").split("/")
+        # A path that is a template from its start may be absolute, or a URL.
+        rest = (rest.partition("://")[2] or rest).removeprefix("/")
+    segments = rest.split("/")
     odd = any(ord(character) < 32 or character == "\\" for character in rest)
     if not path.startswith(base) or odd or not all(segments) or {".", ".."} & set(segments):
         raise ConfigurationError(f"sink: {name} {path!r} leaves its base {base!r} or has an empty step in it")
