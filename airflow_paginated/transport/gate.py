@@ -27,6 +27,8 @@ class Gate:
         """Guarded by the lock."""
         self._spread = 0.0
         """Guarded by the lock."""
+        self._pauses = 0
+        """Changed under the lock; how often the turns that were given out became void."""
         self.paused_seconds = 0.0
         """Guarded by the lock; the time during which the gate was shut for everybody."""
 
@@ -37,12 +39,13 @@ class Gate:
 
     def enter(self) -> None:
         """Wait for this request's turn. Raises ``Cancelled`` when the run is over."""
-        slot = self._reserve()
         while True:
-            wait = max(slot, self._release_time()) - time.monotonic()
-            if wait <= 0 and not self.closed:
+            turn, pauses = self._turn()
+            wait = turn - time.monotonic()
+            if wait > 0 or self.closed:
+                self.sleep(wait)
+            if pauses == self._pauses:
                 return
-            self.sleep(wait)
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the run ends before. Raises ``Cancelled`` then."""
@@ -58,25 +61,24 @@ class Gate:
                 self.paused_seconds += until - max(now, self._opens_at)
                 self._opens_at = until
                 self._spread = min(1.0, seconds * SPREAD)
+                # Whoever waits for a turn takes a new one: turns that fell into the pause must not all come at its end.
+                self._pauses += 1
+                self._next_slot = min(self._next_slot, max(until, now + self._interval))
 
     def close(self) -> None:
         """End all waits, now and later."""
         self._closed.set()
 
-    def _reserve(self) -> float:
-        if not self._interval:
-            return 0.0
+    def _turn(self) -> tuple[float, int]:
+        """Return when the next request may go out, and the number of pauses for which that holds."""
         with self._lock:
-            slot = max(time.monotonic(), self._next_slot)
-            self._next_slot = slot + self._interval
-            return slot
-
-    def _release_time(self) -> float:
-        with self._lock:
-            opens_at, spread = self._opens_at, self._spread
-        if opens_at <= time.monotonic():
-            return 0.0
-        return opens_at + random.uniform(0, spread)  # noqa: S311 - spreads load, guards nothing
+            turn = time.monotonic()
+            if self._interval:
+                turn = max(turn, self._opens_at, self._next_slot)
+                self._next_slot = turn + self._interval
+            elif self._opens_at > turn:
+                turn = self._opens_at + random.uniform(0, self._spread)  # noqa: S311 - spreads load, guards nothing
+            return turn, self._pauses
 
 
 class RetryBudget:
