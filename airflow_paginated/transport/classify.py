@@ -18,6 +18,8 @@ from airflow_paginated.transport.policies import RequestRetry
 
 GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+LONGEST_WAIT: Final = 1e10
+"""What a ``Retry-After`` of any number of digits is read as at most: three centuries."""
 ADVICE: Final[Mapping[int, str]] = {
     400: "check query, body and the page-size argument",
     401: "check the credentials on the connection",
@@ -56,14 +58,13 @@ def retry_after(text: str | None, now: datetime) -> float | None:
         return None
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), LONGEST_WAIT)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, TypeError, LookupError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - now).total_seconds())
+    return max(0.0, seconds)
 
 
 def judge_exception(error: Exception, reused: bool) -> Exception:
