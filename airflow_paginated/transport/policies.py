@@ -44,7 +44,8 @@ class RequestRetry:
             check_number(getattr(self, name), f"retry: {name}")
         for name, kind in (("status_forcelist", int), ("allowed_methods", str)):
             given = getattr(self, name)
-            if isinstance(given, str) or not all(isinstance(each, kind) for each in given):
+            listed = isinstance(given, Collection) and not isinstance(given, str | Mapping)
+            if not listed or not all(isinstance(each, kind) for each in given):
                 raise ConfigurationError(f"retry: {name} must be a list of {kind.__name__}, got {given!r}")
         object.__setattr__(self, "status_forcelist", frozenset(self.status_forcelist))
         object.__setattr__(self, "allowed_methods", frozenset(each.upper() for each in self.allowed_methods))
@@ -53,13 +54,21 @@ class RequestRetry:
     def from_urllib3(cls, retry: Retry) -> RequestRetry:
         """Take over a ``urllib3.util.Retry``: what it leaves at its own default takes ours."""
         limits = [each for each in (retry.total, retry.connect, retry.read, retry.status) if each is not None]
+        taken = {
+            name: getattr(retry, name)
+            for name, default in (
+                ("backoff_factor", 0),
+                ("backoff_max", Retry.DEFAULT_BACKOFF_MAX),
+                ("retry_after_max", Retry.DEFAULT_RETRY_AFTER_MAX),
+            )
+            if getattr(retry, name) != default
+        }
         return cls(
             max_attempts=1 + int(min(limits, default=4)),
             status_forcelist=frozenset(retry.status_forcelist) or TRANSIENT_STATUSES,
             allowed_methods=frozenset(retry.allowed_methods) if retry.allowed_methods else ANY_METHOD,
-            backoff_factor=retry.backoff_factor or cls.backoff_factor,
-            backoff_max=retry.backoff_max if retry.backoff_factor else cls.backoff_max,
             respect_retry_after_header=retry.respect_retry_after_header,
+            **taken,
         )
 
     def to_urllib3(self) -> Retry:
@@ -71,6 +80,7 @@ class RequestRetry:
             backoff_factor=self.backoff_factor,
             backoff_max=self.backoff_max,
             respect_retry_after_header=self.respect_retry_after_header,
+            retry_after_max=int(self.retry_after_max),
             raise_on_status=False,
         )
 
