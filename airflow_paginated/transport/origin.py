@@ -68,12 +68,17 @@ def encode_query(query: Mapping[str, Json]) -> str:
 
 
 def shown_url(url: str, query: Mapping[str, Json], shown: Collection[str]) -> str:
-    """Return a URL for a log: with the names of all query parameters, and the values of those in ``shown`` only."""
-    plain, _, own = url.partition("?")
+    """Return a URL for a log: the names of all query parameters, the values of those in ``shown``, no user info."""
+    printable = "".join(each if each.isprintable() else "_" for each in url)
+    plain, _, own = printable.partition("#")[0].partition("?")
+    scheme, mark, rest = plain.partition("://")
+    authority, slash, path = rest.partition("/")
+    plain = f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}"
     pairs = [*parse_qsl(own, keep_blank_values=True), *query.items()]
     if not pairs:
         return plain
-    return plain + "?" + "&".join(f"{name}={quote(str(value)) if name in shown else '***'}" for name, value in pairs)
+    said = (f"{quote(str(name))}={quote(str(value)) if name in shown else '***'}" for name, value in pairs)
+    return f"{plain}?{'&'.join(said)}"
 
 
 def _text(value: Json, name: str) -> str:

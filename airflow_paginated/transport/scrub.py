@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
@@ -23,5 +25,11 @@ class Scrubber:
 
 
 def _forms(secret: str) -> Iterable[str]:
-    coded = base64.b64encode(secret.encode()).decode()
-    return (secret, quote(secret, safe=""), quote_plus(secret), coded, coded.rstrip("="), json.dumps(secret)[1:-1])
+    """Yield a secret as URLs, JSON, HTML and the ``Authorization`` header write it."""
+    for coded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
+        yield from (coded, re.sub("%..", lambda found: found.group().lower(), coded))
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        coded = encode(secret.encode()).decode()
+        yield from (coded, coded.rstrip("="), quote_plus(coded))
+    for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
+        yield from (form, form.replace("/", "\\/"), html.escape(form))
