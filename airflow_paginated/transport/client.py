@@ -6,13 +6,17 @@ import hashlib
 import threading
 import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from requests.auth import HTTPBasicAuth
+from requests.utils import get_netrc_auth
 
 from airflow_paginated.paging.errors import Cancelled, PageFailed, PaginatedApiError, PermanentError, QuotaExceeded
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
 from airflow_paginated.transport.classify import judge_status
-from airflow_paginated.transport.decode import split, to_utf8
+from airflow_paginated.transport.decode import inflate, split, to_utf8
 from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
@@ -21,7 +25,10 @@ from airflow_paginated.transport.policies import RateLimit, RequestRetry, backof
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
-SNIPPET: int = 200
+SNIPPET: Final = 200
+"""How many characters of the API's own words stand in a message."""
+HEARD: Final = 65536
+"""How many bytes of them are read: secrets must be found before they are cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,7 @@ class _Tries:
     sent: int = 0
     charged: int = 0
     throttled: int = 0
+    stale: bool = False
 
 
 class PageClient:
@@ -74,12 +82,14 @@ class PageClient:
     """
 
     def __init__(self, options: ClientOptions) -> None:
+        netrc = _netrc(options)
+        endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
         self._options = options
-        self._exchange = Exchange(options.endpoint, options.limits)
+        self._exchange = Exchange(endpoint, options.limits)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         self._budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._scrub = Scrubber(options.secrets)
+        self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
@@ -103,10 +113,10 @@ class PageClient:
 
         Raises a ``TransientError`` when they are used up, a ``PermanentError`` for what no attempt can mend.
         """
-        started = time.monotonic()
+        self._gate.enter()
+        started = time.monotonic()  # the wait for the first turn is nobody's fault
         tries = _Tries(deadline=started + self._options.limits.page_timeout)
         while True:
-            self._gate.enter()
             tries.sent += 1
             self.traffic.sent(retry=tries.sent > 1)
             try:
@@ -118,16 +128,18 @@ class PageClient:
             except PaginatedApiError as exc:
                 raise self._told(exc, request) from None
             except Exception as exc:
+                self._check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
                 self._budget.earn()
                 return page
+            self._gate.enter()
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
         answer = self._exchange.attempt(request, self._pool.lease(), deadline)
         self._judge(answer)
-        body = to_utf8(answer.body, answer.headers.get("content-type", ""))
+        body = to_utf8(self._inflated(answer), answer.headers.get("content-type", ""))
         rows = split(body, self._options.data_selector)
         return Page(
             request=request,
@@ -145,27 +157,36 @@ class PageClient:
         try:
             judge_status(answer.status, answer.headers, self._options.retry)
         except PermanentError as exc:
-            said = answer.body[:SNIPPET].decode(errors="replace")
-            raise type(exc)(f"{exc}; the API says: {self._scrub(said)!r}" if said.strip() else str(exc)) from None
+            said = self._said(answer)
+            raise type(exc)(f"{exc}; the API says: {said!r}" if said.strip() else str(exc)) from None
+
+    def _said(self, answer: Answer) -> str:
+        try:
+            body = self._inflated(answer)
+        except (Fault, PermanentError):
+            return ""
+        return self._scrub(body[:HEARD].decode(errors="replace"))[:SNIPPET]
+
+    def _inflated(self, answer: Answer) -> bytes:
+        return inflate(answer.body, answer.headers.get("content-encoding", ""), self._options.limits.page_bytes)
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
         tries.throttled += 1
         retry = self._options.retry
-        seconds = throttled.seconds
-        if seconds is None:
-            seconds = backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
-        if seconds > retry.retry_after_max:
+        asked = throttled.seconds or 0.0
+        if asked > retry.retry_after_max:
             raise QuotaExceeded(
-                f"{self._name(request)}: {throttled.cause}; the API asks to wait {seconds:.0f} s,"
+                f"{self._name(request)}: {throttled.cause}; the API asks to wait {asked:.0f} s,"
                 f" more than retry.retry_after_max={retry.retry_after_max:g}",
-                seconds,
+                asked,
             ) from None
+        # Zero seconds, or a date that has passed, is no leave to hammer.
+        seconds = asked or backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
         self._check_time(throttled.cause, request, tries, seconds)
         self._gate.pause(seconds)
 
     def _back_off(self, fault: Fault, request: PageRequest, tries: _Tries) -> None:
-        if self._gate.closed:
-            raise Cancelled("the run was told to stop") from None
+        self._check_open()
         retry = self._options.retry
         if not (fault.unsent or request.method in retry.allowed_methods):
             raise self._failed(
@@ -174,15 +195,20 @@ class PageClient:
                 request,
                 tries,
             )
-        if fault.stale:
+        if fault.stale and not tries.stale:
+            tries.stale = True
             return
         tries.charged += 1
         if tries.charged >= retry.max_attempts:
             raise self._failed(fault.cause, request, tries)
-        self._budget.spend(fault.cause)
+        self._budget.spend(f"{self._name(request)}: {fault.cause}")
         seconds = backoff(tries.charged, retry.backoff_factor * fault.weight, retry.backoff_max)
         self._check_time(fault.cause, request, tries, seconds)
         self._gate.sleep(seconds)
+
+    def _check_open(self) -> None:
+        if self._gate.closed:
+            raise Cancelled("the run was told to stop") from None
 
     def _check_time(self, cause: str, request: PageRequest, tries: _Tries, wait: float) -> None:
         if time.monotonic() + wait >= tries.deadline:
@@ -194,11 +220,18 @@ class PageClient:
         return PageFailed(f"{self._name(request)} failed in {tries.sent} {plural}; last cause: {cause}")
 
     def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
-        if isinstance(error, Cancelled):
-            return error
-        return type(error)(f"{self._name(request)}: {error}")
+        self._check_open()
+        return type(error)(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"
         url = shown_url(self._exchange.url(request), request.query, self._options.shown)
         return f"page {request.index + 1}{partition} ({request.method} {self._scrub(url)})"
+
+
+def _netrc(options: ClientOptions) -> tuple[str, str] | None:
+    """Return login and password of the machine's netrc, where it is let in and the connection has no credentials."""
+    named = any(name.lower() == "authorization" for name in options.endpoint.headers)
+    if options.endpoint.auth is not None or named or not options.session.trust_env:
+        return None
+    return get_netrc_auth(options.endpoint.base_url)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import json
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,7 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from airflow_paginated.paging.errors import LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ALL, Path, parse_path, seen
+from airflow_paginated.paging.selectors import ABSENT, ALL, Path, parse_path, seen
 from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.faults import Fault
 
@@ -19,6 +22,13 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 _LIST: Final = msgspec.json.Decoder(list[Raw])
 _ANY: Final = msgspec.json.Decoder()
 BOM: Final = b"\xef\xbb\xbf"
+UTF8: Final = ("", "utf-8", "utf8", "us-ascii", "ascii")
+LATIN: Final = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
+NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
+"""Text codecs of Python that no JSON is written in; some take quadratic time."""
+TOO_DEEP: Final = "the body is nested too deeply"
+MEMBERS: Final = 64
+"""The most gzip members of one body: each copies what is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,35 +49,54 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
     if coding in ("", "identity"):
         return body
     if coding not in ("gzip", "x-gzip"):
-        raise ResponseError(f"the answer has the content coding {coding[:40]!r}; only gzip was accepted")
-    machine = zlib.decompressobj(31)
+        raise ResponseError(f"the answer has the content coding {_short(coding)}; only gzip was accepted")
+    members: list[bytes] = []
+    room = most
+    for _ in range(MEMBERS):
+        machine = zlib.decompressobj(31)
+        members.append(_gunzip(machine, body, room + 1))
+        room -= len(members[-1])
+        if room < 0:
+            raise LimitExceeded(
+                f"the decoded body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
+            )
+        body = machine.unused_data
+        if machine.eof and not body:
+            return b"".join(members)
+    raise Fault("the gzip body does not reach its end")
+
+
+def _gunzip(machine: Any, body: bytes, most: int) -> bytes:
     try:
-        plain = machine.decompress(body, most + 1)
+        plain: bytes = machine.decompress(body, most)
     except zlib.error:
         raise Fault("the gzip body is corrupt") from None
-    if len(plain) > most:
-        raise LimitExceeded(
-            f"the decoded body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
-        )
-    if not machine.eof:
-        raise Fault("the gzip body does not reach its end")
     return plain
 
 
 def to_utf8(body: bytes, content_type: str) -> bytes:
     """Return the body as UTF-8 without a byte order mark.
 
+    A body that declares Latin-1, or its like, and is UTF-8 is taken for UTF-8: real Latin-1 never looks like it.
     Raises ``Fault`` for bytes that are not text in the charset that they declare (UTF-8 where none is).
     """
     charset = _charset(content_type)
+    if charset == "utf-8" or (charset in LATIN and _is_utf8(body)):
+        if not _is_utf8(body):
+            raise Fault("the body is not utf-8")
+        return body.removeprefix(BOM)
     try:
-        text = body.decode(charset)
-    except UnicodeDecodeError:
+        return body.decode(charset).encode().removeprefix(BOM)
+    except UnicodeError:
         raise Fault(f"the body is not {charset}") from None
-    except LookupError:
-        raise ResponseError(f"the answer declares the unknown charset {charset[:40]!r}") from None
-    plain = body if charset == "utf-8" else text.encode()
-    return plain.removeprefix(BOM)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def split(body: bytes, selector: str | None) -> Split:
@@ -76,19 +105,26 @@ def split(body: bytes, selector: str | None) -> Split:
     Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list.
     """
     try:
-        return _split(body, parse_path(selector) if selector else ())
-    except msgspec.ValidationError as exc:
-        raise _unexpected(body, selector) from exc
+        return _split(body, _steps(selector))
+    except msgspec.ValidationError:
+        raise _unexpected(body, selector) from None
     except msgspec.DecodeError:
         raise Fault("the body is not JSON" if body.strip() else "the body is empty") from None
     except RecursionError:
-        raise ResponseError("the body is nested too deeply") from None
+        raise ResponseError(TOO_DEEP) from None
 
 
-def _split(body: bytes, path: Path) -> Split:
-    steps = path if ALL in path else (*path, ALL)
+def _steps(selector: str | None) -> Path:
+    """Return the way to the single row; a selector without [*] names the list."""
+    path = parse_path(selector) if selector else ()
+    return path if ALL in path else (*path, ALL)
+
+
+def _split(body: bytes, steps: Path) -> Split:
     at = steps.index(ALL)
     envelope, found = _peel(Raw(body), steps[:at])
+    if at:
+        _refuse_twice(body, bytes(found))
     rows = _LIST.decode(found)
     if rest := steps[at + 1 :]:
         rows = [row for element in rows for row in _dig(element, rest)]
@@ -120,8 +156,30 @@ def _dig(raw: Raw, steps: Path) -> list[Raw]:
         found = _OBJECT.decode(raw)
         if step not in found:
             raise _absent((ALL, *steps[: depth + 1]), found)
+        if bytes(raw).count(b'"%b"' % str(step).encode()) > 1:
+            _refuse_twice(bytes(raw), bytes(found[str(step)]))
         raw = found[str(step)]
     return [raw]
+
+
+def _refuse_twice(body: bytes, rows: bytes) -> None:
+    """Refuse a name that is twice in one object beside the rows: readers differ in which value they take."""
+    # bytes.find is slow for a long needle.
+    start, at = rows[:64], body.find(rows[:64])
+    while at >= 0 and not body.startswith(rows, at):
+        at = body.find(start, at + 1)
+    with suppress(ValueError):  # the same text was a part of a string: there is nothing to learn then
+        _ONCE.decode(f"{body[:at].decode()}0{body[at + len(rows) :].decode()}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> None:
+    names = {name for name, _ in pairs}
+    if len(names) < len(pairs):
+        raise ResponseError(f"the answer has a name twice in {seen(dict(pairs))}")
+
+
+# Numbers may be longer than Python likes to convert; their values are not wanted.
+_ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
 
 
 def _lines(rows: list[Raw]) -> bytes:
@@ -143,20 +201,49 @@ def _unexpected(body: bytes, selector: str | None) -> Exception:
         value = _ANY.decode(body)
     except msgspec.DecodeError:
         return Fault("the body is not JSON")
+    except RecursionError:
+        return ResponseError(TOO_DEEP)
     if selector is None:
         advice = "; name the list in it with data_selector" if isinstance(value, dict) else ""
         return ResponseError(f"the answer should be a list of rows, it is {seen(value)}{advice}")
-    for step in parse_path(selector):
+    misfit = seen(_misfit(value, _steps(selector)))
+    return ResponseError(f"data_selector {selector!r} should lead to a list of rows, it leads to {misfit}")
+
+
+def _misfit(value: Json, path: Path) -> Json:
+    """Return the first value that is not what the path goes through, or ``ABSENT`` where all are."""
+    for depth, step in enumerate(path):
+        if step is ALL and isinstance(value, list):
+            found = (_misfit(element, path[depth + 1 :]) for element in value)
+            return next((each for each in found if each is not ABSENT), ABSENT)
         if step is ALL or not isinstance(value, dict):
-            break
-        value = value.get(str(step))
-    return ResponseError(f"data_selector {selector!r} should lead to a list of rows, it leads to {seen(value)}")
+            return value
+        value = value.get(str(step), ABSENT)
+    return ABSENT
 
 
 def _charset(content_type: str) -> str:
+    """Return Python's name of the charset that a media type declares, of UTF-8 for none.
+
+    Raises ``ResponseError`` for one that Python does not know.
+    """
     for part in content_type.split(";")[1:]:
         name, _, value = part.partition("=")
-        if name.strip().lower() == "charset":
-            charset = value.strip().strip("\"'").lower()
-            return "utf-8" if charset in ("utf8", "utf-8", "us-ascii", "ascii", "") else charset
+        charset = value.strip().strip("\"'").lower()
+        if name.strip().lower() == "charset" and charset not in UTF8:
+            return _codec(charset)
     return "utf-8"
+
+
+def _codec(charset: str) -> str:
+    with suppress(LookupError, ValueError):
+        codec = codecs.lookup(charset).name
+        if codec not in NO_CHARSETS:
+            "".encode(codec)  # refuses codecs that are not for text
+            return "utf-8" if codec == "ascii" else codec
+    raise ResponseError(f"the answer declares the unknown charset {_short(charset)}")
+
+
+def _short(text: str) -> str:
+    """Quote a short text; of a long one, tell no part: a part of a secret is not recognized as one."""
+    return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Final
 from urllib.parse import urljoin
 
 import msgspec
 import requests
+from requests.utils import check_header_validity
 from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
@@ -17,7 +19,6 @@ from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, R
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
-from airflow_paginated.transport.decode import inflate
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, encode_query, join, origin_of
 from airflow_paginated.transport.sessions import Lease
@@ -46,7 +47,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (names in lower case) and the body, whole and inflated."""
+    """Status, headers (names in lower case) and the body, whole and as it was sent."""
 
     status: int
     headers: Mapping[str, str]
@@ -99,6 +100,7 @@ class Exchange:
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
         check_origin(str(prepared.url), self.origin)
+        _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         return _Prepared(str(prepared.url), prepared.path_url, plain, prepared)
@@ -106,19 +108,20 @@ class Exchange:
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
         prepared = self._prepared(request.path, request.method)
         target = _with_query(prepared.path_url, encode_query(request.query))
-        headers = {**prepared.headers, **request.headers} if request.headers else prepared.headers
-        body = None
-        if request.body is not None:
-            body = msgspec.json.encode(request.body)
-            headers = {"Content-Type": "application/json", **headers}
-        connections = lease.watch.connections
+        headers, body = _payload(request, prepared.headers)
+        connections, answered = lease.watch.connections, False
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
-            return self._read(response)
+            answered = True
+            answer = self._read(response)
         except (HTTPError, OSError) as exc:
-            if lease.watch.expired:
-                raise Fault("the answer took longer than its deadline", SERVER) from None
-            raise judge_exception(exc, reused=connections == lease.watch.connections) from None
+            if not lease.watch.expired:
+                reused = not answered and connections == lease.watch.connections
+                raise judge_exception(exc, reused) from None
+        # A socket that is shut reads like an answer that ends: cut headers are a 200 with nothing in it.
+        if lease.watch.expired:
+            raise Fault("the answer took longer than its deadline", SERVER) from None
+        return answer
 
     def _send(
         self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
@@ -138,22 +141,20 @@ class Exchange:
         )
 
     def _read(self, response: BaseHTTPResponse) -> Answer:
-        headers = {name.lower(): value for name, value in response.headers.items()}
-        most, size = self._limits.page_bytes, 0
-        chunks: list[bytes] = []
+        headers = {name.lower(): value for name, value in response.headers.itermerged()}
+        most = self._limits.page_bytes
+        body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
             while chunk := response.read1(CHUNK):
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > most:
+                body.write(chunk)
+                if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
                     )
         except BaseException:
             response.close()
             raise
-        body = inflate(b"".join(chunks), headers.get("content-encoding", ""), most)
-        return Answer(response.status, headers, body)
+        return Answer(response.status, headers, body.getvalue())
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
         location = answer.headers.get("location")
@@ -167,15 +168,45 @@ class Exchange:
         return replace(request, path=url.partition("#")[0], query={})
 
 
+def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
+    """Return headers and body: a request's own header replaces a common one, in whatever case both are written."""
+    headers = common
+    if request.headers:
+        _check_headers(request.headers)
+        own = {name.lower() for name in request.headers}
+        headers = {name: value for name, value in common.items() if name.lower() not in own} | dict(request.headers)
+    if request.body is None:
+        return headers, None
+    if not any(name.lower() == "content-type" for name in headers):
+        headers = {"Content-Type": "application/json", **headers}
+    return headers, msgspec.json.encode(request.body)
+
+
+def _check_headers(headers: Mapping[str, str]) -> None:
+    """Refuse what http.client would refuse with the value in its message."""
+    for name, value in headers.items():
+        try:
+            check_header_validity((name, value))
+            f"{name}{value}".encode("latin-1")
+        except (requests.RequestException, UnicodeError):
+            raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None
+
+
 def _route(lease: Lease, prepared: _Prepared) -> tuple[HTTPConnectionPool, bool]:
     """Return the connection pool to use, and whether a plain HTTP proxy wants the absolute URL."""
     session, adapter = lease.session, lease.adapter
     verify: Any = session.verify
     cert, proxies = session.cert, session.proxies
     if session.trust_env:
-        settings: Any = session.merge_environment_settings(prepared.url, {}, None, None, None)
+        settings: Any = session.merge_environment_settings(prepared.url, {}, None, verify, None)
         verify, cert, proxies = settings["verify"], settings["cert"], settings["proxies"]
-    pool: Any = adapter.get_connection_with_tls_context(prepared.request, verify, proxies=proxies, cert=cert)
+    try:
+        pool: Any = adapter.get_connection_with_tls_context(prepared.request, verify, proxies=proxies, cert=cert)
+    except requests.RequestException as exc:
+        raise ConfigurationError(f"proxies: {type(exc).__name__}: the URL of a proxy is not valid") from None
+    if verify is True and pool.scheme == "https":
+        # Without it, urllib3 trusts the bundle of the system, and not that of certifi as requests does.
+        adapter.cert_verify(pool, str(prepared.url), verify, cert)  # type: ignore[no-untyped-call]  # requests is untyped
     proxied = bool(proxies) and not str(adapter.request_url(prepared.request, proxies)).startswith("/")
     return pool, proxied
 
