@@ -85,6 +85,13 @@ def store(s3: S3Server) -> Lake:
     return Lake(s3.filesystem(), f"lake/{uuid4().hex}", "s3")
 
 
+@pytest.fixture(params=["local", "memory"])
+def near(request: pytest.FixtureRequest) -> Lake:
+    """A lake of both implementations of a storage, without the time that a server takes."""
+    found: Lake = request.getfixturevalue(request.param)
+    return found
+
+
 @pytest.fixture(params=["local", "memory", "store"])
 def lake(request: pytest.FixtureRequest) -> Lake:
     found: Lake = request.getfixturevalue(request.param)

@@ -47,10 +47,10 @@ def test_a_folder(lake: Lake) -> None:
     }
 
 
-def test_the_accounting_has_one_record_for_each_page(lake: Lake) -> None:
-    collect(lake.open(), API)
-    name = next(name for name in lake.files() if name.startswith("_pages/"))
-    records = [json.loads(line) for line in gzip.decompress(lake.files()[name]).splitlines()]
+def test_the_accounting_has_one_record_for_each_page(near: Lake) -> None:
+    collect(near.open(), API)
+    name = next(name for name in near.files() if name.startswith("_pages/"))
+    records = [json.loads(line) for line in gzip.decompress(near.files()[name]).splitlines()]
     places = [(record["partition"][0], record["index"]) for record in records]
     assert places == [(part, page) for part in range(3) for page in range(5)]
     page = API.landing((0,), 0).page
@@ -79,23 +79,23 @@ def test_gzip_is_deterministic(lake: Lake) -> None:
     assert b"".join(gzip.decompress(first[name]) for name in sorted(first)) == API.lines()
 
 
-def test_one_gzip_file(lake: Lake) -> None:
-    collect(lake.open("lake/e.jsonl.gz"), API)
-    assert gzip.decompress(lake.files("lake")["e.jsonl.gz"]) == API.lines()
+def test_one_gzip_file(near: Lake) -> None:
+    collect(near.open("near/e.jsonl.gz"), API)
+    assert gzip.decompress(near.files("near")["e.jsonl.gz"]) == API.lines()
 
 
-def test_parts_are_cut_between_pages(lake: Lake) -> None:
+def test_parts_are_cut_between_pages(near: Lake) -> None:
     size = len(API.landing((0,), 0).page.lines)
-    collect(lake.open(part_bytes=2 * size), API)
-    found = parts(lake)
+    collect(near.open(part_bytes=2 * size), API)
+    found = parts(near)
     assert [len(found[name]) for name in sorted(found)] == [2 * size] * 7 + [size]
-    assert published(lake) == API.lines()
+    assert published(near) == API.lines()
 
 
-def test_a_page_larger_than_a_part_gets_its_own(lake: Lake) -> None:
-    collect(lake.open(part_bytes=1), API)
-    assert len(parts(lake)) == 15
-    assert published(lake) == API.lines()
+def test_a_page_larger_than_a_part_gets_its_own(near: Lake) -> None:
+    collect(near.open(part_bytes=1), API)
+    assert len(parts(near)) == 15
+    assert published(near) == API.lines()
 
 
 def test_no_rows_make_no_parts_or_one_empty_file(lake: Lake) -> None:
@@ -108,22 +108,22 @@ def test_no_rows_make_no_parts_or_one_empty_file(lake: Lake) -> None:
     assert gzip.decompress(lake.files("one")["e.jsonl.gz"]) == b""
 
 
-def test_empty_pages_between_others(lake: Lake) -> None:
+def test_empty_pages_between_others(near: Lake) -> None:
     full, empty = Api(pages=3), Api(pages=3, rows=0)
-    dataset = lake.open(part_bytes=1)
+    dataset = near.open(part_bytes=1)
     land(dataset, [full.landing((0,), 0), empty.landing((0,), 1), full.landing((0,), 2)])
     land(dataset, [empty.landing((1,), page) for page in range(3)])
     dataset.publish(account_of(dataset))
-    assert len(parts(lake)) == 2
-    assert published(lake) == full.landing((0,), 0).page.lines + full.landing((0,), 2).page.lines
+    assert len(parts(near)) == 2
+    assert published(near) == full.landing((0,), 0).page.lines + full.landing((0,), 2).page.lines
 
 
-def test_the_same_rows_make_the_same_files_however_they_came(lake: Lake) -> None:
-    collect(lake.open("a/"), API)
-    dataset = lake.open("b/", run_of("run-2"))
+def test_the_same_rows_make_the_same_files_however_they_came(near: Lake) -> None:
+    collect(near.open("a/"), API)
+    dataset = near.open("b/", run_of("run-2"))
     land(dataset, sorted(API.landings(), key=lambda each: each.page.request.partition, reverse=True))
     dataset.publish(account_of(dataset))
-    assert parts(lake, "a") == parts(lake, "b")
+    assert parts(near, "a") == parts(near, "b")
 
 
 def test_going_on_after_a_try_that_closed(lake: Lake) -> None:
@@ -148,11 +148,11 @@ def stored(count: int) -> list[tuple[int, int]]:
     return sorted((number % 3, number // 3) for number in range(count))
 
 
-def test_nothing_is_visible_before_it_is_published(lake: Lake) -> None:
-    dataset = lake.open()
+def test_nothing_is_visible_before_it_is_published(near: Lake) -> None:
+    dataset = near.open()
     land(dataset, API.landings())
     dataset.close()
-    assert {name.partition("/")[0] for name in lake.files()} == {"_staging"}
+    assert {name.partition("/")[0] for name in near.files()} == {"_staging"}
 
 
 def test_a_local_try_that_was_killed_loses_nothing_it_landed(local: Lake) -> None:
@@ -179,13 +179,13 @@ def test_a_store_loses_at_most_the_open_segment(
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_BYTES", 1_000), ("MAX_PAGES", 2), ("MAX_SECONDS", 0.0)])
-def test_segments_are_bounded(lake: Lake, monkeypatch: pytest.MonkeyPatch, limit: str, value: float) -> None:
+def test_segments_are_bounded(near: Lake, monkeypatch: pytest.MonkeyPatch, limit: str, value: float) -> None:
     monkeypatch.setattr(segments, limit, value)
-    dataset = lake.open()
+    dataset = near.open()
     land(dataset, API.landings())
-    assert sum("segment-" in name for name in lake.files()) >= 5
+    assert sum("segment-" in name for name in near.files()) >= 5
     collect(dataset, API)
-    assert published(lake) == API.lines()
+    assert published(near) == API.lines()
 
 
 def test_more_segments_than_can_be_open(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,24 +281,24 @@ def test_discarding(lake: Lake) -> None:
     assert published(lake) == API.lines()
 
 
-def test_pages_that_are_too_old_are_collected_again(lake: Lake, caplog: pytest.LogCaptureFixture) -> None:
+def test_pages_that_are_too_old_are_collected_again(near: Lake, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="airflow_paginated")
-    dataset = lake.open()
+    dataset = near.open()
     land(dataset, islice(API.landings(), 9))
     dataset.close()
     time.sleep(0.05)
-    again = lake.open(run=run_of(resume_max_age=0.01))
+    again = near.open(run=run_of(resume_max_age=0.01))
     assert list(again.records()) == []
     assert "too old" in caplog.text
     collect(again, API)
-    assert published(lake) == API.lines()
+    assert published(near) == API.lines()
 
 
-def test_another_plan_is_another_collection(lake: Lake) -> None:
-    dataset = lake.open()
+def test_another_plan_is_another_collection(near: Lake) -> None:
+    dataset = near.open()
     land(dataset, islice(API.landings(), 9))
     dataset.close()
-    again = lake.open(run=run_of(plan={"query": "changed"}))
+    again = near.open(run=run_of(plan={"query": "changed"}))
     assert list(again.records()) == []
     collect(again, API)
 
@@ -332,31 +332,31 @@ def test_a_rerun_replaces_what_was_there(lake: Lake) -> None:
     assert len([name for name in lake.files() if name.startswith("_pages/")]) == 1
 
 
-def test_a_rerun_with_the_same_rows_keeps_the_files(lake: Lake) -> None:
-    collect(lake.open(), API)
-    before = parts(lake)
-    collect(lake.open(run=run_of("run-2")), API)
-    assert parts(lake) == before
-    assert json.loads(lake.files()["_manifest.json"])["owner"]["run"] == "run-2"
+def test_a_rerun_with_the_same_rows_keeps_the_files(near: Lake) -> None:
+    collect(near.open(), API)
+    before = parts(near)
+    collect(near.open(run=run_of("run-2")), API)
+    assert parts(near) == before
+    assert json.loads(near.files()["_manifest.json"])["owner"]["run"] == "run-2"
 
 
-def test_a_rerun_of_one_file(lake: Lake) -> None:
+def test_a_rerun_of_one_file(near: Lake) -> None:
     newer = Api(pages=4, version=2)
-    collect(lake.open("lake/e.jsonl"), API)
-    collect(lake.open("lake/e.jsonl", run_of("run-2")), newer)
-    files = lake.files("lake")
+    collect(near.open("near/e.jsonl"), API)
+    collect(near.open("near/e.jsonl", run_of("run-2")), newer)
+    files = near.files("near")
     assert files["e.jsonl"] == newer.lines()
     assert len(files) == 3
 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
-def test_if_exists_fail(lake: Lake, path: str) -> None:
-    collect(lake.open(path, if_exists="fail"), API)
+def test_if_exists_fail(near: Lake, path: str) -> None:
+    collect(near.open(path, if_exists="fail"), API)
     with pytest.raises(TargetError, match=r"published by run 'run-1' of dag\.collect, and if_exists is 'fail'"):
-        lake.open(path, run_of("run-2"), if_exists="fail")
+        near.open(path, run_of("run-2"), if_exists="fail")
     # The same task instance, cleared or retried, may.
-    collect(lake.open(path, if_exists="fail"), API)
-    assert not any("_staging" in name for name in lake.files())
+    collect(near.open(path, if_exists="fail"), API)
+    assert not any("_staging" in name for name in near.files())
 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl", "out/e.jsonl.gz"])
@@ -377,35 +377,35 @@ def test_if_exists_skip(lake: Lake, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
-def test_skip_does_not_trust_files_that_are_gone_or_changed(lake: Lake, path: str) -> None:
-    collect(lake.open(path), API)
-    name = next(name for name in lake.files() if name.endswith(".jsonl"))
-    lake.write(f"out/{name}", API.lines()[:-5] + (b"" if path == "out/" else b"12345"))
-    dataset = lake.open(path, run_of("run-2"), if_exists="skip")
+def test_skip_does_not_trust_files_that_are_gone_or_changed(near: Lake, path: str) -> None:
+    collect(near.open(path), API)
+    name = next(name for name in near.files() if name.endswith(".jsonl"))
+    near.write(f"out/{name}", API.lines()[:-5] + (b"" if path == "out/" else b"12345"))
+    dataset = near.open(path, run_of("run-2"), if_exists="skip")
     assert dataset.existing is None
     collect(dataset, API)
-    assert lake.files()[name] == API.lines()
+    assert near.files()[name] == API.lines()
 
 
-def test_skip_does_not_trust_a_sample(lake: Lake) -> None:
-    collect(lake.open(), API)
-    manifest = json.loads(lake.files()["_manifest.json"])
-    lake.write("out/_manifest.json", json.dumps({**manifest, "complete": False}).encode())
-    assert lake.open(run=run_of("run-2"), if_exists="skip").existing is None
+def test_skip_does_not_trust_a_sample(near: Lake) -> None:
+    collect(near.open(), API)
+    manifest = json.loads(near.files()["_manifest.json"])
+    near.write("out/_manifest.json", json.dumps({**manifest, "complete": False}).encode())
+    assert near.open(run=run_of("run-2"), if_exists="skip").existing is None
 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
-def test_another_map_index_of_the_same_run_is_refused(lake: Lake, path: str) -> None:
-    early = lake.open(path, run_of(map_index=2))
+def test_another_map_index_of_the_same_run_is_refused(near: Lake, path: str) -> None:
+    early = near.open(path, run_of(map_index=2))
     land(early, API.landings())
-    collect(lake.open(path, run_of(map_index=0)), API)
+    collect(near.open(path, run_of(map_index=0)), API)
     with pytest.raises(TargetError, match=r"map index 0 of this same run; put {{ ti\.map_index }} into the path"):
-        lake.open(path, run_of(map_index=1))
+        near.open(path, run_of(map_index=1))
     with pytest.raises(TargetError, match="map index 0"):
         early.publish(account_of(early))
     early.close()
-    assert json.loads(lake.files()[manifest_name(path)])["owner"]["map_index"] == 0
-    collect(lake.open(path, run_of("run-2", map_index=1)), API)
+    assert json.loads(near.files()[manifest_name(path)])["owner"]["map_index"] == 0
+    collect(near.open(path, run_of("run-2", map_index=1)), API)
 
 
 def manifest_name(path: str) -> str:
@@ -420,25 +420,25 @@ def test_a_folder_with_something_else_in_it_is_refused(lake: Lake, name: str) ->
     assert lake.files() == {name: b"precious"}
 
 
-def test_many_foreign_files_are_not_all_named(lake: Lake) -> None:
+def test_many_foreign_files_are_not_all_named(near: Lake) -> None:
     for number in range(5):
-        lake.write(f"out/{number}.csv", b"precious")
+        near.write(f"out/{number}.csv", b"precious")
     with pytest.raises(TargetError, match=r"\(0.csv, 1.csv, 2.csv, ...\)"):
-        lake.open()
+        near.open()
 
 
-def test_what_a_killed_run_left_is_no_reason_to_refuse(lake: Lake) -> None:
-    lake.write("out/part-00000-0123456789abcdef.jsonl", b"left behind")
-    lake.write("out/_part-00000-0123456789abcdef.jsonl.0123456789abcdef-01234567.tmp", b"left behind")
-    collect(lake.open(), API)
-    assert published(lake) == API.lines()
+def test_what_a_killed_run_left_is_no_reason_to_refuse(near: Lake) -> None:
+    near.write("out/part-00000-0123456789abcdef.jsonl", b"left behind")
+    near.write("out/_part-00000-0123456789abcdef.jsonl.0123456789abcdef-01234567.tmp", b"left behind")
+    collect(near.open(), API)
+    assert published(near) == API.lines()
 
 
-def test_a_file_that_another_tool_wrote_is_refused(lake: Lake) -> None:
-    lake.write("out/e.jsonl", b"precious")
+def test_a_file_that_another_tool_wrote_is_refused(near: Lake) -> None:
+    near.write("out/e.jsonl", b"precious")
     with pytest.raises(TargetError, match="was not written by this package"):
-        lake.open("out/e.jsonl")
-    assert lake.files() == {"e.jsonl": b"precious"}
+        near.open("out/e.jsonl")
+    assert near.files() == {"e.jsonl": b"precious"}
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[1]", b"\xff", b'{"version": 1}', b"[" * 100_000])
@@ -457,27 +457,27 @@ def test_a_newer_manifest_is_refused(local: Lake) -> None:
         local.open()
 
 
-def test_only_names_of_our_own_pattern_are_ever_deleted(lake: Lake) -> None:
-    lake.write("precious", b"precious")
-    collect(lake.open(), API)
-    manifest = json.loads(lake.files()["_manifest.json"])
+def test_only_names_of_our_own_pattern_are_ever_deleted(near: Lake) -> None:
+    near.write("precious", b"precious")
+    collect(near.open(), API)
+    manifest = json.loads(near.files()["_manifest.json"])
     for path in ("../precious", "_manifest.json"):
         manifest["files"].append({"path": path, "rows": 1, "bytes": 8, "sha256": "0" * 64})
-    lake.write("out/_manifest.json", json.dumps({**manifest, "digest": "f" * 16}).encode())
-    collect(lake.open(run=run_of("run-2")), API)
-    assert lake.files("")["precious"] == b"precious"
-    assert published(lake) == API.lines()
+    near.write("out/_manifest.json", json.dumps({**manifest, "digest": "f" * 16}).encode())
+    collect(near.open(run=run_of("run-2")), API)
+    assert near.files("")["precious"] == b"precious"
+    assert published(near) == API.lines()
 
 
-def test_an_account_that_does_not_match_is_refused(lake: Lake) -> None:
-    dataset = lake.open()
+def test_an_account_that_does_not_match_is_refused(near: Lake) -> None:
+    dataset = near.open()
     land(dataset, API.landings())
     account = account_of(dataset)
     dataset.restart((2,))
     with pytest.raises(IncompleteError, match="the audit counted"):
         dataset.publish(account)
     dataset.close()
-    assert not [name for name in lake.files() if not name.startswith("_staging/")]
+    assert not [name for name in near.files() if not name.startswith("_staging/")]
 
 
 def test_a_page_whose_size_is_wrong_is_a_defect(local: Lake) -> None:
@@ -498,28 +498,28 @@ def test_the_newer_of_two_tries_wins(lake: Lake) -> None:
     assert published(lake) == API.lines()
 
 
-def test_a_try_that_lost_notices_at_its_next_segment(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_try_that_lost_notices_at_its_next_segment(near: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "MAX_PAGES", 4)
-    zombie = lake.open()
-    lake.open()
+    zombie = near.open()
+    near.open()
     with pytest.raises(ClaimLost):
         land(zombie, API.landings())
     zombie.close()
 
 
-def test_a_staging_that_was_removed_and_claimed_anew_is_lost_too(lake: Lake) -> None:
-    zombie = lake.open()
+def test_a_staging_that_was_removed_and_claimed_anew_is_lost_too(near: Lake) -> None:
+    zombie = near.open()
     land(zombie, API.landings())
-    lake.storage("out/_staging").sub(run_of().key).drop()
+    near.storage("out/_staging").sub(run_of().key).drop()
     with pytest.raises((ClaimLost, StoreError)):
         zombie.publish(account_of(zombie))
-    newer = lake.open()
+    newer = near.open()
     land(newer, API.landings())
     with pytest.raises((ClaimLost, StoreError)):
         zombie.publish(account_of(zombie))
     zombie.close()
     collect(newer, API)
-    assert published(lake) == API.lines()
+    assert published(near) == API.lines()
 
 
 def test_pages_that_a_zombie_landed_do_not_mix_with_newer_ones(local: Lake) -> None:

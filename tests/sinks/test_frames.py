@@ -5,7 +5,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_paginated.paging.values import PageRecord, PageRequest, Stop, Total
@@ -56,6 +56,7 @@ def frame(record: PageRecord, payload: bytes, base: PageRequest = BASE) -> bytes
     return frames.encode(frames.header_of(record, base, 1.5)) + payload
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(pages(), max_size=5), requests)
 def test_what_is_written_is_read(written: list[tuple[PageRecord, bytes]], base: PageRequest) -> None:
     data = b"".join(frame(record, payload, base) for record, payload in written)
@@ -66,6 +67,7 @@ def test_what_is_written_is_read(written: list[tuple[PageRecord, bytes]], base: 
     assert [list(record.request.query) for record, _ in read] == [query for query, _ in orders]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(pages(), min_size=1, max_size=4), st.data())
 def test_a_torn_tail_costs_only_the_frame_it_tears(
     written: list[tuple[PageRecord, bytes]], data: st.DataObject
@@ -78,6 +80,7 @@ def test_a_torn_tail_costs_only_the_frame_it_tears(
     assert [each.line + log[each.offset : each.offset + each.header.payload] for each in found] == whole[:complete]
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_garbage_is_no_frame(data: bytes) -> None:
     good = frame(record_of(Api().landing((0,), 0)), Api().landing((0,), 0).page.lines)

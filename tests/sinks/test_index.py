@@ -40,7 +40,7 @@ def put(index: PageIndex, record: PageRecord, segment: SegmentId = FIRST, offset
     index.put(header, frames.encode(header), segment, offset)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(puts | cuts | restarts, max_size=30))
 def test_the_index_is_a_sorted_dict(operations: list[tuple[str, tuple[int, ...], int, int]]) -> None:
     index = PageIndex(BASE)

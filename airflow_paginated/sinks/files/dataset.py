@@ -69,14 +69,18 @@ class FileDataset:
 
     def publish(self, account: Account) -> dict[str, Any]:
         """Make all stored rows visible at once and return a summary."""
-        self._writer.finish()
         try:
-            manifest = Publication(self._site, self._claim, self._run, self._index, account).publish()
+            manifest = self.publication(account).publish()
         except DamagedError:
             self.discard()
             raise
         self.close()
         return manifest.summary(self._path, self._manifest_path)
+
+    def publication(self, account: Account) -> Publication:
+        """Return what will publish all stored rows, not yet begun."""
+        self._writer.finish()
+        return Publication(self._site, self._claim, self._run, self._index, account)
 
     def discard(self) -> None:
         """Forget everything stored; notes on files at the target stay."""
