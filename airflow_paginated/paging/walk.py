@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
-from airflow_paginated.paging.errors import Cancelled
+from airflow_paginated.paging.errors import Cancelled, ConfigurationError
 from airflow_paginated.paging.protocols import Ahead, Pagination
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
 
@@ -36,12 +36,13 @@ def walk(
     window: Window,
     inbox: Inbox | None = None,
     tick: Callable[[], None] = lambda: None,
-) -> Iterator[Landing]:
+) -> Generator[Landing, None, None]:
     """Fetch each seed and all that follows it, and hand the pages out in order within their partition.
 
     ``fetch`` runs in ``workers`` threads, everything else in the caller's. A seed may be any page of its partition.
-    A page that was sure to exist and fails ends the walk at once, another one only when its turn comes. ``tick`` is
-    called about every second while nothing arrives. Closing the iterator abandons what is in flight.
+    A page that was sure to exist and fails ends the walk at once, another one only when its turn comes. Each page is
+    handed out with the request that its predecessor led to, whatever was known when it was sent. ``tick`` is called
+    about every second while nothing arrives. Closing the iterator abandons what is in flight.
     """
     floor = _Floor(seeds, pagination, workers, window)
     crew = _Crew(fetch, workers, SimpleQueue() if inbox is None else inbox)
@@ -69,23 +70,30 @@ class _Crew:
         self._fetch = fetch
         self._inbox = inbox
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
-        self.in_flight = 0
+        self._flying: set[Future[Page]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._flying)
 
     def send(self, requests: Iterable[PageRequest]) -> None:
         for request in requests:
-            self.in_flight += 1
             future = self._pool.submit(self._fetch, request)
+            self._flying.add(future)
             future.add_done_callback(lambda done, request=request: self._inbox.put((request, done)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
 
     def receive(self) -> Arrival | None:
-        try:
-            arrival = self._inbox.get(timeout=TICK_SECONDS)
-        except Empty:
-            return None
-        if arrival is None:
-            raise Cancelled("the run was told to stop")
-        self.in_flight -= 1
-        return arrival
+        while True:
+            try:
+                arrival = self._inbox.get(timeout=TICK_SECONDS)
+            except Empty:
+                return None
+            if arrival is None:
+                raise Cancelled("the run was told to stop")
+            # An earlier walk with the same inbox may have left pages in flight: they are not ours to count.
+            if arrival[1] in self._flying:
+                self._flying.remove(arrival[1])
+                return arrival
 
     def dismiss(self) -> None:
         # Not waiting is the point: a thread may sit in a read that only its deadline or a closed socket ends.
@@ -95,22 +103,38 @@ class _Crew:
 class _Lane:
     """One open partition. Changed by the floor only."""
 
-    __slots__ = ("arrived", "due", "newest", "partition", "sent", "turn")
+    __slots__ = ("arrived", "changed", "due", "newest", "offer", "sent", "turn")
 
     def __init__(self, seed: PageRequest) -> None:
-        self.partition = seed.partition
-        self.turn = seed.index
+        self.turn = seed
+        """What the next page to hand out answers: what was sent, or the same exchange with an older state."""
         self.due: PageRequest | None = seed
-        """The page whose turn it is, while it has not been sent."""
+        """The same, while it has not been sent."""
         self.sent: dict[int, PageRequest] = {}
         """In flight or waiting, by index, in the order of sending."""
         self.arrived: dict[int, Page | BaseException] = {}
         self.newest: Page | None = None
+        self.offer: PageRequest | None = None
+        self.changed = False
+        """Whether the newest page or the last sent request is another one than when the offer was made."""
 
-    def next_ahead(self, ahead: Ahead) -> PageRequest | None:
-        if self.newest is None or not self.sent:
+    @property
+    def idle(self) -> bool:
+        # Every lane is asked at every arrival: where many are open, asking their strategy would be most of the work.
+        return not self.changed and self.offer is None and self.due is None
+
+    def next_ahead(self, ahead: Ahead | None) -> PageRequest | None:
+        if self.changed:
+            self.changed = False
+            self.offer = self._offer(ahead)
+        return self.offer
+
+    def _offer(self, ahead: Ahead | None) -> PageRequest | None:
+        if ahead is None or self.newest is None or not self.sent:
             return None
-        return ahead.ahead(self.newest, self.sent[next(reversed(self.sent))])
+        last = self.sent[next(reversed(self.sent))]
+        further = ahead.ahead(self.newest, last)
+        return None if further is None else _next(further, last, "ahead")
 
 
 class _Floor:
@@ -130,9 +154,12 @@ class _Floor:
 
     def due(self, in_flight: int) -> Iterator[PageRequest]:
         """Yield what to send now: the oldest partition first, as far as the window allows."""
+        if self.lanes and not self._has_room(in_flight):
+            return
         for lane in self._open_lanes():
             while self._has_room(in_flight) and (request := self._next_of(lane)) is not None:
                 lane.sent[request.index] = request
+                lane.changed = True
                 self._unsure += not request.sure
                 in_flight += 1
                 yield request
@@ -146,7 +173,7 @@ class _Floor:
         if lane is None or lane.sent.get(request.index) is not request:
             return None
         error = done.exception()
-        if error is not None and (request.sure or request.index == lane.turn):
+        if error is not None and (request.sure or request.index == lane.turn.index):
             raise error
         result = done.result() if error is None else error
         lane.arrived[request.index] = result
@@ -157,44 +184,48 @@ class _Floor:
 
     def turn(self, lane: _Lane) -> Landing | None:
         """Hand out the lane's page whose turn it is, if it is there, and settle what follows it."""
-        result = self._take(lane, lane.turn)
+        result = self._take(lane, lane.turn.index)
         if result is None:
             return None
         if isinstance(result, BaseException):
             raise result
-        successor = self._pagination.follow(result)
-        lane.newest = result
+        page = result if result.request == lane.turn else replace(result, request=lane.turn)
+        successor = self._pagination.follow(page)
+        lane.newest = page if self._ahead else None
+        lane.changed = True
         if isinstance(successor, Stop):
             self._drop_ahead(lane)
-            del self.lanes[lane.partition]
+            del self.lanes[lane.turn.partition]
         else:
-            self._expect(lane, successor)
-        return Landing(result, successor)
+            self._expect(lane, _next(successor, lane.turn, "follow"))
+        return Landing(page, successor)
 
     def _expect(self, lane: _Lane, successor: PageRequest) -> None:
-        lane.turn = successor.index
+        lane.turn = successor
         planned = lane.sent.get(successor.index)
         if planned is None or not planned.same_exchange(successor):
             self._drop_ahead(lane)
             lane.due = successor
 
     def _open_lanes(self) -> Iterator[_Lane]:
-        yield from list(self.lanes.values())
+        yield from [lane for lane in self.lanes.values() if not lane.idle]
         for seed in self._seeds:
+            if seed.partition in self.lanes:
+                raise ConfigurationError(f"partition {seed.partition} is walked already: one seed for each")
             lane = self.lanes[seed.partition] = _Lane(seed)
             yield lane
 
     def _has_room(self, in_flight: int) -> bool:
         if in_flight == 0:
             return True
-        expected = self._held + in_flight * self._largest
-        return in_flight + self._waiting < self._window.pages and expected < self._window.bytes
+        expected = self._held + (in_flight + 1) * self._largest
+        return in_flight + self._waiting < self._window.pages and expected <= self._window.bytes
 
     def _next_of(self, lane: _Lane) -> PageRequest | None:
         if lane.due is not None:
             due, lane.due = lane.due, None
             return due
-        further = lane.next_ahead(self._ahead) if self._ahead else None
+        further = lane.next_ahead(self._ahead)
         # A speculative page may not exist: no more of them at once than there are workers.
         if further is None or not (further.sure or self._unsure < self._workers):
             return None
@@ -212,6 +243,17 @@ class _Floor:
         for index in list(lane.arrived):
             self._take(lane, index)
         lane.sent.clear()
+
+
+def _next(answer: object, after: PageRequest, method: str) -> PageRequest:
+    """Refuse an answer that is not the page after ``after``: the walk would ask for ever, or wait for ever."""
+    if isinstance(answer, PageRequest) and (answer.partition, answer.index) == (after.partition, after.index + 1):
+        return answer
+    got = f"{answer.partition}, {answer.index}" if isinstance(answer, PageRequest) else repr(answer)
+    raise ConfigurationError(
+        f"pagination: {method}() must lead from page (partition, index) {after.partition}, {after.index} to"
+        f" {after.partition}, {after.index + 1}; it returned {got}"
+    )
 
 
 def _size(result: Page | BaseException) -> int:
