@@ -56,9 +56,23 @@ def check_number(value: object, where: str, *, least: float = 0, whole: bool = F
     if value is None and optional:
         return
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not right or value < least:  # type: ignore[operator]  # a number, as the line above makes sure
+    if not right or not value >= least:  # type: ignore[operator]  # a number (or NaN), as the line above makes sure
         kind = "a whole number" if whole else "a number"
         raise ConfigurationError(f"{where}: expected {kind} of at least {least:g}, got {value!r}")
+
+
+def check_text(value: object, where: str, *, optional: bool = False) -> None:
+    """Refuse what is not a string with something in it."""
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{where}: expected a string that is not empty, got {value!r}")
+
+
+def check_flag(value: object, where: str) -> None:
+    """Refuse what is neither true nor false: in YAML ``"false"`` is a string, and true."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{where}: expected true or false, got {value!r}")
 
 
 def _names(kind: type) -> list[str]:

@@ -6,6 +6,7 @@ import re
 from functools import lru_cache
 from typing import Final, TypeAlias
 
+from airflow_paginated.paging.dicts import check_text
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.values import Json
 
@@ -50,6 +51,16 @@ def parse_path(text: str) -> Path:
     if not steps:
         raise ConfigurationError("a path must not be empty; leave it out when the body itself is meant")
     return tuple(steps)
+
+
+def check_path(text: object, where: str, *, optional: bool = False) -> None:
+    """Refuse what is not a path; ``where`` names the argument."""
+    check_text(text, where, optional=optional)
+    if text is not None:
+        try:
+            parse_path(str(text))
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"{where}: {exc}") from None
 
 
 def select(value: Json, path: str) -> Json:

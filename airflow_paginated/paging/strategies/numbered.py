@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
 
-from airflow_paginated.paging.dicts import check_choice, check_number
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ABSENT, parse_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop, Total, TotalKind
+
+MOST_DIGITS: Final = 18
+"""No table has more rows; Python refuses to read or print an integer of thousands of digits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Numbered(ABC):
     """Pages whose request follows from their index, with four ways to know the end.
 
-    ``total_path`` (in the body) or ``total_header`` with ``total_kind`` plan the run; ``has_more_path`` and
-    ``stop_after_empty_page`` end it where no total is known. ``max_pages`` fails when it is passed: it never
-    truncates. The step between pages is the number of rows that page 1 really served.
+    ``total_path`` (in the body) or ``total_header`` with ``total_kind`` plan the run; where ``has_more_path`` is given,
+    it has the last word. ``stop_after_empty_page`` ends the run where the API says neither. ``max_pages`` fails when it
+    is passed: it never truncates. The step between pages is the number of rows that page 1 really served.
     """
 
     page_size: int | None = None
@@ -34,8 +37,12 @@ class Numbered(ABC):
         check_number(self.page_size, "pagination: page_size", least=1, whole=True, optional=True)
         check_number(self.max_pages, "pagination: max_pages", least=1, whole=True, optional=True)
         check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
-        for path in filter(None, (self.total_path, self.has_more_path)):
-            parse_path(path)
+        for name in ("total_path", "has_more_path"):
+            check_path(getattr(self, name), f"pagination: {name}", optional=True)
+        for field in fields(self):
+            if field.name.endswith(("_param", "_header")):
+                check_text(getattr(self, field.name), f"pagination: {field.name}", optional="None" in str(field.type))
+        check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
         if self.total_path and self.total_header:
             raise ConfigurationError("pagination: give total_path or total_header, not both")
         if not (self.total_path or self.total_header or self.has_more_path or self.stop_after_empty_page):
@@ -55,14 +62,19 @@ class Numbered(ABC):
         """Return the next page's request, or why this page was the last."""
         known = _Known.by(self, page)
         index = page.request.index + 1
-        if self.stop_after_empty_page and not page.count:
-            return Stop("empty page")
         if self.has_more_path:
             if not self._has_more(page):
                 return Stop("no more pages")
-        elif known.pages is not None and index >= known.pages:
-            return Stop("total reached")
-        self._check_max(max(index + 1, known.pages or 0))
+            self._check_max(max(index + 1, known.pages or 0))
+        elif known.pages is not None:
+            self._check_max(known.pages)
+            if index >= known.pages:
+                return Stop("total reached")
+        elif not page.count:
+            return Stop("empty page")
+        else:
+            # The page to come may be the empty one that ends the run: only this one is known to count.
+            self._check_max(index)
         return self._request(page.request, index, known)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
@@ -144,8 +156,8 @@ def _no_total(strategy: Numbered, page: Page) -> ResponseError:
 
 def _count(found: Json, where: str) -> int:
     """Return a count that is an integer or a string of digits."""
-    if isinstance(found, str) and found.strip().isdecimal():
+    if isinstance(found, str) and len(found) <= MOST_DIGITS and found.strip().isdecimal():
         found = int(found)
-    if not isinstance(found, int) or isinstance(found, bool) or found < 0:
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MOST_DIGITS:
         raise ResponseError(f"the total at {where} must be a count, the answer has {str(found)[:40]!r} there")
     return found
