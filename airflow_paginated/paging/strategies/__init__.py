@@ -48,7 +48,8 @@ def describe(pagination: Pagination) -> dict[str, Any]:
     known = (
         asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(getattr(value, "__dict__", {}))
     )
-    return {"type": names.get(kind, f"{kind.__module__}.{kind.__qualname__}"), **known}
+    public = {name: each for name, each in known.items() if not name.startswith("_")}
+    return {"type": names.get(kind, f"{kind.__module__}.{kind.__qualname__}"), **public}
 
 
 def shown_parameters(pagination: Pagination) -> frozenset[str]:
