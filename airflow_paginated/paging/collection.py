@@ -9,10 +9,11 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from airflow_paginated.paging.dicts import check_text
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.sample import Sample
-from airflow_paginated.paging.selectors import parse_path
+from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import describe
 from airflow_paginated.paging.values import Json, PageRequest
 
@@ -32,10 +33,10 @@ class Collection:
     sample_pages: int | None = None
 
     def __post_init__(self) -> None:
-        if self.data_selector is not None:
-            parse_path(self.data_selector)
+        check_path(self.data_selector, "data_selector", optional=True)
         check_request(self.request)
         check_partitions(self.partitions)
+        self._check_distinct()
 
     @property
     def strategy(self) -> Pagination:
@@ -48,7 +49,7 @@ class Collection:
             yield self.request
             return
         for number, parameters in enumerate(self.partitions):
-            yield replace(_merged(self.request, parameters), partition=(number,))
+            yield _merged(self.request, number, parameters)
 
     def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
         """Describe what is collected, without secrets: a change in it makes another collection."""
@@ -65,6 +66,16 @@ class Collection:
             "sample_pages": self.sample_pages,
         }
 
+    def _check_distinct(self) -> None:
+        """Refuse two parameter sets whose first pages are one and the same request: the rows would be there twice."""
+        asked: dict[str, int] = {}
+        for number, request in enumerate(self.requests() if self.partitions else ()):
+            earlier = asked.setdefault(_wire(self.pagination.first(request)), number)
+            if earlier != number:
+                raise ConfigurationError(
+                    f"partitions[{number}] asks the same as partitions[{earlier}]; its rows would be there twice"
+                )
+
 
 def check_request(request: PageRequest) -> None:
     """Refuse a request whose parts have the wrong type, naming the argument."""
@@ -77,32 +88,42 @@ def check_request(request: PageRequest) -> None:
 
 
 def check_partitions(partitions: object) -> None:
-    """Refuse what is no list of parameter sets, and the same set twice."""
+    """Refuse what is no list of parameter sets."""
     if partitions is None:
         return
     if isinstance(partitions, str | Mapping) or not isinstance(partitions, Sequence):
         raise ConfigurationError(f"partitions: expected a list of dicts, got {type(partitions).__name__}")
-    seen: set[str] = set()
     for number, parameters in enumerate(partitions):
         if not isinstance(parameters, Mapping):
             raise ConfigurationError(f"partitions[{number}]: expected a dict, got {type(parameters).__name__}")
-        mark = _digest(parameters)
-        if mark in seen:
-            raise ConfigurationError(
-                f"partitions[{number}]: {dict(parameters)!r} is there twice; its rows would be too"
-            )
-        seen.add(mark)
+        for name in parameters:
+            check_text(name, f"partitions[{number}]: the name of a parameter")
 
 
-def _merged(request: PageRequest, parameters: Mapping[str, Json]) -> PageRequest:
+def _merged(request: PageRequest, number: int, parameters: Mapping[str, Json]) -> PageRequest:
     path, rest = request.path, dict(parameters)
     for name in list(rest):
         mark = "{" + name + "}"
         if mark in path:
-            path = path.replace(mark, quote(str(rest.pop(name)), safe=""))
+            path = path.replace(mark, _segment(rest.pop(name), f"partitions[{number}]: {name!r}"))
     if isinstance(request.body, Mapping):
-        return replace(request, path=path, body={**request.body, **rest})
-    return replace(request, path=path, query={**request.query, **rest})
+        return replace(request, path=path, body={**request.body, **rest}, partition=(number,))
+    return replace(request, path=path, query={**request.query, **rest}, partition=(number,))
+
+
+def _segment(value: Json, where: str) -> str:
+    """Quote a value for the endpoint; an empty one or dots would ask another endpoint."""
+    right = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if not right or value in ("", ".", ".."):
+        raise ConfigurationError(f"{where} is a part of the endpoint: expected a name or a number, got {value!r}")
+    return quote(str(value), safe="")
+
+
+def _wire(request: PageRequest) -> str:
+    """Digest what is sent: in a query, a number and its digits are the same, and ``None`` is nothing."""
+    query = {name: value if isinstance(value, bool) else str(value) for name, value in request.query.items()}
+    sent = {name: value for name, value in query.items() if request.query[name] is not None}
+    return _digest([request.path, sent, request.body])
 
 
 def _digest(value: Any) -> str:
