@@ -69,6 +69,7 @@ class Audit:
     _waived: dict[str, str] = field(default_factory=dict)
     _totals: int = 0
     _row_totals: int = 0
+    _followed: int = 0
     _seen: set[int] = field(default_factory=set)
     _seen_order: deque[int] = field(default_factory=deque)
 
@@ -110,7 +111,9 @@ class Audit:
             return
         self._totals += 1
         self._row_totals += tally.total.kind == "items"
-        got = tally.rows if tally.total.kind == "items" else tally.pages
+        # The first page is asked for even where the API then says that there are none.
+        pages = tally.pages if tally.total.count else min(tally.pages, tally.rows)
+        got = tally.rows if tally.total.kind == "items" else pages
         if got != tally.total.count and self.sample_pages is None:
             self._differ(
                 "rows_equal_total",
@@ -136,7 +139,11 @@ class Audit:
             self._seen.discard(self._seen_order.popleft())
 
     def _check_total_change(self, record: PageRecord, tally: _Tally) -> None:
-        if tally.total and record.total and tally.total != record.total and self.policy.on_total_change != "extend":
+        if not tally.total or not record.total or tally.total == record.total:
+            return
+        if self.policy.on_total_change == "extend":
+            self._followed += 1
+        else:
             self._differ(
                 "total_is_stable",
                 self.policy.on_total_change == "warn",
@@ -154,13 +161,14 @@ class Audit:
         if self.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
+        summed = self.sample_pages is None and 0 < self._row_totals == self.partitions
         known = f"{self._totals} of {self.partitions} partitions declare a total"
         return [
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
             verdict("every_page_once", True, f"{self.pages} pages, numbered without a gap"),
             verdict("no_page_repeats", True, f"among the newest {REMEMBERED_PAGES} pages"),
-            verdict("total_is_stable", bool(self._totals), known),
-            verdict("rows_equal_total", 0 < self._row_totals == self.partitions, f"{self.rows} rows; {known}"),
+            verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
+            verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
 
