@@ -196,7 +196,9 @@ class FaultServer:
 
     def _drop(self) -> None:
         for transport in tuple(self.open_transports):
-            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+            own = transport.get_extra_info("socket")
+            if own is not None:  # a TLS transport that is being closed has none any more
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
             transport.abort()
 
     def delay(self, request: Request) -> float:
