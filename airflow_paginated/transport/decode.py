@@ -185,9 +185,15 @@ _ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_fl
 def _lines(rows: list[Raw]) -> bytes:
     lines = b"\n".join([*rows, b""])
     if lines.count(b"\n") != len(rows) or b"\r" in lines:
-        # Only white space between tokens can hold a line break: a string must escape it.
-        lines = b"".join(msgspec.json.format(bytes(row), indent=-1) + b"\n" for row in rows)
+        lines = b"".join(_line(bytes(row)) for row in rows)
     return lines
+
+
+def _line(row: bytes) -> bytes:
+    if b"\n" in row or b"\r" in row:
+        # Only white space between tokens can hold a line break: a string must escape it.
+        row = msgspec.json.format(row, indent=-1)
+    return row + b"\n"
 
 
 def _absent(path: Path, beside: Mapping[str, Any]) -> ResponseError:
