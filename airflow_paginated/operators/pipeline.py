@@ -14,7 +14,7 @@ from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.errors import Cancelled, IncompleteError
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.protocols import Pagination, declared_total
+from airflow_paginated.paging.protocols import Pagination, totals_of
 from airflow_paginated.paging.strategies import SinglePage
 from airflow_paginated.paging.values import Landing, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Inbox, Window, walk
@@ -77,13 +77,14 @@ class Pipeline:
 
     def _collect(self, progress: Progress) -> Account:
         strategy = self.collection.strategy
+        total = totals_of(strategy)
         audit = Audit(self.completeness, self.collection.sample_pages)
         self._check_unfinished(strategy, progress)
         for record in self.dataset.records():
             audit.see(record)
             progress.saw(record, resumed=True)
         for landing in self._walk(self._seeds(strategy), strategy, progress):
-            record = PageRecord.of(landing, declared_total(strategy, landing.page))
+            record = PageRecord.of(landing, total(landing.page))
             audit.see(record)
             self.dataset.land(record, landing.page.lines)
             progress.saw(record)
@@ -106,7 +107,7 @@ class Pipeline:
             last = self.dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
                 again = Landing(page, strategy.follow(page))
-                self.dataset.land(PageRecord.of(again, declared_total(strategy, page)), page.lines)
+                self.dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
                     "page %s has changed since it was stored: its partition starts over", page.request.index + 1

@@ -39,7 +39,7 @@ def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> 
     known = sorted(allowed)
     for key in given:
         if key not in known:
-            near = get_close_matches(str(key), known, n=1)
+            near = get_close_matches(str(key), known, n=1, cutoff=0.75)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise ConfigurationError(f"{where}: unknown key {key!r}{hint}; allowed: {', '.join(known)}")
 

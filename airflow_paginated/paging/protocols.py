@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
@@ -33,6 +34,6 @@ class Counted(Protocol):
         """Return the total that ``page`` itself declares, or ``None``."""
 
 
-def declared_total(pagination: Pagination, page: Page) -> Total | None:
-    """Return the total that ``page`` declares to this strategy, if any."""
-    return pagination.total(page) if isinstance(pagination, Counted) else None
+def totals_of(pagination: Pagination) -> Callable[[Page], Total | None]:
+    """Return what reads the total that a page declares to this strategy; of one that knows none, always ``None``."""
+    return pagination.total if isinstance(pagination, Counted) else lambda page: None

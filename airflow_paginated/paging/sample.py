@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_paginated.paging.protocols import Ahead, Pagination, declared_total
+from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of
 from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
 
 
@@ -34,4 +34,4 @@ class Sample:
 
     def total(self, page: Page) -> Total | None:
         """Return what the whole strategy knows."""
-        return declared_total(self.whole, page)
+        return totals_of(self.whole)(page)

@@ -12,7 +12,7 @@ from urllib.parse import urljoin
 import msgspec
 import requests
 from requests.utils import check_header_validity
-from urllib3 import BaseHTTPResponse, HTTPConnectionPool, Retry, Timeout
+from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, RequestRefused
@@ -21,7 +21,7 @@ from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, encode_query, join, origin_of
-from airflow_paginated.transport.sessions import Lease
+from airflow_paginated.transport.sessions import Lease, Route
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
@@ -126,10 +126,13 @@ class Exchange:
     def _send(
         self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
     ) -> BaseHTTPResponse:
-        pool, proxied = _route(lease, prepared)
-        return pool.urlopen(
+        route = lease.routes.get(self.origin)
+        if route is None:
+            # Finding the pool costs as much as writing the request: once is enough.
+            route = lease.routes[self.origin] = _route(lease, prepared)
+        return route.pool.urlopen(
             method,
-            f"{self.origin}{target}" if proxied else target,
+            f"{self.origin}{target}" if route.proxied else target,
             body=body,
             headers=headers,
             retries=NO_RETRIES,
@@ -192,8 +195,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None
 
 
-def _route(lease: Lease, prepared: _Prepared) -> tuple[HTTPConnectionPool, bool]:
-    """Return the connection pool to use, and whether a plain HTTP proxy wants the absolute URL."""
+def _route(lease: Lease, prepared: _Prepared) -> Route:
+    """Find the way that a request takes through the lease's session."""
     session, adapter = lease.session, lease.adapter
     verify: Any = session.verify
     cert, proxies = session.cert, session.proxies
@@ -208,7 +211,7 @@ def _route(lease: Lease, prepared: _Prepared) -> tuple[HTTPConnectionPool, bool]
         # Without it, urllib3 trusts the bundle of the system, and not that of certifi as requests does.
         adapter.cert_verify(pool, str(prepared.url), verify, cert)  # type: ignore[no-untyped-call]  # requests is untyped
     proxied = bool(proxies) and not str(adapter.request_url(prepared.request, proxies)).startswith("/")
-    return pool, proxied
+    return Route(pool, proxied)
 
 
 def _with_query(url: str, query: str) -> str:

@@ -8,11 +8,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Final
+from typing import Final, NamedTuple
 
 import requests
+from urllib3 import HTTPConnectionPool
 
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.transport.origin import Origin
 from airflow_paginated.transport.watched import Watch, WatchedAdapter
 
 WATCH_SECONDS: Final = 0.1
@@ -50,13 +52,21 @@ def _check_files(**named: Sequence[object]) -> None:
                 raise ConfigurationError(f"{name}: there is no file or directory {path!r}")
 
 
+class Route(NamedTuple):
+    """The way to an origin: a connection pool, and whether a plain HTTP proxy on it wants the absolute URL."""
+
+    pool: HTTPConnectionPool
+    proxied: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One worker's session, its adapter and its watch."""
+    """One worker's session, its adapter and its watch; ``routes`` is changed by the worker only."""
 
     session: requests.Session
     adapter: WatchedAdapter
     watch: Watch
+    routes: dict[Origin, Route] = field(default_factory=dict)
 
 
 class SessionPool:
