@@ -1,0 +1,300 @@
+"""The audit: every check passed, waived, unverified or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
+from airflow_paginated.paging.completeness import REMEMBERED_PAGES, Account, Audit, Check
+from airflow_paginated.paging.errors import IncompleteError, NothingCollected
+from airflow_paginated.paging.values import PageRecord, TotalKind
+
+CHECKS = [
+    "every_partition_ended",
+    "every_page_once",
+    "no_page_repeats",
+    "total_is_stable",
+    "rows_equal_total",
+    "min_rows",
+]
+
+
+def record(
+    index: int,
+    rows: int = 10,
+    *,
+    partition: tuple[int, ...] = (0,),
+    end: str | None = None,
+    total: int | None = None,
+    kind: TotalKind = "items",
+    sha256: str | None = None,
+) -> PageRecord:
+    request = PageRequest("/rows", partition=partition, index=index)
+    successor = replace(request, index=index + 1) if end is None else Stop(end)
+    digest = f"{partition} {index} {rows}" if sha256 is None else sha256
+    declared = None if total is None else Total(total, kind)
+    return PageRecord(request, successor, rows=rows, bytes=rows * 3, sha256=digest, total=declared)
+
+
+def account(records: Iterable[PageRecord], sample_pages: int | None = None, **policy: Any) -> Account:
+    audit = Audit(Completeness(**policy), sample_pages)
+    for each in records:
+        audit.see(each)
+    return audit.account()
+
+
+def verdicts(found: Account) -> dict[str, str]:
+    return {check.name: check.verdict for check in found.checks}
+
+
+def evidence(found: Account, name: str) -> str:
+    return next(check.evidence for check in found.checks if check.name == name)
+
+
+WITH_TOTAL = [record(0, total=25), record(1, total=25), record(2, 5, total=25, end="total reached")]
+
+
+def test_a_whole_collection_passes_every_check() -> None:
+    found = account(WITH_TOTAL)
+    assert replace(found, checks=()) == Account(1, 3, 25, 75, "total reached", ())
+    assert found.checks == (
+        Check("every_partition_ended", "passed", "1 partitions, last: total reached"),
+        Check("every_page_once", "passed", "3 pages, numbered without a gap"),
+        Check("no_page_repeats", "passed", "among the newest 100000 pages"),
+        Check("total_is_stable", "passed", "1 of 1 partitions declare a total, 0 changes"),
+        Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
+        Check("min_rows", "passed", "25 rows, at least 0"),
+    )
+    assert found.complete
+
+
+def test_a_total_told_once_is_enough() -> None:
+    found = account([record(0, total=25), record(1), record(2, 5, end="total reached")])
+    assert set(verdicts(found).values()) == {"passed"}
+
+
+def test_without_a_total_two_checks_are_unverified() -> None:
+    found = account([record(0), record(1, 0, end="empty page")])
+    assert verdicts(found) == dict.fromkeys(CHECKS, "passed") | {
+        "total_is_stable": "unverified",
+        "rows_equal_total": "unverified",
+    }
+    assert found.complete
+
+
+def test_a_total_of_pages_verifies_no_rows() -> None:
+    found = account([record(0, total=2, kind="pages"), record(1, 3, total=2, kind="pages", end="total reached")])
+    assert verdicts(found)["rows_equal_total"] == "unverified"
+    assert verdicts(found)["total_is_stable"] == "passed"
+
+
+def test_rows_are_verified_when_every_partition_declares_its_total() -> None:
+    one, other = record(0, total=10, end="x"), record(0, 4, partition=(1,), total=4, end="x")
+    untold = record(0, 4, partition=(1,), end="x")
+    assert verdicts(account([one, other]))["rows_equal_total"] == "passed"
+    assert verdicts(account([one, untold]))["rows_equal_total"] == "unverified"
+    assert "1 of 2 partitions" in evidence(account([one, untold]), "rows_equal_total")
+
+
+def test_nothing_at_all_is_complete_and_says_so() -> None:
+    found = account([])
+    assert replace(found, checks=()) == Account(0, 0, 0, 0, "no pages", ())
+    assert found.complete
+    assert verdicts(found)["rows_equal_total"] == "unverified"
+
+
+@pytest.mark.parametrize("kind", ["items", "pages"])
+def test_an_empty_table_may_declare_nothing(kind: TotalKind) -> None:
+    assert account([record(0, 0, total=0, kind=kind, end="total reached")]).complete
+    assert account([record(0, 0, total=1, kind="pages", end="total reached")]).complete
+
+
+@pytest.mark.parametrize(
+    ("rows", "total", "kind", "said"),
+    [
+        (10, 11, "items", "partition 0 has 10 items, the API declares 11"),
+        (10, 9, "items", "partition 0 has 10 items, the API declares 9"),
+        (10, 2, "pages", "partition 0 has 1 pages, the API declares 2"),
+        (10, 0, "pages", "partition 0 has 1 pages, the API declares 0"),
+        (10, 0, "items", "partition 0 has 10 items, the API declares 0"),
+        (0, 5, "items", "partition 0 has 0 items, the API declares 5"),
+    ],
+)
+@pytest.mark.parametrize("policy", ["fail", "extend", "warn"])
+def test_what_does_not_add_up_fails_or_is_waived(
+    rows: int, total: int, kind: TotalKind, said: str, policy: str
+) -> None:
+    records = [record(0, rows, total=total, kind=kind, end="total reached")]
+    if policy == "warn":
+        found = account(records, on_total_change=policy)
+        assert verdicts(found)["rows_equal_total"] == "waived"
+        assert evidence(found, "rows_equal_total") == said
+        assert not found.complete
+    else:
+        with pytest.raises(IncompleteError) as caught:
+            account(records, on_total_change=policy)
+        assert str(caught.value) == f"{said} (check rows_equal_total)"
+
+
+class TestATotalThatChanges:
+    RECORDS = (record(0, total=15), record(1, total=20, end="total reached"))
+
+    def test_fails(self) -> None:
+        audit = Audit(Completeness())
+        audit.see(self.RECORDS[0])
+        with pytest.raises(IncompleteError) as caught:
+            audit.see(self.RECORDS[1])
+        assert str(caught.value) == (
+            "page 2 of partition 0 declares 20 items, an earlier page 15; for a table that grows while it is read, set"
+            " completeness.on_total_change='extend' (check total_is_stable)"
+        )
+
+    def test_is_followed_to_the_newest_total(self) -> None:
+        found = account(self.RECORDS, on_total_change="extend")
+        assert verdicts(found)["total_is_stable"] == "unverified"
+        assert evidence(found, "total_is_stable") == "1 of 1 partitions declare a total, 1 changes"
+        assert verdicts(found)["rows_equal_total"] == "passed"
+        assert found.complete
+
+    def test_is_waived_and_makes_the_collection_incomplete(self) -> None:
+        found = account(self.RECORDS, on_total_change="warn")
+        assert verdicts(found) == dict.fromkeys(CHECKS, "passed") | {"total_is_stable": "waived"}
+        assert evidence(found, "total_is_stable").startswith("page 2 of partition 0 declares 20 items")
+        assert not found.complete
+
+    def test_and_comes_back_is_compared_with_the_newest(self) -> None:
+        records = [record(0, total=20), record(1, total=30), record(2, total=30), record(3, total=40, end="x")]
+        assert account(records, on_total_change="extend").rows == 40
+        with pytest.raises(IncompleteError, match="40 items, the API declares 20"):
+            account([*records[:3], record(3, total=20, end="x")], on_total_change="extend")
+
+    def test_is_another_matter_in_another_partition(self) -> None:
+        records = [record(0, total=10, end="x"), record(0, 12, partition=(1,), total=12, end="x")]
+        assert set(verdicts(account(records)).values()) == {"passed"}
+
+
+class TestAPageThatRepeats:
+    @pytest.mark.parametrize("between", [0, 1, 50])
+    def test_fails_at_once(self, between: int) -> None:
+        audit = Audit(Completeness())
+        for index in range(between + 1):
+            audit.see(record(index, sha256=f"{index}"))
+        with pytest.raises(IncompleteError) as caught:
+            audit.see(record(between + 1, sha256="0"))
+        assert f"page {between + 2} of partition 0 has the same rows as an earlier page" in str(caught.value)
+        assert "completeness.on_repeat='allow'" in str(caught.value)
+        assert "(check no_page_repeats)" in str(caught.value)
+
+    def test_is_waived_where_it_is_allowed(self) -> None:
+        records = [record(0, sha256="a"), record(1, sha256="b"), record(2, sha256="a", end="x")]
+        found = account(records, on_repeat="allow")
+        assert (found.pages, found.rows) == (3, 30)
+        assert verdicts(found)["no_page_repeats"] == "waived"
+        assert evidence(found, "no_page_repeats").startswith("page 3 of partition 0")
+        assert not found.complete
+
+    def test_does_not_count_when_it_is_empty(self) -> None:
+        records = [record(0, 0, sha256=""), record(1, 0, sha256=""), record(2, 0, sha256="", end="x")]
+        assert verdicts(account(records))["no_page_repeats"] == "passed"
+
+    def test_does_not_count_in_another_partition(self) -> None:
+        records = [record(0, partition=(n,), sha256="a", end="x") for n in range(3)]
+        assert account(records).complete
+
+    def test_is_known_among_the_newest_100_000_pages(self) -> None:
+        audit = Audit(Completeness())
+        first = PageRequest("/rows")
+        for index in range(REMEMBERED_PAGES):
+            audit.see(PageRecord(PageRequest("/rows", index=index), first, rows=1, bytes=3, sha256=f"{index}"))
+        with pytest.raises(IncompleteError, match="page 100001 of partition 0 has the same rows"):
+            audit.see(record(REMEMBERED_PAGES, sha256="0"))
+        audit.see(record(REMEMBERED_PAGES, sha256="new"))
+        audit.see(record(REMEMBERED_PAGES + 1, sha256="0"))
+
+
+class TestPagesThatDoNotFollow:
+    @pytest.mark.parametrize(("index", "due"), [(1, 1), (5, 1)])
+    def test_a_partition_begins_with_its_first_page(self, index: int, due: int) -> None:
+        with pytest.raises(
+            IncompleteError, match=f"^page {index + 1} of partition 3.0.1 came where page {due} was due"
+        ):
+            account([record(index, partition=(3, 0, 1))])
+
+    @pytest.mark.parametrize("index", [0, 2])
+    def test_a_page_follows_the_one_before(self, index: int) -> None:
+        with pytest.raises(IncompleteError, match="came where page 2 was due"):
+            account([record(0), record(index)])
+
+    def test_nothing_follows_the_end(self) -> None:
+        with pytest.raises(IncompleteError, match="page 2 of partition 0 came where page 1 was due"):
+            account([record(0, end="x"), record(1)])
+
+    def test_every_partition_has_an_end(self) -> None:
+        with pytest.raises(IncompleteError, match=r"^2 partitions have no end yet"):
+            account([record(0), record(0, partition=(1,)), record(0, partition=(2,), end="x")])
+
+
+class TestFewRows:
+    @pytest.mark.parametrize(("rows", "enough"), [(9, False), (10, True), (11, True)])
+    def test_min_rows(self, rows: int, enough: bool) -> None:
+        if enough:
+            found = account([record(0, rows, end="x")], min_rows=10)
+            assert Check("min_rows", "passed", f"{rows} rows, at least 10") in found.checks
+        else:
+            with pytest.raises(IncompleteError, match=r"9 rows were collected, completeness\.min_rows asks for 10"):
+                account([record(0, rows, end="x")], min_rows=10)
+
+    @pytest.mark.parametrize("records", [[], [record(0, 0, end="x")]])
+    @pytest.mark.parametrize(("policy", "error"), [("fail", IncompleteError), ("skip", NothingCollected)])
+    def test_no_rows_at_all(self, records: list[PageRecord], policy: str, error: type[Exception]) -> None:
+        assert account(records, on_empty="ok").complete
+        with pytest.raises(error, match=f"no rows were collected, and completeness.on_empty is '{policy}'"):
+            account(records, on_empty=policy)
+
+    @pytest.mark.parametrize("policy", ["ok", "fail", "skip"])
+    def test_some_rows_are_not_none(self, policy: str) -> None:
+        assert account([record(0, 1, end="x")], on_empty=policy).complete
+
+    def test_min_rows_is_asked_before_on_empty(self) -> None:
+        with pytest.raises(IncompleteError, match="min_rows"):
+            account([], min_rows=1, on_empty="skip")
+
+
+def test_a_sample_is_never_complete_and_its_rows_are_not_compared() -> None:
+    found = account([record(0, total=25), record(1, total=25, end="sample")], sample_pages=2)
+    assert verdicts(found) == dict.fromkeys(CHECKS, "passed") | {
+        "every_partition_ended": "waived",
+        "rows_equal_total": "unverified",
+    }
+    assert evidence(found, "every_partition_ended") == "limits.sample_pages=2"
+    assert not found.complete
+    assert found.stop_reason == "sample"
+
+
+def test_the_evidence_of_a_waived_check_is_the_first() -> None:
+    records = [record(n, partition=(p,), sha256="same", end="x" if n else None) for p in (0, 1) for n in (0, 1)]
+    assert evidence(account(records, on_repeat="allow"), "no_page_repeats").startswith("page 2 of partition 0 ")
+
+
+@given(counts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), max_size=8), chance=st.randoms())
+def test_the_sum_does_not_depend_on_the_order_of_partitions(counts: list[list[int]], chance: Any) -> None:
+    queues = [
+        [
+            record(n, rows, partition=(p,), total=sum(pages), end="x" if n + 1 == len(pages) else None)
+            for n, rows in enumerate(pages)
+        ]
+        for p, pages in enumerate(counts)
+    ]
+    mixed = []
+    while any(queues):
+        mixed.append(chance.choice([queue for queue in queues if queue]).pop(0))
+    found = account(mixed)
+    assert (found.partitions, found.pages) == (len(counts), sum(map(len, counts)))
+    assert (found.rows, found.bytes) == (sum(map(sum, counts)), 3 * sum(map(sum, counts)))
+    assert verdicts(found)["rows_equal_total"] == ("passed" if counts else "unverified")
