@@ -47,6 +47,10 @@ class QuotaExceeded(TransientError):
         super().__init__(message)
         self.seconds = seconds
 
+    def __reduce__(self) -> tuple[type[QuotaExceeded], tuple[str, float]]:
+        # Without it the seconds would be missing when the error is unpickled, in another process.
+        return type(self), (str(self), self.seconds)
+
 
 class StoreError(TransientError):
     """The file system of the target failed."""
