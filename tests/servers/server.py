@@ -24,6 +24,14 @@ Latency: TypeAlias = float | Callable[[Request], float]
 _RST: Final = struct.pack("ii", 1, 0)
 
 
+def _reset(transport: asyncio.Transport) -> None:
+    """Close the connection with an RST instead of a FIN."""
+    own = transport.get_extra_info("socket")
+    if own is not None:  # a TLS transport that is being closed has none any more
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+    transport.abort()
+
+
 class _Connection(asyncio.Protocol):
     """One client connection; everything in here runs in the server's thread."""
 
@@ -78,6 +86,8 @@ class _Connection(asyncio.Protocol):
     def _play(self, steps: Iterator[Step]) -> None:
         self._steps = steps
         for step in steps:
+            if self.transport.is_closing():  # the client left, and an endless answer would go on
+                return
             match step:
                 case Send(data):
                     self.transport.write(data)
@@ -101,11 +111,10 @@ class _Connection(asyncio.Protocol):
     def _hang_up(self, reset: bool) -> None:
         # The connection leaves the counts before the client can notice, else its next one would seem to overlap.
         self._leave()
-        if not reset:
+        if reset:
+            _reset(self.transport)
+        else:
             self.transport.close()
-            return
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-        self.transport.abort()
 
     def _answered(self) -> None:
         if self._counted:
@@ -196,10 +205,7 @@ class FaultServer:
 
     def _drop(self) -> None:
         for transport in tuple(self.open_transports):
-            own = transport.get_extra_info("socket")
-            if own is not None:  # a TLS transport that is being closed has none any more
-                own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
-            transport.abort()
+            _reset(transport)
 
     def delay(self, request: Request) -> float:
         """Return the seconds before the answer to this request starts."""
