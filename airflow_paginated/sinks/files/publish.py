@@ -63,6 +63,10 @@ class Publication:
             for step in self.cleaning_steps():
                 self._claim.check()
                 step.run()
+        except StoreError:
+            # A newer try may have removed what this one was about to use.
+            self._claim.check()
+            raise
         finally:
             self.close()
         return self._manifest()
@@ -123,7 +127,7 @@ class Publication:
             sweep.write_note(self._staging, old.digest, self._site.target, names)
 
     def _part(self, number: int, cut: compose.Cut) -> None:
-        self._compose(self._site.layout.part(self._plan.digest, number), cut).commit()
+        self._settle(self._compose(self._site.layout.part(self._plan.digest, number), cut))
 
     def _hold(self, cut: compose.Cut) -> None:
         self._held = self._compose(self._site.layout.part(self._plan.digest, 0), cut)
@@ -141,6 +145,15 @@ class Publication:
         pending = self._site.target.begin(self._site.layout.pages(self._plan.digest))
         try:
             compose.write_accounting(self._index, pending)
+        except BaseException:
+            pending.discard()
+            raise
+        self._settle(pending)
+
+    def _settle(self, pending: Pending) -> None:
+        """Let a file appear, unless a newer try has taken over while it was written: nobody would remove it."""
+        try:
+            self._claim.check()
         except BaseException:
             pending.discard()
             raise
