@@ -45,17 +45,19 @@ class Progress:
     """Returns the retries and the throttled seconds so far."""
     partitions: int = 1
     every: float = EVERY_SECONDS
+    clock: Callable[[], float] = time.monotonic
     pages: int = 0
     rows: int = 0
     resumed: int = 0
-    _started: float = field(default_factory=time.monotonic)
-    _next: float = field(default=0.0)
+    _started: float = 0.0
+    _next: float = 0.0
     _closed: int = 0
     _closed_pages: int = 0
     _planned: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
     """Of each open partition: its planned pages, and the rows of its fullest page."""
 
     def __post_init__(self) -> None:
+        self._started = self.clock()
         self._next = self._started + self.every
 
     def saw(self, record: PageRecord, resumed: bool = False) -> None:
@@ -78,7 +80,7 @@ class Progress:
 
     def tick(self) -> None:
         """Report, if it is time to."""
-        now = time.monotonic()
+        now = self.clock()
         if now >= self._next:
             self._next = now + self.every
             self.report(self.standing())
@@ -88,5 +90,5 @@ class Progress:
         retries, throttled = self.traffic()
         known = self._closed + len(self._planned) >= self.partitions
         planned = self._closed_pages + sum(pages for pages, _ in self._planned.values()) if known else None
-        seconds = time.monotonic() - self._started
+        seconds = self.clock() - self._started
         return Standing(self.pages, planned, self.rows, seconds, retries, throttled, self.resumed)
