@@ -21,11 +21,12 @@ class _Handler(WSGIRequestHandler):
 
 @dataclass
 class Fault:
-    """The next ``times`` requests of this method whose query has ``query`` in it are answered with 500."""
+    """The next ``times`` requests of this method whose query and path have these in them are answered with 500."""
 
     method: str
     query: str
     times: int
+    path: str = ""
 
 
 @dataclass
@@ -59,7 +60,7 @@ class S3Server:
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         for fault in self.faults:
             matches = environ["REQUEST_METHOD"] == fault.method and fault.query in environ["QUERY_STRING"]
-            if fault.times > 0 and matches:
+            if fault.times > 0 and matches and fault.path in environ["PATH_INFO"]:
                 fault.times -= 1
                 self.answered_500 += 1
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from airflow_paginated.sinks.files import segments
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, missing, record_of, run_of
 from tests.sinks.reading import published
+from tests.sinks.s3_server import Fault, S3Server
 
 API = Api(pages=5, partitions=3)
 
@@ -80,7 +82,7 @@ def test_segments_are_bounded(near: Lake, monkeypatch: pytest.MonkeyPatch, limit
 
 
 def test_more_segments_than_can_be_open(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "MAX_PAGES", 1)
+    monkeypatch.setattr(segments, "MAX_PAGES", 3)
     monkeypatch.setattr(segments, "OPEN_READERS", 2)
     collect(lake.open(), API)
     assert published(lake) == API.lines()
@@ -228,6 +230,40 @@ def test_a_staging_that_was_removed_and_claimed_anew_is_lost_too(near: Lake) -> 
         zombie.publish(account_of(zombie))
     zombie.close()
     collect(newer, API)
+    assert published(near) == API.lines()
+
+
+def test_a_zombie_does_not_make_the_staging_anew(near: Lake) -> None:
+    zombie = near.open()
+    collect(near.open(), API)
+    published_files = near.files()
+    with suppress(ClaimLost):
+        zombie.restart((0,))
+    zombie.close()
+    assert near.files() == published_files
+
+
+def test_a_store_that_fails_while_it_is_read(s3: S3Server, store: Lake) -> None:
+    dataset = store.open()
+    land(dataset, islice(API.landings(), 7))
+    dataset.close()
+    segment = next(name for name in store.files() if "segment-" in name)
+    s3.faults.append(Fault("GET", "", 100, path=segment))
+    with pytest.raises(StoreError, match="cannot read s3"):
+        store.open()
+    s3.faults.clear()
+    collect(store.open(), API)
+    assert published(store) == API.lines()
+
+
+def test_segments_without_their_claim_are_not_taken_for_our_own(near: Lake) -> None:
+    dataset = near.open()
+    land(dataset, islice(API.landings(), 7))
+    dataset.close()
+    near.storage("out/_staging").sub(run_of().key).delete(["claim-1"])
+    again = near.open()
+    assert len(list(again.records())) == 7
+    collect(again, API)
     assert published(near) == API.lines()
 
 

@@ -5,13 +5,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_paginated.paging.errors import ConfigurationError, StoreError, TargetError
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
-from airflow_paginated.sinks.files.storage import store_error, temp_name, temp_owner
+from airflow_paginated.sinks.files.storage import store_error, temp_name, temp_owner, translated
 from tests.sinks.conftest import TOKEN, Lake
 from tests.sinks.s3_server import Fault, S3Server
 
@@ -110,6 +112,26 @@ def test_prune_deletes_only_an_empty_folder(local: Lake) -> None:
     storage.delete(["a/x"])
     storage.sub("a").prune()
     assert storage.entries() == []
+
+
+class NoExclusive(MemoryFileSystem):
+    """A filesystem that cannot create a file only if it is absent."""
+
+    def _open(self, path: str, mode: str = "rb", **options: Any) -> Any:
+        if mode == "xb":
+            raise NotImplementedError("File mode not supported")
+        return super()._open(path, mode, **options)
+
+
+def test_create_where_there_is_no_such_mode() -> None:
+    storage = ObjectStorage(NoExclusive(global_store=False, skip_instance_cache=True), "/lake", TOKEN)
+    assert [storage.create("claim-1", b"first"), storage.create("claim-1", b"second")] == [True, False]
+    assert storage.read("claim-1") == b"first"
+
+
+def test_defects_are_not_taken_for_errors_of_the_store() -> None:
+    with pytest.raises(KeyError), translated("read x"):
+        raise KeyError("a defect")
 
 
 def test_a_log_is_stored_when_it_is_closed(lake: Lake) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 
 from airflow_paginated.sinks import FileSink, local_or_fsspec
@@ -35,7 +36,10 @@ def main() -> None:
             try:
                 run_once(root, path, int(version))
                 status = 0
+            except Exception:  # noqa: BLE001  # told to whoever reads the test's output
+                traceback.print_exc()
             finally:
+                sys.stderr.flush()
                 os._exit(status)
         print(pid, flush=True)
         print(os.waitpid(pid, 0)[1], flush=True)

@@ -26,11 +26,11 @@ class Claim:
     text: bytes
 
     @classmethod
-    def take(cls, staging: Storage) -> Claim:
-        """Claim a staging area; every earlier try loses it."""
+    def take(cls, staging: Storage, above: int = 0) -> Claim:
+        """Claim a staging area with a number above ``above``; every earlier try loses it."""
         text = json.dumps({"claim": uuid4().hex, "at": time.time()}).encode()
         for _ in range(_TRIES):
-            number = _highest(staging.entries()) + 1
+            number = max(above, _highest(staging.entries())) + 1
             if staging.create(f"claim-{number}", text):
                 return cls(staging, number, text)
         raise StoreError(f"cannot claim {staging.identity}: other tries are always faster")

@@ -31,9 +31,11 @@ class FileDataset:
         self._run = run
         self._path = path
         self._manifest_path = manifest_path
-        self._index = PageIndex(run.base)
-        self._claim = Claim.take(site.stagings.sub(run.key))
+        staging = site.stagings.sub(run.key)
+        # Segments of claims that are gone must not be taken for our own.
+        self._claim = Claim.take(staging, above=max((each.claim for each in segment_ids(staging)), default=0))
         self._writer = SegmentWriter(self._claim.staging, self._claim)
+        self._index = PageIndex(run.base)
         self._closed = False
         try:
             self._load()

@@ -86,6 +86,9 @@ class SegmentWriter:
                 self._log = None
 
     def _begin(self) -> Log:
+        if self._staging.local:
+            # After a newer try has removed the staging area, this would make it anew.
+            self._claim.check()
         self._id = SegmentId(self._claim.number, self._id.number + 1)
         self._log = self._staging.log(self._id.name)
         self._size = self._frames = 0

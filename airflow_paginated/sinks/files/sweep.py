@@ -68,7 +68,10 @@ def given_up(stagings: Storage, own: str, age: float) -> list[str]:
 def remove_staging(staging: Storage, target: Storage) -> None:
     """Delete a staging area, except for notes on another target, which a commit there will need."""
     foreign = {name for name, note in read_notes(staging).items() if note.target != target.identity}
-    if foreign:
-        staging.delete(name for name in staging.files() if name not in foreign)
-    else:
+    # After a death in between, the next try shall find what it can go on with: pages without a gap, so the newest are
+    # deleted first, and the claims that they belong to, which are deleted last.
+    names = [name for name in sorted(staging.files(), reverse=True) if name not in foreign]
+    staging.delete(name for name in names if not name.startswith("claim-"))
+    staging.delete(name for name in names if name.startswith("claim-"))
+    if not foreign:
         staging.drop()
