@@ -104,6 +104,9 @@ class SessionPool:
         self.end()
         for lease in self._leases:
             lease.session.close()
+            # urllib3 closes a pool when nobody refers to it any more, which the routes do.
+            for route in tuple(lease.routes.values()):
+                route.pool.close()
 
     def _new_lease(self) -> Lease:
         watch = Watch()
