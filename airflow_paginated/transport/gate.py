@@ -11,7 +11,8 @@ from airflow_paginated.paging.errors import Cancelled, RetryBudgetExhausted
 
 SPREAD: Final = 0.1
 """After a pause the threads come back over this share of it (at most a second), not in one instant."""
-EARNED_PER_PAGE: Final = 0.2
+COST: Final = 5
+"""How many pages must succeed to pay for one retry."""
 
 
 class Gate:
@@ -86,20 +87,20 @@ class RetryBudget:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._left = float(size)
+        self._left = size * COST
         self._lock = threading.Lock()
 
     def earn(self) -> None:
         """Add what a page that succeeded is worth."""
         with self._lock:
-            self._left += EARNED_PER_PAGE
+            self._left += 1
 
     def spend(self, cause: str) -> None:
         """Take one retry. Raises ``RetryBudgetExhausted`` when there is none left."""
         with self._lock:
-            if self._left < 1:
+            if self._left < COST:
                 raise RetryBudgetExhausted(
-                    f"too many pages fail: the run's retry budget (retry.budget={self._size}, and 1 for every 5 pages"
-                    f" that succeed) is used up; last cause: {cause}"
+                    f"too many pages fail: the run's retry budget (retry.budget={self._size}, and 1 for every {COST}"
+                    f" pages that succeed) is used up; last cause: {cause}"
                 )
-            self._left -= 1
+            self._left -= COST
