@@ -85,8 +85,13 @@ def _descend(value: Json, path: Path) -> Json:
 def seen(value: Json) -> str:
     """Describe a value by its shape alone, for an error text: keys and types, never contents."""
     if isinstance(value, dict):
-        keys = ", ".join(repr(key)[:40] for key in list(value)[:12])
+        keys = ", ".join(quoted(key) for key in list(value)[:12])
         return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, list):
         return f"a list of {len(value)}"
     return "null" if value is None else "nothing" if value is ABSENT else f"a {type(value).__name__}"
+
+
+def quoted(text: str) -> str:
+    """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
+    return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"

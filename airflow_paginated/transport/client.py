@@ -27,6 +27,8 @@ from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
 SNIPPET: Final = 200
 """How many characters of the API's own words stand in a message."""
+EITHER: Final = "text/plain; charset=latin-1"
+"""A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
 HEARD: Final = 65536
 """How many bytes of them are read: secrets must be found before they are cut."""
 
@@ -165,7 +167,7 @@ class PageClient:
             body = self._inflated(answer)
         except (Fault, PermanentError):
             return ""
-        return self._scrub(body[:HEARD].decode(errors="replace"))[:SNIPPET]
+        return self._scrub(to_utf8(body[:HEARD], EITHER).decode())[:SNIPPET]
 
     def _inflated(self, answer: Answer) -> bytes:
         return inflate(answer.body, answer.headers.get("content-encoding", ""), self._options.limits.page_bytes)

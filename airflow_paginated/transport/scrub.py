@@ -15,21 +15,23 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets if secret for form in _forms(secret)}
-        self._forms = sorted(forms, key=len, reverse=True)
+        # Hex digits and host names come in either case.
+        self._forms = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
+        self._any = bool(forms)
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        for form in self._forms:
-            text = text.replace(form, "***")
-        return text
+        return self._forms.sub("***", text) if self._any else text
 
 
 def _forms(secret: str) -> Iterable[str]:
-    """Yield a secret as URLs, JSON, HTML and the ``Authorization`` header write it."""
-    for coded in (quote(secret), quote(secret, safe=""), quote_plus(secret)):
-        yield from (coded, re.sub("%..", lambda found: found.group().lower(), coded))
+    """Yield a secret as URLs, JSON, HTML and headers write it, each also as ``repr`` shows it."""
+    forms = [secret, secret.encode().decode("latin-1"), html.escape(secret)]
+    forms += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         coded = encode(secret.encode()).decode()
-        yield from (coded, coded.rstrip("="), quote_plus(coded))
-    for form in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
-        yield from (form, form.replace("/", "\\/"), html.escape(form))
+        forms += [coded, coded.rstrip("="), quote_plus(coded)]
+    forms += [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
+    for form in forms:
+        for slashed in (form, form.replace("/", "\\/")):
+            yield from (slashed, repr(slashed)[1:-1])
