@@ -81,7 +81,8 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     if isinstance(error, urllib3_errors.ProxyError):
         return Fault("the proxy failed", SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ReadTimeoutError):
-        return Fault("the server was silent for longer than limits.read_timeout", SERVER)
+        limits = "limits.read_timeout (limits.connect_timeout in a TLS handshake)"
+        return Fault(f"the server was silent for longer than {limits}", SERVER)
     incomplete = _has_cause(error, IncompleteRead) or isinstance(error, IncompleteRead)
     if incomplete:
         return Fault("the body was cut short", CONNECTION)

@@ -15,7 +15,7 @@ from requests.utils import check_header_validity
 from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
-from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, RequestRefused
+from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
@@ -166,7 +166,10 @@ class Exchange:
         if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
         here = _with_query(self.url(request), encode_query(request.query))
-        url = urljoin(here, location)
+        try:
+            url = urljoin(here, location)
+        except ValueError:
+            raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
         return replace(request, path=url.partition("#")[0], query={})
 
