@@ -153,19 +153,21 @@ def test_the_oldest_partition_comes_first() -> None:
     assert paths(landings) == {(0,): [0, 1, 2], (1,): [0, 1, 2], (2,): [0]}
 
 
-def test_an_answer_of_an_earlier_walk_in_the_same_inbox_counts_for_nothing() -> None:
+@pytest.mark.parametrize("strategy", [PLANNED, GUESSED], ids=["planned", "guessed"])
+def test_an_answer_of_an_earlier_walk_in_the_same_inbox_counts_for_nothing(strategy: PageNumber) -> None:
     inbox: Inbox = SimpleQueue()
     with Gate(Api(tables=[1000]), after_first) as gate:
-        first = walk(seeds_of(PLANNED, 1), gate, PLANNED, 4, Window(16), inbox)
+        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox)
         next(first)
         assert gate.wait_for(1, 2, 3, 4)
         first.close()
         gate.settle()
     assert not inbox.empty()
     load = Load(Api(tables=[200]))
-    again = list(walk(seeds_of(PLANNED, 1), load, watched(PLANNED, load), 2, Window(4), inbox))
-    assert len(again) == 20
+    again = list(walk(seeds_of(strategy, 1), load, watched(strategy, load), 2, Window(4), inbox))
+    assert sum(one.page.count for one in again) == 200
     assert load.most_held <= 4
+    assert load.most_unsure <= 2
 
 
 @pytest.mark.parametrize("declared", [{0: 30, 1: 50}, {0: 30, 1: 50, 2: 40}, {0: 50, 1: 30}, {0: 30, 2: 40, 3: 60}])
@@ -181,6 +183,42 @@ def test_the_newest_total_wins_though_a_page_was_sent_with_an_older_one(declared
     landings = list(walk(seeds, load, watched(PLANNED, load), 4, Window(16)))
     assert landings == plain_loop(seeds[0], fetch, PLANNED)
     assert max(load.asked.values()) == 1
+
+
+def test_a_total_that_grows_is_run_ahead_to_at_once() -> None:
+    declared = [30, 100]
+    api = Api(tables=[100])
+
+    def fetch(request: PageRequest) -> Page:
+        return replace(api(request), envelope={"meta": {"total": declared[min(request.index, 1)]}})
+
+    with (
+        Gate(fetch, lambda request: request.index > 2) as gate,
+        closing(walk(seeds_of(PLANNED, 1), gate, PLANNED, 8, Window(16))) as running,
+    ):
+        assert [next(running).page.request.index for _ in range(2)] == [0, 1]
+        assert gate.wait_for(3, 4, 5, 6, 7, 8, 9)
+
+
+@pytest.mark.parametrize("window", [Window(8), Window(99, bytes=8 * 1000)], ids=["of pages", "of bytes"])
+def test_the_window_is_as_wide_at_the_end_as_in_the_beginning(window: Window) -> None:
+    """Partition 0 ends in seven guesses that are thrown away; late in partition 1 as many are sent as ever."""
+    api = Api(tables=[300, 1000], style="bare")
+
+    def fetch(request: PageRequest) -> Page:
+        if (request.partition, request.index) == ((0,), 30):
+            assert gate.wait_for(*range(31, 38))
+        return replace(api(request), bytes=1000)
+
+    late = set(range(50, 58))
+    with (
+        Gate(fetch, lambda request: request.partition == (1,) and request.index in late) as gate,
+        closing(walk(seeds_of(GUESSED, 2), gate, GUESSED, 8, window)) as running,
+    ):
+        for landing in running:
+            if (landing.page.request.partition, landing.page.request.index) == ((1,), 49):
+                break
+        assert gate.wait_for(*late)
 
 
 @pytest.mark.parametrize("pages_in_window", [1, 2, 3, 7])
