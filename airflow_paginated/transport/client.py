@@ -123,10 +123,8 @@ class PageClient:
             self.traffic.sent(retry=tries.sent > 1)
             try:
                 page = self._attempt(request, tries, started)
-            except Throttled as throttled:
-                self._pause(throttled, request, tries)
-            except Fault as fault:
-                self._back_off(fault, request, tries)
+            except (Throttled, Fault) as exc:
+                trouble = exc
             except PaginatedApiError as exc:
                 raise self._told(exc, request) from None
             except Exception as exc:
@@ -135,6 +133,11 @@ class PageClient:
             else:
                 self._budget.earn()
                 return page
+            # Out of the handler: an error raised here would show the trouble as its context.
+            if isinstance(trouble, Throttled):
+                self._pause(trouble, request, tries)
+            else:
+                self._back_off(trouble, request, tries)
             self._gate.enter()
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
