@@ -21,7 +21,7 @@ from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.policies import RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
@@ -207,7 +207,7 @@ class PageClient:
         if tries.charged >= retry.max_attempts:
             raise self._failed(fault.cause, request, tries)
         self._budget.spend(f"{self._name(request)}: {fault.cause}")
-        seconds = backoff(tries.charged, retry.backoff_factor * fault.weight, retry.backoff_max)
+        seconds = backoff(tries.charged, retry.backoff_factor * fault.weight, retry.backoff_max, first=EARLY)
         self._check_time(fault.cause, request, tries, seconds)
         self._gate.sleep(seconds)
 

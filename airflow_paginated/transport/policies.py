@@ -13,6 +13,8 @@ from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import ConfigurationError
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
+EARLY: Final = 0.2
+"""Most faults are isolated, and a page that backs off holds up those behind it: its first retry comes early."""
 ANY_METHOD: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH"})
 
 
@@ -21,11 +23,11 @@ class RequestRetry:
     """How one page is asked for again, in the words of ``urllib3.util.Retry``; times in seconds.
 
     ``max_attempts`` counts the first try. ``backoff_factor`` is the base after a 5xx; a tenth of it after a broken
-    connection or body, twice as much after throttling without ``Retry-After``. A ``Retry-After`` longer than
-    ``retry_after_max`` is not waited for here: the task gives its slot back. A method that is not among
-    ``allowed_methods`` is sent again only when the server surely did not act on it. ``budget`` is what all pages
-    together may retry before the run is given up (``None``: 20, or 3 times the workers if that is more); every page
-    that succeeds adds 0.2.
+    connection or body, twice as much after throttling without ``Retry-After``; a page's first retry takes a fifth.
+    A ``Retry-After`` longer than ``retry_after_max`` is not waited for here: the task gives its slot back. A method
+    that is not among ``allowed_methods`` is sent again only when the server surely did not act on it. ``budget`` is
+    what all pages together may retry before the run is given up (``None``: 20, or 3 times the workers if that is
+    more); every page that succeeds adds 0.2.
     """
 
     max_attempts: int = 5
@@ -89,12 +91,14 @@ class RequestRetry:
         return max(20, 3 * workers) if self.budget is None else self.budget
 
 
-def backoff(retries: int, base: float, most: float) -> float:
+def backoff(retries: int, base: float, most: float, first: float = 1.0) -> float:
     """Return seconds to wait before retry number ``retries`` (from 1): full jitter below a doubling ceiling.
 
+    ``first`` is the share of the base that the first retry waits at most.
     Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
-    ceiling = min(most, base * 2.0 ** min(retries - 1, 60))
+    growth = first if retries == 1 else 2.0 ** min(retries - 1, 60)
+    ceiling = min(most, base * growth)
     return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
 
 
