@@ -134,11 +134,17 @@ class PageClient:
                 self._budget.earn()
                 return page
             # Out of the handler: an error raised here would show the trouble as its context.
-            if isinstance(trouble, Throttled):
-                self._pause(trouble, request, tries)
-            else:
-                self._back_off(trouble, request, tries)
+            try:
+                self._recover(trouble, request, tries)
+            finally:
+                del trouble  # it refers to this frame, which would keep the answer and its socket
             self._gate.enter()
+
+    def _recover(self, trouble: Throttled | Fault, request: PageRequest, tries: _Tries) -> None:
+        if isinstance(trouble, Throttled):
+            self._pause(trouble, request, tries)
+        else:
+            self._back_off(trouble, request, tries)
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)

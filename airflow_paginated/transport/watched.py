@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from http.client import HTTPResponse
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -106,6 +107,7 @@ class _Watched:
     socket_options: Sequence[tuple[int, int, int | bytes]] | None
     _dns_host: str
     _handle: socket.socket | None = None
+    _answer: HTTPResponse | None = None
 
     def _new_conn(self) -> socket.socket:
         try:
@@ -144,12 +146,21 @@ class _Watched:
         finally:
             del failure  # it refers to this frame
 
+    def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
+        self._answer = HTTPResponse(*args, **kwargs)
+        return self._answer
+
     def getresponse(self) -> Any:
         _quiet.reading = True
         try:
             return super().getresponse()  # type: ignore[misc]  # a mixin before an HTTPConnection
+        except BaseException:
+            # urllib3 forgets an answer whose headers it refuses, with its socket open.
+            if self._answer is not None:
+                self._answer.close()
+            raise
         finally:
-            _quiet.reading = False
+            _quiet.reading, self._answer = False, None
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]  # a mixin before an HTTPConnection
