@@ -198,6 +198,15 @@ class FaultServer:
         self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
+        # No more are accepted; but one that was becomes a transport in a task of its own (in TLS after a handshake),
+        # and asyncio loses it when the listener is closed before that.
+        for listener in self._listener.sockets:
+            self._loop.remove_reader(listener.fileno())
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        if accepting:
+            _, unfinished = await asyncio.wait(accepting, timeout=0.1)
+            for task in unfinished:
+                task.cancel()
         self._listener.close()
         self._drop()
         while self.open_transports:
