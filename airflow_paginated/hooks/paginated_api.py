@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -163,8 +164,11 @@ class PaginatedApiHook(BaseHook):
         total = totals_of(strategy)
         audit = Audit(self.completeness, self.limits.sample_pages)
         seeds = (strategy.first(request) for request in collection.requests())
-        with self.client(collection) as client:
-            for landing in walk(seeds, client.fetch, strategy, self.max_workers, self.window):
+        with (
+            self.client(collection) as client,
+            closing(walk(seeds, client.fetch, strategy, self.max_workers, self.window)) as landings,
+        ):
+            for landing in landings:
                 audit.see(PageRecord.of(landing, total(landing.page)))
                 yield landing.page
         audit.account()

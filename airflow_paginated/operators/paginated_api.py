@@ -16,7 +16,7 @@ from airflow_paginated.operators.target import resolve, warn_of_local_target
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.policies import Completeness, combined_limits
-from airflow_paginated.paging.selectors import parse_path
+from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.sinks import FileSink, sink_from
@@ -132,8 +132,7 @@ class PaginatedApiOperator(BaseOperator):
     def _check(self) -> None:
         """Refuse at parse time what is wrong whatever the connection says."""
         check_number(self.max_workers, "max_workers", least=1, whole=True)
-        if self.data_selector is not None:
-            parse_path(self.data_selector)
+        check_path(self.data_selector, "data_selector", optional=True)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
         combined_limits(None, self.limits)

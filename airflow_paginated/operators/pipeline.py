@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any
@@ -83,11 +84,12 @@ class Pipeline:
         for record in self.dataset.records():
             audit.see(record)
             progress.saw(record, resumed=True)
-        for landing in self._walk(self._seeds(strategy), strategy, progress):
-            record = PageRecord.of(landing, total(landing.page))
-            audit.see(record)
-            self.dataset.land(record, landing.page.lines)
-            progress.saw(record)
+        with closing(self._walk(self._seeds(strategy), strategy, progress)) as landings:
+            for landing in landings:
+                record = PageRecord.of(landing, total(landing.page))
+                audit.see(record)
+                self.dataset.land(record, landing.page.lines)
+                progress.saw(record)
         return audit.account()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
