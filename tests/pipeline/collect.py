@@ -1,0 +1,80 @@
+"""One collection, run as a task runs it, but without Airflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from airflow_paginated.operators.pipeline import Pipeline, StopSignal
+from airflow_paginated.paging import Completeness, PageNumber, PageRequest
+from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated.paging.walk import Window
+from airflow_paginated.sinks import FileSink
+from airflow_paginated.sinks.files.file_sink import local_or_fsspec
+from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
+
+BY_ITEMS = PageNumber(total_path="meta.total")
+# Faults shall cost little time: what is tested here is not how long a backoff is.
+RETRY = RequestRetry(backoff_factor=0.02)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a task is configured with; it can be sent to another process."""
+
+    url: str
+    path: str
+    pagination: Pagination = BY_ITEMS
+    partitions: Sequence[Mapping[str, Any]] | None = None
+    workers: int = 8
+    run: str = "run-1"
+    resume_max_age: float = 24 * 3600.0
+    sink: Mapping[str, Any] = field(default_factory=dict)
+    completeness: Completeness = field(default_factory=Completeness)
+
+    @property
+    def collection(self) -> Collection:
+        request = PageRequest("/employees")
+        return Collection(request=request, pagination=self.pagination, data_selector="data", partitions=self.partitions)
+
+    @property
+    def staging(self) -> Path:
+        """Where pages lie until they are published."""
+        root = Path(self.path) if self.path.endswith("/") else Path(self.path).parent
+        return root / "_staging" / self.identity.key
+
+    @property
+    def identity(self) -> Run:
+        plan = self.collection.plan(self.url, "hr_api")
+        return Run(Owner("dag", "collect", self.run), plan, self.collection.request, self.resume_max_age)
+
+
+def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Collect and publish; ``proceed`` is called before each step of publishing, beside the check of ``stop``."""
+    stop = stop or StopSignal()
+
+    def go_on() -> None:
+        if proceed is not None:
+            proceed()
+        stop.check()
+
+    sink = FileSink(job.path, **job.sink).resolved(local_or_fsspec)
+    options = ClientOptions(
+        endpoint=Endpoint(job.url), data_selector="data", shown={"page"}, workers=job.workers, retry=RETRY
+    )
+    with closing(sink.open(replace(job.identity, proceed=go_on))) as dataset, PageClient(options) as client:
+        result: dict[str, Any] = Pipeline(
+            collection=job.collection,
+            client=client,
+            dataset=dataset,
+            workers=job.workers,
+            window=Window(4 * job.workers),
+            completeness=job.completeness,
+            stop=stop,
+        ).run()
+        return result

@@ -1,0 +1,152 @@
+"""Whatever is collected and however often a try dies: the rows of a plain loop, and nothing asked for in vain."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import strategies as st
+
+from airflow_paginated.paging import Offset, PageNumber
+from airflow_paginated.paging.errors import IncompleteError
+from airflow_paginated.paging.protocols import Pagination
+from tests.paging.api import Api, Cursor, InTurn, Place, Style
+from tests.pipeline.core import Case, Fate, task
+from tests.pipeline.disk import landed, leftovers, proved, published
+
+thorough = partial(settings, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+
+STOP_RULES: dict[Style, dict[str, object]] = {
+    "items": {"total_path": "meta.total"},
+    "pages": {"total_path": "meta.total", "total_kind": "pages"},
+    "once": {"total_path": "meta.total"},
+    "has_more": {"has_more_path": "more"},
+    "bare": {"stop_after_empty_page": True},
+}
+
+
+def dawdling(seed: int, most: float) -> Callable[[Place], float]:
+    """Return the delay of each page: most come at once, some later."""
+
+    def delay(place: Place) -> float:
+        return max(0.0, random.Random(hash((seed, *place))).uniform(-4 * most, most))
+
+    return delay
+
+
+@st.composite
+def cases(draw: st.DrawFn, least: int = 0, holes: bool = True) -> Case:
+    style: Style = draw(st.sampled_from([*STOP_RULES, "cursor"]))
+    size = draw(st.integers(1, 15))
+    tables = draw(st.lists(st.integers(least, 60), min_size=1, max_size=5))
+    numbered = draw(st.sampled_from([PageNumber, partial(Offset, page_size=size)]))
+    pagination: Pagination = Cursor() if style == "cursor" else numbered(**STOP_RULES[style])
+    if draw(st.integers(0, 5)) == 0:
+        pagination = InTurn(pagination)
+    # What lies well behind the end of a table may fail: nobody needs it.
+    broken = {(n, -(-rows // size) + far) for n, rows in enumerate(tables) for far in range(1, 60)}
+    may_be_empty = holes and style in ("pages", "has_more", "cursor")
+    workers = draw(st.integers(1, 8))
+    return Case(
+        api=Api(
+            tables=tables,
+            style=style,
+            page_size=size,
+            broken=broken if draw(st.booleans()) else (),
+            holes=draw(st.sets(st.tuples(st.just(0), st.integers(1, 5)), max_size=2)) if may_be_empty else (),
+            delay=dawdling(draw(st.integers(0, 99)), draw(st.sampled_from([0.0, 0.0, 0.0005]))),
+        ),
+        pagination=pagination,
+        workers=workers,
+        window=draw(st.integers(1, 5 * workers)),
+        part_bytes=draw(st.sampled_from([1, 500, 100_000])),
+    )
+
+
+moments = st.sampled_from(["landing", "landing", "fetching", "publishing"])
+whole_fates = st.builds(Fate, moments, st.integers(1, 20))
+torn = st.sampled_from([1.0, 1.0, 0.999, 0.9, 0.5, 0.0]) | st.floats(0, 1)
+fates = st.builds(Fate, moments, st.integers(1, 20), torn)
+NEVER = Fate("landing", 0)
+
+
+@given(case=cases(), lives=st.lists(fates, min_size=1, max_size=3), one_file=st.booleans())
+@thorough(max_examples=400)
+def test_the_rows_of_a_plain_loop_whatever_befalls_the_tries(case: Case, lives: list[Fate], one_file: bool) -> None:
+    with task(one_file) as made:
+        died = 0
+        for fate in [*lives, NEVER]:
+            result = made.die(case, fate)
+            made.check_manners(case)
+            if result is not None:
+                break
+            died += 1
+            assert published(made.path) is None
+        assert result is not None
+        assert proved(made.path) == case.expected
+        assert result["rows"] == case.expected.count(b"\n")
+        assert leftovers(made.path) == set()
+    event(f"{died} deaths")
+
+
+@given(case=cases(least=1, holes=False), fate=fates, lives=st.lists(whole_fates, max_size=2))
+@thorough(max_examples=100)
+def test_a_partition_whose_newest_page_reads_otherwise_starts_over(case: Case, fate: Fate, lives: list[Fate]) -> None:
+    changed = replace(case, api=replace(case.api, row_bytes=3))
+    with task() as made:
+        assume(made.die(case, fate) is None)
+        kept = landed(made.staging)
+        assert any(made.die(changed, each) for each in [*lives, NEVER])
+        expected = b""
+        for table in range(len(case.api.tables)):
+            # A partition whose end is stored is not asked for again.
+            read = case if (stored := kept.get((table,))) and stored.ended else changed
+            expected += replace(read, api=replace(read.api, tables=alone(case.api.tables, table))).expected
+        assert proved(made.path) == expected
+        assert leftovers(made.path) == set()
+
+
+def alone(tables: Sequence[int], table: int) -> list[int]:
+    return [rows if number == table else 0 for number, rows in enumerate(tables)]
+
+
+@given(
+    kind=st.sampled_from(["items", "pages"]),
+    size=st.integers(1, 12),
+    pages=st.integers(3, 12),
+    more=st.integers(1, 3),
+    data=st.data(),
+)
+@thorough(max_examples=50)
+def test_a_total_that_changed_between_tries_fails_once_and_begins_anew(
+    kind: Style, size: int, pages: int, more: int, data: st.DataObject
+) -> None:
+    case = Case(api=Api(tables=[size * pages], style=kind, page_size=size), pagination=PageNumber(**STOP_RULES[kind]))
+    grown = replace(case, api=replace(case.api, tables=[size * (pages + more)]))
+    with task() as made:
+        assert made.die(case, Fate("landing", data.draw(st.integers(2, pages - 1), label="pages landed"))) is None
+        with pytest.raises(IncompleteError, match="check total_is_stable"):
+            made.die(grown, NEVER)
+        assert published(made.path) is None
+        assert not landed(made.staging)
+        assert made.die(grown, NEVER) is not None
+        made.check_manners(grown)
+        assert proved(made.path) == grown.expected
+
+
+@given(case=cases(), fate=fates, data=st.data())
+@thorough(max_examples=60)
+def test_a_staging_that_lost_any_of_its_files_still_leads_to_the_rows(
+    case: Case, fate: Fate, data: st.DataObject
+) -> None:
+    with task() as made:
+        assume(made.die(case, fate) is None and made.die(case, fate) is None)
+        stored = sorted(path for path in made.staging.rglob("*") if path.is_file())
+        for path in data.draw(st.sets(st.sampled_from(stored), min_size=1), label="lost"):
+            path.unlink()
+        assert made.die(case, NEVER) is not None
+        assert proved(made.path) == case.expected
