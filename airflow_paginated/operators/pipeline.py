@@ -116,7 +116,9 @@ class Pipeline:
                 )
                 self.dataset.restart(page.request.partition)
 
-    def _walk(self, seeds: Iterable[PageRequest], strategy: Pagination, progress: Progress) -> Iterator[Landing]:
+    def _walk(
+        self, seeds: Iterable[PageRequest], strategy: Pagination, progress: Progress
+    ) -> Generator[Landing, None, None]:
         return walk(
             (replace(seed, sure=True) for seed in seeds),
             self.client.fetch,
