@@ -148,7 +148,7 @@ class PageClient:
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline)
+        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._follow)
         self._judge(answer)
         body = to_utf8(self._inflated(answer), answer.headers.get("content-type", ""))
         rows = split(body, self._options.data_selector)
@@ -163,6 +163,10 @@ class PageClient:
             bytes=len(body),
             seconds=time.monotonic() - started,
         )
+
+    def _follow(self) -> None:
+        self._gate.enter()
+        self.traffic.sent(retry=False)
 
     def _judge(self, answer: Answer) -> None:
         try:

@@ -74,13 +74,16 @@ class Exchange:
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self.origin = origin_of(endpoint.base_url)
 
-    def attempt(self, request: PageRequest, lease: Lease, deadline: float) -> Answer:
+    def attempt(self, request: PageRequest, lease: Lease, deadline: float, turn: Callable[[], None]) -> Answer:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
-        Raises ``Fault`` for what may be tried again, and a ``PermanentError`` for what may not.
+        ``turn`` is called before a redirect is followed, and may wait. Raises ``Fault`` for what may be tried again, and
+        a ``PermanentError`` for what may not.
         """
         lease.watch.arm(deadline)
-        for _ in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
+            if hop:
+                turn()
             answer = self._exchange(request, lease)
             if answer.status not in REDIRECTS:
                 return answer

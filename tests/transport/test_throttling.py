@@ -13,7 +13,7 @@ import pytest
 
 from airflow_paginated.paging.errors import PageFailed, QuotaExceeded, RetryBudgetExhausted
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry
-from tests.servers import FaultServer, RetryLater, ServerError, on_page
+from tests.servers import FaultServer, Redirect, RetryLater, ServerError, on_page
 from tests.transport.clients import ONCE, Calls, connect, eventually, fetch, lines, page, refused, short
 
 
@@ -139,6 +139,16 @@ def test_a_rate_limit_also_spaces_the_retries(server: FaultServer) -> None:
     started = time.monotonic()
     fetch(server.url, rate_limit=RateLimit(requests=5))
     assert server.log.requests[-1].time >= started + 0.4
+
+
+def test_a_rate_limit_also_spaces_redirects(server: FaultServer) -> None:
+    server.faults = lambda request, nth: Redirect("/v2/employees") if request.path == "/employees" else None
+    started = time.monotonic()
+    with connect(server.url, rate_limit=RateLimit(requests=10)) as client:
+        for number in (1, 2, 3):
+            client.fetch(page(number))
+        assert (client.traffic.requests, client.traffic.retries) == (6, 0)
+    assert all(seen.time >= started + nth * 0.1 for nth, seen in enumerate(server.log.requests))
 
 
 def test_a_rate_limit_holds_when_a_pause_ends(server: FaultServer) -> None:
