@@ -77,8 +77,8 @@ class Exchange:
     def attempt(self, request: PageRequest, lease: Lease, deadline: float, turn: Callable[[], None]) -> Answer:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
-        ``turn`` is called before a redirect is followed, and may wait. Raises ``Fault`` for what may be tried again, and
-        a ``PermanentError`` for what may not.
+        ``turn`` is called before a redirect is followed, and may wait. Raises ``Fault`` for what may be tried again,
+        and a ``PermanentError`` for what may not.
         """
         lease.watch.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
