@@ -17,6 +17,7 @@ from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
+from tests.pipeline.disk import folder_of
 
 BY_ITEMS = PageNumber(total_path="meta.total")
 # Faults shall cost little time: what is tested here is not how long a backoff is.
@@ -45,8 +46,7 @@ class Job:
     @property
     def staging(self) -> Path:
         """Where pages lie until they are published."""
-        root = Path(self.path) if self.path.endswith("/") else Path(self.path).parent
-        return root / "_staging" / self.identity.key
+        return folder_of(self.path) / "_staging" / self.identity.key
 
     @property
     def identity(self) -> Run:

@@ -41,12 +41,14 @@ class Death(BaseException):
 class Fate:
     """What happens to a try: ``strike`` at the n-th landing, fetch or step of publishing, and a torn tail.
 
-    ``kept`` is the share of the newest segment that survives a death.
+    ``kept`` is the share of the newest segment that survives a death; with ``zeros`` the rest is not cut off but
+    comes to naught, as after a loss of power.
     """
 
     moment: Moment
     at: int
     kept: float = 1.0
+    zeros: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +59,7 @@ class Case:
     pagination: Pagination
     workers: int = 4
     window: int = 16
-    part_bytes: int | None = 2_000
+    part_bytes: int = 2_000
     completeness: Completeness = field(default_factory=Completeness)
 
     @property
@@ -202,8 +204,8 @@ class Task:
         request = self.run.base
         partitions = [{"table": number} for number in range(len(case.api.tables))]
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
-        options = {} if self.one_file else {"part_bytes": case.part_bytes}
-        with closing(FileSink(self.path, **options).resolved(local_or_fsspec).open(run)) as dataset:
+        sink = FileSink(self.path, part_bytes=case.part_bytes)
+        with closing(sink.resolved(local_or_fsspec).open(run)) as dataset:
             result: dict[str, Any] = Pipeline(
                 collection=Collection(request=request, pagination=strategy, partitions=partitions),
                 client=cast(PageClient, _Wire(watch)),
@@ -232,7 +234,7 @@ class Task:
         try:
             return self.attempt(case, striking(fate))
         except (Death, PageFailed):
-            tear(self.staging, fate.kept)
+            tear(self.staging, fate)
             return None
 
 
@@ -253,11 +255,14 @@ def striking(fate: Fate, act: Callable[[], None] | None = None) -> Callable[[Mom
     return strike
 
 
-def tear(staging: Path, kept: float) -> None:
-    """Cut off the end of the newest segment."""
+def tear(staging: Path, fate: Fate) -> None:
+    """Spoil the end of the newest segment."""
     segments = sorted(staging.glob("shard-0000/*"), key=lambda path: [int(n) for n in path.name.split("-")[1:]])
     if segments:
-        os.truncate(segments[-1], int(segments[-1].stat().st_size * kept))
+        size = segments[-1].stat().st_size
+        os.truncate(segments[-1], int(size * fate.kept))
+        if fate.zeros:
+            os.truncate(segments[-1], size)
 
 
 @contextmanager

@@ -111,18 +111,26 @@ def proved(path: str) -> bytes:
         assert [(len(data), sha256(data).hexdigest())] == [(file["bytes"], file["sha256"]) for file in said["files"]]
     rows = rows_in(data)
     assert (said["rows"], said["bytes"]) == (rows.count(b"\n"), len(rows))
+    assert gzip.decompress(_accounting(path, said).read_bytes()).count(b"\n") == said["pages"]
     return rows
 
 
 def leftovers(path: str) -> set[str]:
     """Return the files and folders in a target's folder that its manifest does not account for."""
-    root = Path(path) if path.endswith("/") else Path(path).parent
-    own = _manifest_path(path)
+    root, said = folder_of(path), manifest(path)
+    listed = [root / file["path"] for file in said["files"]] + [_accounting(path, said)] if said else []
+    known = {_manifest_path(path), *listed, *(each.parent for each in listed)}
+    return {str(each.relative_to(root)) for each in root.rglob("*") if each not in known}
+
+
+def folder_of(path: str) -> Path:
+    """Return the folder that a target, a folder or a file, lies in."""
+    return Path(path) if path.endswith("/") else Path(path).parent
+
+
+def _accounting(path: str, said: Mapping[str, Any]) -> Path:
     pages = "_pages" if path.endswith("/") else f"_{Path(path).name}.pages"
-    said = manifest(path)
-    listed = [file["path"] for file in said["files"]] + [f"{pages}/{said['digest']}.ndjson.gz"] if said else []
-    known = {own.name, pages, *listed}
-    return {str(each.relative_to(root)) for each in root.rglob("*")} - known
+    return folder_of(path) / pages / f"{said['digest']}.ndjson.gz"
 
 
 def _manifest_path(path: str) -> Path:

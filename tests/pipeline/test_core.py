@@ -2,80 +2,23 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import pytest
-from hypothesis import HealthCheck, assume, event, given, settings
+from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import Offset, PageNumber
+from airflow_paginated.paging import PageNumber
 from airflow_paginated.paging.errors import IncompleteError
-from airflow_paginated.paging.protocols import Pagination
-from tests.paging.api import Api, Cursor, InTurn, Place, Style
+from tests.paging.api import Api, Style
 from tests.pipeline.core import Case, Fate, task
 from tests.pipeline.disk import landed, leftovers, proved, published
-
-thorough = partial(settings, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-
-STOP_RULES: dict[Style, dict[str, object]] = {
-    "items": {"total_path": "meta.total"},
-    "pages": {"total_path": "meta.total", "total_kind": "pages"},
-    "once": {"total_path": "meta.total"},
-    "has_more": {"has_more_path": "more"},
-    "bare": {"stop_after_empty_page": True},
-}
-
-
-def dawdling(seed: int, most: float) -> Callable[[Place], float]:
-    """Return the delay of each page: most come at once, some later."""
-
-    def delay(place: Place) -> float:
-        return max(0.0, random.Random(hash((seed, *place))).uniform(-4 * most, most))
-
-    return delay
-
-
-@st.composite
-def cases(draw: st.DrawFn, least: int = 0, holes: bool = True) -> Case:
-    style: Style = draw(st.sampled_from([*STOP_RULES, "cursor"]))
-    size = draw(st.integers(1, 15))
-    tables = draw(st.lists(st.integers(least, 60), min_size=1, max_size=5))
-    numbered = draw(st.sampled_from([PageNumber, partial(Offset, page_size=size)]))
-    pagination: Pagination = Cursor() if style == "cursor" else numbered(**STOP_RULES[style])
-    if draw(st.integers(0, 5)) == 0:
-        pagination = InTurn(pagination)
-    # What lies well behind the end of a table may fail: nobody needs it.
-    broken = {(n, -(-rows // size) + far) for n, rows in enumerate(tables) for far in range(1, 60)}
-    may_be_empty = holes and style in ("pages", "has_more", "cursor")
-    workers = draw(st.integers(1, 8))
-    return Case(
-        api=Api(
-            tables=tables,
-            style=style,
-            page_size=size,
-            broken=broken if draw(st.booleans()) else (),
-            holes=draw(st.sets(st.tuples(st.just(0), st.integers(1, 5)), max_size=2)) if may_be_empty else (),
-            delay=dawdling(draw(st.integers(0, 99)), draw(st.sampled_from([0.0, 0.0, 0.0005]))),
-        ),
-        pagination=pagination,
-        workers=workers,
-        window=draw(st.integers(1, 5 * workers)),
-        part_bytes=draw(st.sampled_from([1, 500, 100_000])),
-    )
-
-
-moments = st.sampled_from(["landing", "landing", "fetching", "publishing"])
-whole_fates = st.builds(Fate, moments, st.integers(1, 20))
-torn = st.sampled_from([1.0, 1.0, 0.999, 0.9, 0.5, 0.0]) | st.floats(0, 1)
-fates = st.builds(Fate, moments, st.integers(1, 20), torn)
-NEVER = Fate("landing", 0)
+from tests.pipeline.draws import NEVER, STOP_RULES, cases, fates, thorough, whole_fates
 
 
 @given(case=cases(), lives=st.lists(fates, min_size=1, max_size=3), one_file=st.booleans())
-@thorough(max_examples=400)
+@thorough(max_examples=320)
 def test_the_rows_of_a_plain_loop_whatever_befalls_the_tries(case: Case, lives: list[Fate], one_file: bool) -> None:
     with task(one_file) as made:
         died = 0
@@ -94,7 +37,7 @@ def test_the_rows_of_a_plain_loop_whatever_befalls_the_tries(case: Case, lives: 
 
 
 @given(case=cases(least=1, holes=False), fate=fates, lives=st.lists(whole_fates, max_size=2))
-@thorough(max_examples=100)
+@thorough(max_examples=80)
 def test_a_partition_whose_newest_page_reads_otherwise_starts_over(case: Case, fate: Fate, lives: list[Fate]) -> None:
     changed = replace(case, api=replace(case.api, row_bytes=3))
     with task() as made:

@@ -66,6 +66,8 @@ class Siege:
         visible = published(self.job.path)
         assert visible in (self.before, self.after)
         assert outcome.killed or visible == self.after
+        if visible == self.after:
+            proved(self.job.path)
         return outcome
 
     def _one_kill(self, running: Try) -> Outcome:

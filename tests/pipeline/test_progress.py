@@ -100,7 +100,6 @@ def test_a_long_silence_is_followed_by_one_line_not_by_many() -> None:
 @pytest.mark.parametrize(("total", "kind"), [(95, "items"), (10, "pages")])
 def test_a_total_gives_the_plan_in_pages(total: int, kind: TotalKind) -> None:
     desk = Desk()
-    assert desk.planned is None
     desk.progress.saw(page(0, 10, total, kind))
     assert desk.planned == 10
     for index in range(1, 9):

@@ -12,7 +12,7 @@ import pytest
 from airflow_paginated.paging import Offset, PageNumber
 from airflow_paginated.paging.protocols import Pagination
 from tests.pipeline.collect import Job, collect
-from tests.pipeline.disk import leftovers, manifest, proved
+from tests.pipeline.disk import folder_of, leftovers, manifest, proved
 from tests.servers import PagedApi, ServerProcess
 
 ROWS = 5_000
@@ -41,8 +41,7 @@ def data_files(job: Job) -> Mapping[str, bytes]:
     assert said is not None
     assert leftovers(job.path) == set()
     proved(job.path)
-    root = Path(job.path) if job.path.endswith("/") else Path(job.path).parent
-    return {file["path"]: (root / file["path"]).read_bytes() for file in said["files"]}
+    return {file["path"]: (folder_of(job.path) / file["path"]).read_bytes() for file in said["files"]}
 
 
 def compare(server: ServerProcess, calm: Job, stormy: Sequence[Job]) -> Mapping[str, Any]:

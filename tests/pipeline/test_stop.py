@@ -16,7 +16,7 @@ from airflow_paginated.paging.errors import Cancelled
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.core import Case, Fate, striking, task
 from tests.pipeline.disk import landed, leftovers, proved, published
-from tests.pipeline.test_core import NEVER, cases, thorough
+from tests.pipeline.draws import NEVER, cases, thorough
 from tests.servers import FaultServer, PagedApi, StallInBody, on_page
 
 STORES = {"north": 300, "south": 200}
