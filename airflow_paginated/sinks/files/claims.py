@@ -44,5 +44,11 @@ class Claim:
             )
 
 
+def claim_number(name: str) -> int | None:
+    """Return the number of the claim that a file is, or ``None`` for another file."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
 def _highest(names: Iterable[str]) -> int:
-    return max((int(found[1]) for found in map(_NAME.fullmatch, names) if found), default=0)
+    return max((number for number in map(claim_number, names) if number is not None), default=0)

@@ -231,7 +231,7 @@ class Publication:
             sweep.sweep_temporary(site.target, site.layout, keys)
 
     def _remove_staging(self) -> None:
-        sweep.remove_staging(self._staging, self._site.target)
+        sweep.remove_staging(self._staging, self._site.target, self._claim.number)
         if self._site.stagings_inside:
             with suppress(StoreError):
                 self._site.stagings.prune()

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from airflow_paginated.sinks.files.claims import claim_number
 from airflow_paginated.sinks.files.layout import Layout
 from airflow_paginated.sinks.files.manifest import Manifest
 from airflow_paginated.sinks.files.storage import Storage, temp_owner
@@ -65,13 +66,17 @@ def given_up(stagings: Storage, own: str, age: float) -> list[str]:
     return [key for key in keys if all((info.modified or 0) < oldest for info in stagings.sub(key).files().values())]
 
 
-def remove_staging(staging: Storage, target: Storage) -> None:
-    """Delete a staging area, except for notes on another target, which a commit there will need."""
+def remove_staging(staging: Storage, target: Storage, newest_claim: int | None = None) -> None:
+    """Delete a staging area, except for notes on another target, which a commit there will need.
+
+    A claim above ``newest_claim`` stays: a try that came this late owns the area, and finds it as good as empty.
+    """
     foreign = {name for name, note in read_notes(staging).items() if note.target != target.identity}
     # After a death in between, the next try shall find what it can go on with: pages without a gap, so the newest are
     # deleted first, and the claims that they belong to, which are deleted last.
     names = [name for name in sorted(staging.files(), reverse=True) if name not in foreign]
-    staging.delete(name for name in names if not name.startswith("claim-"))
-    staging.delete(name for name in names if name.startswith("claim-"))
-    if not foreign:
-        staging.drop()
+    claims = {name: number for name in names if (number := claim_number(name)) is not None}
+    staging.delete(name for name in names if name not in claims)
+    staging.delete(name for name, number in claims.items() if newest_claim is None or number <= newest_claim)
+    for folder in (staging.sub("shard-0000"), staging):
+        folder.prune()
