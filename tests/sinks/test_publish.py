@@ -156,6 +156,20 @@ def test_a_part_that_went_missing_is_noticed(near: Lake) -> None:
     assert visible(near, "out/") is None
 
 
+def test_a_try_that_comes_while_the_staging_is_removed_keeps_its_claim(near: Lake) -> None:
+    dataset, publication = begin(near, "out/", "run-1", OLD)
+    *steps, removal = steps_of(publication)
+    for step in steps:
+        step.run()
+    newer = near.open("out/", run_of("run-1"), part_bytes=PART_BYTES)
+    removal.run()
+    publication.close()
+    dataset.close()
+    newer.discard()
+    collect(newer, NEW)
+    assert visible(near, "out/") == NEW.lines()
+
+
 def test_another_run_that_commits_in_between(near: Lake) -> None:
     dataset, publication = begin(near, "out/", "run-1", OLD)
     for step in publication.commit_steps():
