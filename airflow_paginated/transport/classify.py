@@ -102,7 +102,7 @@ def _connect_cause(error: Exception) -> str:
         error, urllib3_errors.NewConnectionError
     ):
         return "connecting took longer than limits.connect_timeout"
-    return f"no connection ({_innermost(error)})"
+    return f"no connection ({_innermost(error)}): is the API up, and are the connection's host and port right?"
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -94,7 +94,10 @@ def wrapped(kind: type[Exception], cause: Exception) -> Exception:
 
 CONNECTING = [
     (urllib3_errors.NameResolutionError("api.test", CONN, socket.gaierror(-2, "no")), "the host name does not resolve"),
-    (urllib3_errors.NewConnectionError(CONN, "refused"), "no connection (NewConnectionError)"),
+    (
+        urllib3_errors.NewConnectionError(CONN, "refused"),
+        "no connection (NewConnectionError): is the API up, and are the connection's host and port right?",
+    ),
     (urllib3_errors.ConnectTimeoutError(CONN, "slow"), "connecting took longer than limits.connect_timeout"),
     (urllib3_errors.ProxyError("Unable to connect", GONE), "the proxy failed"),
 ]

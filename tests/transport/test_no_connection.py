@@ -30,7 +30,7 @@ def test_a_refused_connection_is_tried_again_and_names_the_host() -> None:
         error = refused(f"http://127.0.0.1:{port}")
     assert isinstance(error, PageFailed)
     assert f"(GET http://127.0.0.1:{port}/employees?" in str(error)
-    assert str(error).endswith("failed in 3 attempts; last cause: no connection (ConnectionRefusedError)")
+    assert "failed in 3 attempts; last cause: no connection (ConnectionRefusedError): is the API up" in str(error)
 
 
 def test_a_name_that_does_not_resolve_is_tried_again_and_named() -> None:

@@ -29,7 +29,9 @@ def pagination_from(given: object) -> Pagination:
     """
     if isinstance(given, Mapping):
         options = dict(given)
-        kind = options.pop("type", None)
+        if "type" not in options:
+            raise ConfigurationError(f"pagination: 'type' is missing, one of {', '.join(STRATEGIES)}")
+        kind = options.pop("type")
         check_choice(kind, STRATEGIES, "pagination: type")
         return cast(Pagination, value_from_dict(STRATEGIES[str(kind)], options, f"pagination ({kind})"))
     if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("first", "follow")):
