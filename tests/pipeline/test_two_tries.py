@@ -35,7 +35,11 @@ def test_of_two_tries_the_newest_commits(server: FaultServer, tmp_path: Path, ta
     job = job_of(server, f"{tmp_path}/{target}")
     with Try(job) as older:
         until(lambda: any(page.pages > 3 for page in landed(job.staging).values()))
+        # Asleep until the newer one has its claim, or it might be done before.
+        older.signal(signal.SIGSTOP)
         with Try(job) as newer:
+            until(lambda: (job.staging / "claim-2").exists())
+            older.signal(signal.SIGCONT)
             won, lost = newer.wait(), older.wait()
     assert won.result is not None
     assert won.result["resumed_pages"] > 3
