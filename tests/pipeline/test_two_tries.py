@@ -31,12 +31,13 @@ def job_of(server: FaultServer, path: str) -> Job:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_of_two_tries_the_newest_commits(server: FaultServer, tmp_path: Path, target: str) -> None:
-    server.latency = 0.02
+    server.latency = 0.2
     job = job_of(server, f"{tmp_path}/{target}")
     with Try(job) as older:
         until(lambda: any(page.pages > 3 for page in landed(job.staging).values()))
         # Asleep until the newer one has its claim, or it might be done before.
         older.signal(signal.SIGSTOP)
+        server.latency = 0.01
         with Try(job) as newer:
             until(lambda: (job.staging / "claim-2").exists())
             older.signal(signal.SIGCONT)
