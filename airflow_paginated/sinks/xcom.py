@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_paginated.paging.completeness import Account
 from airflow_paginated.paging.errors import LimitExceeded
-from airflow_paginated.paging.values import Json, PageRecord, Stop
+from airflow_paginated.paging.values import Json, PageRecord, PageRequest
 from airflow_paginated.sinks.protocol import Run
 
 
@@ -43,7 +43,7 @@ class XComDataset:
     def unfinished(self) -> Iterator[PageRecord]:
         """Yield the newest page of each partition whose end is not stored."""
         newest = {record.request.partition: record for record in self.records()}
-        yield from (record for record in newest.values() if not isinstance(record.successor, Stop))
+        yield from (record for record in newest.values() if isinstance(record.successor, PageRequest))
 
     def records(self) -> Iterator[PageRecord]:
         """Yield every page, sorted by partition and index."""

@@ -157,7 +157,7 @@ def test_the_oldest_partition_comes_first() -> None:
 def test_an_answer_of_an_earlier_walk_in_the_same_inbox_counts_for_nothing(strategy: PageNumber) -> None:
     inbox: Inbox = SimpleQueue()
     with Gate(Api(tables=[1000]), after_first) as gate:
-        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox)
+        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox=inbox)
         next(first)
         assert gate.wait_for(1, 2, 3, 4)
         first.close()
