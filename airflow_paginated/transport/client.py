@@ -162,6 +162,7 @@ class PageClient:
             attempts=tries.sent,
             bytes=len(body),
             seconds=time.monotonic() - started,
+            url=answer.url,
         )
 
     def _follow(self) -> None:
