@@ -30,10 +30,11 @@ class ChildServer:
             self._command, cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline() or 0)
-        if not self.port:
+        said = self._process.stdout.readline().strip()
+        if not said.isdigit() or said == "0":
             self.__exit__()
-            raise RuntimeError(f"the server did not start: {' '.join(self._command)}")
+            raise RuntimeError(f"the server did not start, it said {said!r}: {' '.join(self._command)}")
+        self.port = int(said)
         return self
 
     def __exit__(self, *_: object) -> None:
