@@ -20,7 +20,7 @@ from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import totals_of
+from airflow_paginated.paging.protocols import totals_of, trimmed_by
 from airflow_paginated.paging.strategies import pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Window, walk
@@ -161,12 +161,21 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
         )
         strategy = collection.strategy
-        total = totals_of(strategy)
+        total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits.sample_pages)
         seeds = (strategy.first(request) for request in collection.requests())
         with (
             self.client(collection) as client,
-            closing(walk(seeds, client.fetch, strategy, self.max_workers, self.window)) as landings,
+            closing(
+                walk(
+                    seeds,
+                    client.fetch,
+                    strategy,
+                    self.max_workers,
+                    self.window,
+                    admit=lambda page: audit.admit(trim(page)),
+                )
+            ) as landings,
         ):
             for landing in landings:
                 audit.see(PageRecord.of(landing, total(landing.page)))

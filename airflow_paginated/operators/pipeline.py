@@ -8,21 +8,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
-from airflow_paginated.paging.errors import Cancelled, IncompleteError
+from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.protocols import Pagination, totals_of
+from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage
-from airflow_paginated.paging.values import Landing, PageRecord, PageRequest
-from airflow_paginated.paging.walk import Inbox, Window, walk
+from airflow_paginated.paging.values import Landing, Page, PageRecord, PageRequest, Split
+from airflow_paginated.paging.walk import Admit, Fetch, Inbox, Window, landed, walk
 from airflow_paginated.sinks.protocol import Dataset
 from airflow_paginated.transport import PageClient
 
 log = logging.getLogger(__name__)
+GONE: Final = (400, 404, 410, 422)
+"""How APIs refuse a cursor that expired."""
 
 
 @dataclass(slots=True)
@@ -82,9 +84,11 @@ class Pipeline:
         audit = Audit(self.completeness, self.collection.sample_pages)
         self._check_unfinished(strategy, progress)
         for record in self.dataset.records():
-            audit.see(record)
+            audit.recall(record)
             progress.saw(record, resumed=True)
-        with closing(self._walk(self._seeds(strategy), strategy, progress)) as landings:
+        trim = trimmed_by(strategy)
+        walk = self._walk(self._seeds(strategy), strategy, progress, lambda page: audit.admit(trim(page)))
+        with closing(walk) as landings:
             for landing in landings:
                 record = PageRecord.of(landing, total(landing.page))
                 audit.see(record)
@@ -95,20 +99,26 @@ class Pipeline:
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""
         for request in self.collection.requests():
-            last = self.dataset.last(request.partition)
-            if last is None:
-                yield strategy.first(request)
-            elif isinstance(last.successor, PageRequest):
-                yield last.successor
+            yield from self._open_ends(strategy.first(request))
+
+    def _open_ends(self, first: PageRequest) -> Iterator[PageRequest]:
+        last = self.dataset.last(first.partition)
+        if last is None:
+            yield first
+        elif isinstance(last.successor, PageRequest):
+            yield last.successor
+        elif isinstance(last.successor, Split):
+            for part in last.successor.requests:
+                yield from self._open_ends(part)
 
     def _check_unfinished(self, strategy: Pagination, progress: Progress) -> None:
         """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
         stored = [record.request for record in self.dataset.unfinished()]
-        for landing in self._walk(stored, SinglePage(), progress):
+        for landing in self._walk(stored, SinglePage(), progress, trimmed_by(strategy), self._reread):
             page = landing.page
             last = self.dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
-                again = Landing(page, strategy.follow(page))
+                again = landed(page, strategy)
                 self.dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
@@ -116,15 +126,32 @@ class Pipeline:
                 )
                 self.dataset.restart(page.request.partition)
 
+    def _reread(self, request: PageRequest) -> Page:
+        """Fetch a page that was there once; where it is gone, as with a cursor that expired, it is another page."""
+        try:
+            return self.client.fetch(request)
+        except RequestRefused as exc:
+            if exc.status not in GONE:
+                raise
+        except ResponseError:
+            pass
+        return Page(request, b"", 0, sha256="")
+
     def _walk(
-        self, seeds: Iterable[PageRequest], strategy: Pagination, progress: Progress
+        self,
+        seeds: Iterable[PageRequest],
+        strategy: Pagination,
+        progress: Progress,
+        admit: Admit,
+        fetch: Fetch | None = None,
     ) -> Generator[Landing, None, None]:
         return walk(
             (replace(seed, sure=True) for seed in seeds),
-            self.client.fetch,
+            fetch or self.client.fetch,
             strategy,
             self.workers,
             self.window,
+            admit=admit,
             inbox=self.stop.inbox,
             tick=progress.tick,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from airflow_paginated.paging.values import PageRecord, Stop
+from airflow_paginated.paging.values import PageRecord, PageRequest, Split
 
 EVERY_SECONDS: Final = 5.0
 
@@ -66,10 +66,11 @@ class Progress:
         self.rows += record.rows
         self.resumed += resumed
         partition = record.request.partition
-        if isinstance(record.successor, Stop):
+        if not isinstance(record.successor, PageRequest):
             self._planned.pop(partition, None)
             self._closed += 1
             self._closed_pages += record.request.index + 1
+            self.partitions += len(record.successor.requests) if isinstance(record.successor, Split) else 0
         elif record.total is not None:
             _, fullest = self._planned.get(partition, (0, 0))
             fullest = max(fullest, record.rows)

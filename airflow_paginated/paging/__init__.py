@@ -1,7 +1,34 @@
 """Pure values and decisions: requests, pages, strategies, the walk, completeness and the errors."""
 
 from airflow_paginated.paging.policies import Completeness, Limits
-from airflow_paginated.paging.strategies import Offset, PageNumber, SinglePage
-from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
+from airflow_paginated.paging.strategies import (
+    Cursor,
+    HeaderCursor,
+    HeaderLink,
+    JsonLink,
+    Keyset,
+    Offset,
+    PageNumber,
+    SinglePage,
+    Sliced,
+)
+from airflow_paginated.paging.values import Page, PageRequest, Split, Stop, Total
 
-__all__ = ["Completeness", "Limits", "Offset", "Page", "PageNumber", "PageRequest", "SinglePage", "Stop", "Total"]
+__all__ = [
+    "Completeness",
+    "Cursor",
+    "HeaderCursor",
+    "HeaderLink",
+    "JsonLink",
+    "Keyset",
+    "Limits",
+    "Offset",
+    "Page",
+    "PageNumber",
+    "PageRequest",
+    "SinglePage",
+    "Sliced",
+    "Split",
+    "Stop",
+    "Total",
+]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
 
 from airflow_paginated.paging.errors import IncompleteError, NothingCollected
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.values import PageRecord, Stop, Total
+from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
+from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
-
-REMEMBERED_PAGES: Final = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +68,29 @@ class Audit:
     _totals: int = 0
     _row_totals: int = 0
     _followed: int = 0
-    _seen: set[int] = field(default_factory=set)
-    _seen_order: deque[int] = field(default_factory=deque)
+    _ignored: int = 0
+    _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
+    """Partitions that gave way to others: what they declared, and the rows of those others."""
+    _repeats: Repeats = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._repeats = Repeats(self.policy)
+
+    def admit(self, page: Page) -> Page:
+        """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
+        return self._repeats.admit(page)
+
+    def recall(self, record: PageRecord) -> None:
+        """Count a page that an earlier try has stored."""
+        self._repeats.remember(record)
+        self.see(record)
 
     def see(self, record: PageRecord) -> None:
         """Count one page and ask all that can be asked of it at this point."""
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
-            raise IncompleteError(f"{_name(record)} came where page {tally.pages + 1} was due")
-        self._check_repeat(record)
+            raise IncompleteError(f"{record.request.name} came where page {tally.pages + 1} was due")
         self._check_total_change(record, tally)
         tally.pages += 1
         tally.rows += record.rows
@@ -87,8 +98,13 @@ class Audit:
         self.pages += 1
         self.rows += record.rows
         self.bytes += record.bytes
+        if record.ignored:
+            self._ignored += 1
+            self._waived.setdefault("no_page_ignored", f"{record.request.name} is the first that was")
         if isinstance(record.successor, Stop):
             self._close(partition, tally, record.successor)
+        elif isinstance(record.successor, Split):
+            self._split(partition, tally)
 
     def account(self) -> Account:
         """Return the sum of a finished collection with all verdicts."""
@@ -98,15 +114,26 @@ class Audit:
             raise IncompleteError(
                 f"{self.rows} rows were collected, completeness.min_rows asks for {self.policy.min_rows}"
             )
+        self._check_splits()
         if not self.rows and self.policy.on_empty != "ok":
             kind = IncompleteError if self.policy.on_empty == "fail" else NothingCollected
             raise kind(f"no rows were collected, and completeness.on_empty is {self.policy.on_empty!r}")
         return Account(self.partitions, self.pages, self.rows, self.bytes, self.stop_reason, tuple(self._checks()))
 
+    def _split(self, partition: tuple[int, ...], tally: _Tally) -> None:
+        del self._open[partition]
+        self._repeats.forget(partition)
+        if tally.total is not None:
+            self._splits[partition] = replace(tally, rows=0)
+
     def _close(self, partition: tuple[int, ...], tally: _Tally, stop: Stop) -> None:
         del self._open[partition]
+        self._repeats.forget(partition)
         self.partitions += 1
         self.stop_reason = stop.why
+        for length in range(1, len(partition)) if self._splits else ():
+            if partition[:length] in self._splits:
+                self._splits[partition[:length]].rows += tally.rows
         if tally.total is None:
             return
         self._totals += 1
@@ -121,23 +148,6 @@ class Audit:
                 f"partition {_path(partition)} has {got} {tally.total.kind}, the API declares {tally.total.count}",
             )
 
-    def _check_repeat(self, record: PageRecord) -> None:
-        if not record.rows:
-            return
-        mark = hash((record.request.partition, record.sha256))
-        if mark in self._seen:
-            self._differ(
-                "no_page_repeats",
-                self.policy.on_repeat == "allow",
-                f"{_name(record)} has the same rows as an earlier page; does the API ignore the"
-                " paging parameters? If such pages are right, set completeness.on_repeat='allow'",
-            )
-            return
-        self._seen.add(mark)
-        self._seen_order.append(mark)
-        if len(self._seen_order) > REMEMBERED_PAGES:
-            self._seen.discard(self._seen_order.popleft())
-
     def _check_total_change(self, record: PageRecord, tally: _Tally) -> None:
         if not tally.total or not record.total or tally.total == record.total:
             return
@@ -147,10 +157,21 @@ class Audit:
             self._differ(
                 "total_is_stable",
                 self.policy.on_total_change == "warn",
-                f"{_name(record)} declares {record.total.count} {record.total.kind}, an earlier page"
+                f"{record.request.name} declares {record.total.count} {record.total.kind}, an earlier page"
                 f" {tally.total.count}; for a table that grows while it is read, set"
                 " completeness.on_total_change='extend'",
             )
+
+    def _check_splits(self) -> None:
+        """Compare each range that was split with the sum of its parts: borders may be counted twice, or not at all."""
+        for partition, tally in sorted(self._splits.items()):
+            if tally.total is not None and tally.total.count != tally.rows:
+                self._differ(
+                    "rows_equal_total",
+                    self.policy.on_total_change == "warn",
+                    f"the slices of partition {_path(partition)} have {tally.rows} rows, the API declares"
+                    f" {tally.total.count} for the whole; is the end of a range inclusive (to_inclusive)?",
+                )
 
     def _differ(self, check: str, waived: bool, evidence: str) -> None:
         if not waived:
@@ -158,6 +179,8 @@ class Audit:
         self._waived.setdefault(check, evidence)
 
     def _checks(self) -> list[Check]:
+        if self._repeats.waived:
+            self._waived["no_page_repeats"] = self._repeats.waived
         if self.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
@@ -167,6 +190,7 @@ class Audit:
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
             verdict("every_page_once", True, f"{self.pages} pages, numbered without a gap"),
             verdict("no_page_repeats", True, f"among the newest {REMEMBERED_PAGES} pages"),
+            verdict("no_page_ignored", True, f"{self._ignored} pages"),
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
@@ -180,7 +204,3 @@ class Audit:
 
 def _path(partition: tuple[int, ...]) -> str:
     return ".".join(str(step) for step in partition)
-
-
-def _name(record: PageRecord) -> str:
-    return f"page {record.request.index + 1} of partition {_path(record.request.partition)}"

@@ -77,7 +77,14 @@ class ConfigurationError(PermanentError, ValueError):
 
 
 class RequestRefused(PermanentError):
-    """The API refuses the request."""
+    """The API refuses the request, with ``status`` where it is that of an answer."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+    def __reduce__(self) -> tuple[type[RequestRefused], tuple[str, int | None]]:
+        return type(self), (str(self), self.status)
 
 
 class ResponseError(PermanentError):

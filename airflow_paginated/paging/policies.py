@@ -17,21 +17,22 @@ class Completeness:
 
     ``min_rows``: fewer rows fail the run. ``on_empty``: no rows at all are ``ok``, ``fail`` the run or ``skip`` the
     task. ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest
-    total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows as an
-    earlier page of its partition fails the run (``fail``) or is kept (``allow``). What ``warn`` and ``allow`` waive
-    makes the manifest ``complete: false``.
+    total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows or the
+    same request as an earlier page of its partition fails the run (``fail``), ends its partition without being counted
+    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``). What
+    ``warn`` and ``allow`` waive makes the manifest ``complete: false``.
     """
 
     min_rows: int = 0
     on_empty: Literal["ok", "fail", "skip"] = "ok"
     on_total_change: Literal["fail", "extend", "warn"] = "fail"
-    on_repeat: Literal["fail", "allow"] = "fail"
+    on_repeat: Literal["fail", "end", "allow"] = "fail"
 
     def __post_init__(self) -> None:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
         check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
-        check_choice(self.on_repeat, ("fail", "allow"), "completeness: on_repeat")
+        check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")
 
 
 @dataclass(frozen=True, kw_only=True)

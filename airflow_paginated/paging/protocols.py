@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
+from airflow_paginated.paging.values import Page, PageRequest, Successor, Total
 
 
 class Pagination(Protocol):
@@ -14,7 +14,7 @@ class Pagination(Protocol):
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page of a partition."""
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         """Return the request for the page after ``page``, or why there is none."""
 
 
@@ -32,6 +32,19 @@ class Counted(Protocol):
 
     def total(self, page: Page) -> Total | None:
         """Return the total that ``page`` itself declares, or ``None``."""
+
+
+@runtime_checkable
+class Trimming(Protocol):
+    """Optional: a strategy whose pages repeat rows of the page before."""
+
+    def trim(self, page: Page) -> Page:
+        """Return the page without those rows."""
+
+
+def trimmed_by(pagination: Pagination) -> Callable[[Page], Page]:
+    """Return what takes off a page the rows that this strategy knows from the page before."""
+    return pagination.trim if isinstance(pagination, Trimming) else lambda page: page
 
 
 def totals_of(pagination: Pagination) -> Callable[[Page], Total | None]:

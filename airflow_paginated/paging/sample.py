@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of
-from airflow_paginated.paging.values import Page, PageRequest, Stop, Total
+from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.values import Page, PageRequest, Stop, Successor, Total
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Sample:
         """Ask the whole strategy."""
         return self.whole.first(request)
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         """Ask the whole strategy, unless the sample is full."""
         successor = self.whole.follow(page)
         if isinstance(successor, PageRequest) and successor.index >= self.pages:
@@ -35,3 +35,7 @@ class Sample:
     def total(self, page: Page) -> Total | None:
         """Return what the whole strategy knows."""
         return totals_of(self.whole)(page)
+
+    def trim(self, page: Page) -> Page:
+        """Ask the whole strategy."""
+        return trimmed_by(self.whole)(page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
@@ -33,6 +33,11 @@ class PageRequest:
     state: Json = None
     sure: bool = True
 
+    @property
+    def name(self) -> str:
+        """What the page is called in messages: its number and its partition."""
+        return f"page {self.index + 1} of partition {'.'.join(map(str, self.partition))}"
+
     def same_exchange(self, other: PageRequest) -> bool:
         """Say whether both put the same request on the wire."""
         return (self.path, self.method, self.query, self.headers, self.body) == (
@@ -50,7 +55,9 @@ class Page:
 
     ``lines`` ends every row with a line feed, ``count`` counts the rows and ``sha256`` (hex) is the digest of
     ``lines``. ``headers`` has lower-case names. ``bytes`` is the size of the decoded body, ``seconds`` the time from
-    the first attempt to the last byte; ``attempts`` counts the first try.
+    the first attempt to the last byte; ``attempts`` counts the first try. ``url`` is where the answer came from,
+    without query and fragment: what a relative link starts from. ``end`` says why nothing follows, where the answer
+    itself is the end; ``ignored`` that its rows are given up on purpose.
     """
 
     request: PageRequest
@@ -62,6 +69,9 @@ class Page:
     attempts: int = 1
     bytes: int = 0
     seconds: float = 0.0
+    url: str = ""
+    end: str | None = None
+    ignored: bool = False
 
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:
@@ -75,12 +85,31 @@ class Page:
         """The JSON text of each row."""
         return self.lines.split(b"\n")[:-1]
 
+    def with_rows(self, rows: Iterable[builtins.bytes], **changes: Any) -> Page:
+        """Return this page with other rows in place of its own."""
+        other = Page.of(self.request, rows)
+        return replace(self, lines=other.lines, count=other.count, sha256=other.sha256, **changes)
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
     """No page follows, and ``why``: the positive sign that the end was reached."""
 
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A page that stands for more than can be paged through: the partitions of ``requests`` take its place.
+
+    Their ids are that of the page's partition and one more number, counted from 0.
+    """
+
+    requests: tuple[PageRequest, ...]
+
+
+Successor: TypeAlias = PageRequest | Stop | Split
+"""What follows a page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +125,7 @@ class Landing:
     """A page whose turn has come, and what follows it."""
 
     page: Page
-    successor: PageRequest | Stop
+    successor: Successor
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +133,14 @@ class PageRecord:
     """What is still known of a page when its rows are stored away."""
 
     request: PageRequest
-    successor: PageRequest | Stop
+    successor: Successor
     rows: int
     bytes: int
     sha256: str
     attempts: int = 1
     seconds: float = 0.0
     total: Total | None = None
+    ignored: bool = False
 
     @classmethod
     def of(cls, landing: Landing, total: Total | None) -> PageRecord:
@@ -125,4 +155,5 @@ class PageRecord:
             attempts=page.attempts,
             seconds=page.seconds,
             total=total,
+            ignored=page.ignored,
         )

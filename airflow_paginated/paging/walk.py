@@ -10,9 +10,10 @@ from typing import Final, TypeAlias
 
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError
 from airflow_paginated.paging.protocols import Ahead, Pagination
-from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.paging.values import Landing, Page, PageRequest, Split, Stop
 
 Fetch: TypeAlias = Callable[[PageRequest], Page]
+Admit: TypeAlias = Callable[[Page], Page]
 Arrival: TypeAlias = "tuple[PageRequest, Future[Page]]"
 Inbox: TypeAlias = "SimpleQueue[Arrival | None]"
 """Where fetched pages arrive; ``None`` in it tells the walk to stop, and may be put there by a signal handler."""
@@ -34,6 +35,8 @@ def walk(
     pagination: Pagination,
     workers: int,
     window: Window,
+    *,
+    admit: Admit = lambda page: page,
     inbox: Inbox | None = None,
     tick: Callable[[], None] = lambda: None,
 ) -> Generator[Landing, None, None]:
@@ -41,10 +44,11 @@ def walk(
 
     ``fetch`` runs in ``workers`` threads, everything else in the caller's. A seed may be any page of its partition.
     A page that was sure to exist and fails ends the walk at once, another one only when its turn comes. Each page is
-    handed out with the request that its predecessor led to, whatever was known when it was sent. ``tick`` is called
-    about every second while nothing arrives. Closing the iterator abandons what is in flight.
+    handed out with the request that its predecessor led to, whatever was known when it was sent; ``admit`` sees it
+    before the strategy does, and may change or refuse it. A split opens a partition for each of its requests. ``tick``
+    is called about every second while nothing arrives. Closing the iterator abandons what is in flight.
     """
-    floor = _Floor(seeds, pagination, workers, window)
+    floor = _Floor(seeds, pagination, workers, window, admit)
     crew = _Crew(fetch, workers, SimpleQueue() if inbox is None else inbox)
     try:
         while True:
@@ -61,6 +65,19 @@ def walk(
                 yield landing
     finally:
         crew.dismiss()
+
+
+def landed(page: Page, pagination: Pagination) -> Landing:
+    """Settle what follows a page. The rows of one that is split come again in what takes its place.
+
+    Raises ``ConfigurationError`` for a strategy that leads astray.
+    """
+    successor = pagination.follow(page) if page.end is None else Stop(page.end)
+    if isinstance(successor, Stop):
+        return Landing(page, successor)
+    if isinstance(successor, Split):
+        return Landing(page.with_rows(()), _checked_split(successor, page.request))
+    return Landing(page, _next(successor, page.request, "follow"))
 
 
 class _Crew:
@@ -140,9 +157,12 @@ class _Lane:
 class _Floor:
     """Who may be sent next, and whose turn it is."""
 
-    def __init__(self, seeds: Iterable[PageRequest], pagination: Pagination, workers: int, window: Window) -> None:
+    def __init__(
+        self, seeds: Iterable[PageRequest], pagination: Pagination, workers: int, window: Window, admit: Admit
+    ) -> None:
         self._seeds = iter(seeds)
         self._pagination = pagination
+        self._admit = admit
         self._ahead = pagination if isinstance(pagination, Ahead) else None
         self._workers = workers
         self._window = window
@@ -190,15 +210,17 @@ class _Floor:
         if isinstance(result, BaseException):
             raise result
         page = result if result.request == lane.turn else replace(result, request=lane.turn)
-        successor = self._pagination.follow(page)
-        lane.newest = page if self._ahead else None
+        landing = landed(self._admit(page), self._pagination)
+        lane.newest = landing.page if self._ahead else None
         lane.changed = True
-        if isinstance(successor, Stop):
-            self._drop_ahead(lane)
-            del self.lanes[lane.turn.partition]
-        else:
-            self._expect(lane, _next(successor, lane.turn, "follow"))
-        return Landing(page, successor)
+        if isinstance(landing.successor, PageRequest):
+            self._expect(lane, landing.successor)
+            return landing
+        self._drop_ahead(lane)
+        del self.lanes[lane.turn.partition]
+        if isinstance(landing.successor, Split):
+            self.lanes.update({request.partition: _Lane(request) for request in landing.successor.requests})
+        return landing
 
     def _expect(self, lane: _Lane, successor: PageRequest) -> None:
         lane.turn = successor
@@ -254,6 +276,17 @@ def _next(answer: object, after: PageRequest, method: str) -> PageRequest:
         f"pagination: {method}() must lead from page (partition, index) {after.partition}, {after.index} to"
         f" {after.partition}, {after.index + 1}; it returned {got}"
     )
+
+
+def _checked_split(split: Split, of: PageRequest) -> Split:
+    """Refuse a split that would ask for nothing, or lose its place in the order."""
+    got = [(request.partition, request.index) for request in split.requests]
+    if not got or got != [((*of.partition, number), 0) for number in range(len(got))]:
+        raise ConfigurationError(
+            f"pagination: follow() must split partition {of.partition} into first pages of {(*of.partition, 0)},"
+            f" {(*of.partition, 1)} and so on; it returned (partition, index) {got}"
+        )
+    return split
 
 
 def _size(result: Page | BaseException) -> int:

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
-from airflow_paginated.paging.completeness import REMEMBERED_PAGES, Account, Audit, Check
+from airflow_paginated.paging.completeness import Account, Audit, Check
 from airflow_paginated.paging.errors import IncompleteError, NothingCollected
-from airflow_paginated.paging.values import PageRecord, TotalKind
+from airflow_paginated.paging.values import PageRecord, Split, TotalKind
 
 CHECKS = [
     "every_partition_ended",
     "every_page_once",
     "no_page_repeats",
+    "no_page_ignored",
     "total_is_stable",
     "rows_equal_total",
     "min_rows",
@@ -67,6 +68,7 @@ def test_a_whole_collection_passes_every_check() -> None:
         Check("every_partition_ended", "passed", "1 partitions, last: total reached"),
         Check("every_page_once", "passed", "3 pages, numbered without a gap"),
         Check("no_page_repeats", "passed", "among the newest 100000 pages"),
+        Check("no_page_ignored", "passed", "0 pages"),
         Check("total_is_stable", "passed", "1 of 1 partitions declare a total, 0 changes"),
         Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
         Check("min_rows", "passed", "25 rows, at least 0"),
@@ -179,43 +181,41 @@ class TestATotalThatChanges:
         assert set(verdicts(account(records)).values()) == {"passed"}
 
 
-class TestAPageThatRepeats:
-    @pytest.mark.parametrize("between", [0, 1, 50])
-    def test_fails_at_once(self, between: int) -> None:
-        audit = Audit(Completeness())
-        for index in range(between + 1):
-            audit.see(record(index, sha256=f"{index}"))
-        with pytest.raises(IncompleteError) as caught:
-            audit.see(record(between + 1, sha256="0"))
-        assert f"page {between + 2} of partition 0 has the same rows as an earlier page" in str(caught.value)
-        assert "completeness.on_repeat='allow'" in str(caught.value)
-        assert "(check no_page_repeats)" in str(caught.value)
+class TestAPartitionThatIsSplit:
+    HALVES = (PageRequest("/rows", partition=(0, 0)), PageRequest("/rows", partition=(0, 1)))
 
-    def test_is_waived_where_it_is_allowed(self) -> None:
-        records = [record(0, sha256="a"), record(1, sha256="b"), record(2, sha256="a", end="x")]
-        found = account(records, on_repeat="allow")
-        assert (found.pages, found.rows) == (3, 30)
-        assert verdicts(found)["no_page_repeats"] == "waived"
-        assert evidence(found, "no_page_repeats").startswith("page 3 of partition 0")
-        assert not found.complete
+    def split(self, total: int | None) -> PageRecord:
+        return replace(record(0, 0, total=total), successor=Split(self.HALVES))
 
-    def test_does_not_count_when_it_is_empty(self) -> None:
-        records = [record(0, 0, sha256=""), record(1, 0, sha256=""), record(2, 0, sha256="", end="x")]
-        assert verdicts(account(records))["no_page_repeats"] == "passed"
+    def leaf(self, half: int, rows: int) -> PageRecord:
+        return record(0, rows, partition=(0, half), total=rows, end="x")
 
-    def test_does_not_count_in_another_partition(self) -> None:
-        records = [record(0, partition=(n,), sha256="a", end="x") for n in range(3)]
-        assert account(records).complete
+    def test_gives_way_to_its_parts(self) -> None:
+        found = account([self.split(30), self.leaf(0, 10), self.leaf(1, 20)])
+        assert (found.partitions, found.pages, found.rows) == (2, 3, 30)
+        assert set(verdicts(found).values()) == {"passed"}
 
-    def test_is_known_among_the_newest_100_000_pages(self) -> None:
-        audit = Audit(Completeness())
-        first = PageRequest("/rows")
-        for index in range(REMEMBERED_PAGES):
-            audit.see(PageRecord(PageRequest("/rows", index=index), first, rows=1, bytes=3, sha256=f"{index}"))
-        with pytest.raises(IncompleteError, match="page 100001 of partition 0 has the same rows"):
-            audit.see(record(REMEMBERED_PAGES, sha256="0"))
-        audit.see(record(REMEMBERED_PAGES, sha256="new"))
-        audit.see(record(REMEMBERED_PAGES + 1, sha256="0"))
+    @pytest.mark.parametrize("rows", [19, 21])
+    def test_has_the_rows_of_its_parts(self, rows: int) -> None:
+        records = [self.split(30), self.leaf(0, 10), self.leaf(1, rows)]
+        with pytest.raises(IncompleteError, match=f"of partition 0 have {10 + rows} rows, the API declares 30"):
+            account(records)
+        assert verdicts(account(records, on_total_change="warn"))["rows_equal_total"] == "waived"
+
+    def test_may_not_know_how_many(self) -> None:
+        assert account([self.split(None), self.leaf(0, 10), self.leaf(1, 20)]).complete
+
+    def test_counts_its_grandchildren(self) -> None:
+        deeper = replace(record(0, 0, partition=(0, 1), total=20), successor=Split(self.HALVES))
+        leaves = [record(0, 10, partition=(0, 1, part), total=10, end="x") for part in (0, 1)]
+        assert account([self.split(30), self.leaf(0, 10), deeper, *leaves]).complete
+
+
+def test_a_page_that_is_ignored_is_missing() -> None:
+    found = account([replace(record(0), ignored=True), record(1, end="x")])
+    assert verdicts(found)["no_page_ignored"] == "waived"
+    assert evidence(found, "no_page_ignored").startswith("page 1 of partition 0")
+    assert not found.complete
 
 
 class TestPagesThatDoNotFollow:
@@ -275,11 +275,6 @@ def test_a_sample_is_never_complete_and_its_rows_are_not_compared() -> None:
     assert evidence(found, "every_partition_ended") == "limits.sample_pages=2"
     assert not found.complete
     assert found.stop_reason == "sample"
-
-
-def test_the_evidence_of_a_waived_check_is_the_first() -> None:
-    records = [record(n, partition=(p,), sha256="same", end="x" if n else None) for p in (0, 1) for n in (0, 1)]
-    assert evidence(account(records, on_repeat="allow"), "no_page_repeats").startswith("page 2 of partition 0 ")
 
 
 @given(counts=st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=6), max_size=8), chance=st.randoms())

@@ -77,14 +77,14 @@ def test_a_none_in_the_inbox_cancels_though_nothing_arrives(told: str) -> None:
         inbox.put(None)
     with Gate(Api(tables=[50]), held) as gate:
         with pytest.raises(Cancelled):
-            list(walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), inbox))
+            list(walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), inbox=inbox))
         gate.settle()
         assert gate.asked in ([], [0])
 
 
 def test_cancelling_ends_a_walk_in_the_middle() -> None:
     inbox: Inbox = SimpleQueue()
-    running = walk(seeds_of(PLANNED, 1), Api(tables=[1000]), PLANNED, 2, Window(4), inbox)
+    running = walk(seeds_of(PLANNED, 1), Api(tables=[1000]), PLANNED, 2, Window(4), inbox=inbox)
     for _ in range(10):
         next(running)
     inbox.put(None)
@@ -157,14 +157,14 @@ def test_the_oldest_partition_comes_first() -> None:
 def test_an_answer_of_an_earlier_walk_in_the_same_inbox_counts_for_nothing(strategy: PageNumber) -> None:
     inbox: Inbox = SimpleQueue()
     with Gate(Api(tables=[1000]), after_first) as gate:
-        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox)
+        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox=inbox)
         next(first)
         assert gate.wait_for(1, 2, 3, 4)
         first.close()
         gate.settle()
     assert not inbox.empty()
     load = Load(Api(tables=[200]))
-    again = list(walk(seeds_of(strategy, 1), load, watched(strategy, load), 2, Window(4), inbox))
+    again = list(walk(seeds_of(strategy, 1), load, watched(strategy, load), 2, Window(4), inbox=inbox))
     assert sum(one.page.count for one in again) == 200
     assert load.most_held <= 4
     assert load.most_unsure <= 2

@@ -3,23 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Final, cast
 
 from airflow_paginated.paging.dicts import check_choice, value_from_dict
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated.paging.strategies.cursor import Cursor
+from airflow_paginated.paging.strategies.header_cursor import HeaderCursor
+from airflow_paginated.paging.strategies.header_link import HeaderLink
+from airflow_paginated.paging.strategies.json_link import JsonLink
+from airflow_paginated.paging.strategies.keyset import Keyset
 from airflow_paginated.paging.strategies.offset import Offset
 from airflow_paginated.paging.strategies.page_number import PageNumber
 from airflow_paginated.paging.strategies.single_page import SinglePage
+from airflow_paginated.paging.strategies.sliced import Sliced
 
 STRATEGIES: Final[Mapping[str, type[Any]]] = {
     "page_number": PageNumber,
     "offset": Offset,
+    "cursor": Cursor,
+    "header_cursor": HeaderCursor,
+    "keyset": Keyset,
+    "json_link": JsonLink,
+    "header_link": HeaderLink,
+    "sliced": Sliced,
     "single_page": SinglePage,
 }
 
-__all__ = ["STRATEGIES", "Offset", "PageNumber", "SinglePage", "describe", "pagination_from", "shown_parameters"]
+SHOWN: Final = ("page_param", "offset_param", "limit_param", "page_size_param", "from_param", "to_param")
+"""Fields that name parameters whose values tell nothing of anybody; a cursor or a key may."""
+
+__all__ = [
+    "STRATEGIES",
+    "Cursor",
+    "HeaderCursor",
+    "HeaderLink",
+    "JsonLink",
+    "Keyset",
+    "Offset",
+    "PageNumber",
+    "SinglePage",
+    "Sliced",
+    "describe",
+    "pagination_from",
+    "shown_parameters",
+]
 
 
 def pagination_from(given: object) -> Pagination:
@@ -33,6 +62,8 @@ def pagination_from(given: object) -> Pagination:
             raise ConfigurationError(f"pagination: 'type' is missing, one of {', '.join(STRATEGIES)}")
         kind = options.pop("type")
         check_choice(kind, STRATEGIES, "pagination: type")
+        if isinstance(options.get("pagination"), Mapping):
+            options["pagination"] = pagination_from(options["pagination"])
         return cast(Pagination, value_from_dict(STRATEGIES[str(kind)], options, f"pagination ({kind})"))
     if isinstance(given, type) or not all(callable(getattr(given, name, None)) for name in ("first", "follow")):
         raise ConfigurationError(
@@ -46,12 +77,16 @@ def describe(pagination: Pagination) -> dict[str, Any]:
     """Return the dict form of a strategy; of a custom one, its class and its public fields."""
     names = {kind: name for name, kind in STRATEGIES.items()}
     kind = type(pagination)
-    value: Any = pagination
-    known = (
-        asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(getattr(value, "__dict__", {}))
-    )
-    public = {name: each for name, each in known.items() if not name.startswith("_")}
+    public = {name: each for name, each in _known(pagination).items() if not name.startswith("_")}
+    if is_dataclass(public.get("pagination")):
+        public["pagination"] = describe(public["pagination"])
     return {"type": names.get(kind, f"{kind.__module__}.{kind.__qualname__}"), **public}
+
+
+def _known(value: Any) -> dict[str, Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return dict(getattr(value, "__dict__", {}))
 
 
 def shown_parameters(pagination: Pagination) -> frozenset[str]:
@@ -59,5 +94,6 @@ def shown_parameters(pagination: Pagination) -> frozenset[str]:
     value: Any = pagination
     if not is_dataclass(value):
         return frozenset()
-    values = (getattr(value, field.name) for field in fields(value) if field.name.endswith("_param"))
-    return frozenset(name for name in values if isinstance(name, str))
+    named = {getattr(value, name, None) for name in SHOWN}
+    inner = getattr(value, "pagination", None)
+    return frozenset(name for name in named if isinstance(name, str)) | (shown_parameters(inner) if inner else set())

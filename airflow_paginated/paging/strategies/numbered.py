@@ -4,160 +4,147 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
-from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
-from airflow_paginated.paging.values import Json, Page, PageRequest, Stop, Total, TotalKind
-
-MOST_DIGITS: Final = 18
-"""No table has more rows; Python refuses to read or print an integer of thousands of digits."""
+from airflow_paginated.paging.dicts import check_choice, check_flag
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError
+from airflow_paginated.paging.injection import placed
+from airflow_paginated.paging.strategies.common import Strategy
+from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
 
 @dataclass(frozen=True, kw_only=True)
-class Numbered(ABC):
-    """Pages whose request follows from their index, with four ways to know the end.
+class Numbered(Strategy, ABC):
+    """Pages whose request follows from their index.
 
-    ``total_path`` (in the body) or ``total_header`` with ``total_kind`` plan the run; where ``has_more_path`` is given,
-    it has the last word. ``stop_after_empty_page`` ends the run where the API says neither. ``max_pages`` fails when it
-    is passed: it never truncates. The step between pages is the number of rows that page 1 really served.
+    A total plans the run; with ``total_method="HEAD"`` it is asked for by a request of its own.
+    ``stop_after_empty_page`` ends the run where the API says neither a total nor has-more. The step between pages is
+    the number of rows that page 1 really served. ``on_short_page`` says what it means when a later page, not the last,
+    has fewer: ``"fail"``, ``"accept"``, or ``None``: accept where that cannot cost rows, or an exact total proves it.
     """
 
-    page_size: int | None = None
-    total_path: str | None = None
-    total_header: str | None = None
-    total_kind: TotalKind = "items"
-    has_more_path: str | None = None
+    total_method: Literal["GET", "HEAD"] = "GET"
     stop_after_empty_page: bool = False
-    max_pages: int | None = None
+    on_short_page: Literal["fail", "accept"] | None = None
 
     def __post_init__(self) -> None:
-        check_number(self.page_size, "pagination: page_size", least=1, whole=True, optional=True)
-        check_number(self.max_pages, "pagination: max_pages", least=1, whole=True, optional=True)
-        check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
-        for name in ("total_path", "has_more_path"):
-            check_path(getattr(self, name), f"pagination: {name}", optional=True)
-        for field in fields(self):
-            if field.name.endswith(("_param", "_header")):
-                check_text(getattr(self, field.name), f"pagination: {field.name}", optional="None" in str(field.type))
+        super().__post_init__()
         check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
-        if self.total_path and self.total_header:
-            raise ConfigurationError("pagination: give total_path or total_header, not both")
-        if not (self.total_path or self.total_header or self.has_more_path or self.stop_after_empty_page):
+        check_choice(self.total_method, ("GET", "HEAD"), "pagination: total_method")
+        if self.on_short_page is not None:
+            check_choice(self.on_short_page, ("fail", "accept"), "pagination: on_short_page")
+        if self.total_method == "HEAD" and not (self.total_header and self.total_kind == "items"):
+            raise ConfigurationError("pagination: total_method='HEAD' needs total_header, and total_kind 'items'")
+        proof = (self.total_path or self.total_header) and self.total_is == "exact"
+        if not (proof or self.has_more_path or self.stop_after_empty_page):
             raise ConfigurationError(
                 "pagination: no stop rule; give total_path, total_header, has_more_path or stop_after_empty_page=True"
+                + (" (a total that is only a hint does not end a run)" if self.total_is == "hint" else "")
             )
 
     @abstractmethod
     def place(self, index: int, step: int) -> Mapping[str, Json]:
-        """Return the query parameters that name page ``index`` when each page has ``step`` rows."""
+        """Return the parameters that name page ``index`` when each page has ``step`` rows."""
 
     def first(self, request: PageRequest) -> PageRequest:
-        """Return the request for page 1."""
-        return replace(request, index=0, query={**request.query, **self.place(0, self.page_size or 0)})
+        """Return the request for page 1, or for the total."""
+        first = placed(replace(request, index=0), self.inject_into, self.place(0, self.page_size or 0))
+        return replace(first, method="HEAD", state={"method": request.method}) if self._asks_head else first
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
-        known = _Known.by(self, page)
+        known = self._known(page)
         index = page.request.index + 1
-        if self.has_more_path:
-            if not self._has_more(page):
-                return Stop("no more pages")
-            self._check_max(max(index + 1, known.pages or 0))
-        elif known.pages is not None:
-            self._check_max(known.pages)
-            if index >= known.pages:
-                return Stop("total reached")
-        elif not page.count:
-            return Stop("empty page")
-        else:
-            # The page to come may be the empty one that ends the run: only this one is known to count.
-            self._check_max(index)
-        return self._request(page.request, index, known)
+        stop = self._stop(page, known, index)
+        self._check_step(page, known, last=stop is not None)
+        return stop or self._request(page.request, index, known, short=known.step > page.count)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``: sure within the known total, speculative without one."""
-        known = _Known.by(self, page)
+        if sent.method == "HEAD" or page.request.method == "HEAD":
+            return None
+        known = self._known(page)
         index = sent.index + 1
         limit = min(filter(None, (known.pages, self.max_pages)), default=None)
         if known.pages == 0 or (limit is not None and index >= limit):
             return None
         return self._request(sent, index, known)
 
-    def total(self, page: Page) -> Total | None:
-        """Return the total that this very page declares."""
-        if self.total_header:
-            name = self.total_header
-            found = page.headers.get(name.lower())
-            return None if found is None else Total(_count(found, f"header {name!r}"), self.total_kind)
-        if self.total_path:
-            found = select(page.envelope, self.total_path)
-            return None if found in (ABSENT, None) else Total(_count(found, repr(self.total_path)), self.total_kind)
+    @property
+    def _asks_head(self) -> bool:
+        return self.total_method == "HEAD"
+
+    def _stop(self, page: Page, known: _Known, index: int) -> Stop | None:
+        if self.has_more_path and not (self._asks_head and page.request.index == 0):
+            if not self._more(page):
+                return Stop("no more pages")
+            self._check_max(max(index + 1, known.pages or 0))
+        elif known.pages is not None and self.total_is == "exact":
+            self._check_max(known.pages)
+            return Stop("total reached") if index >= known.pages else None
+        elif not page.count and not page.ignored and self.stop_after_empty_page:
+            return Stop("empty page")
+        else:
+            # The page to come may be the empty one that ends the run: only this one is known to count.
+            self._check_max(index)
         return None
 
-    def _has_more(self, page: Page) -> bool:
-        path = self.has_more_path or ""
-        found = select(page.envelope, path)
-        if not isinstance(found, bool):
-            raise ResponseError(
-                f"has_more_path {path!r} must be true or false, the answer has {seen(found)} there; "
-                f"the body is {seen(page.envelope)}"
-            )
-        return found
+    def _known(self, page: Page) -> _Known:
+        state: Mapping[str, Any] = page.request.state or {}
+        own = self.declared(page)
+        total = own.count if own else state.get("total")
+        if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
+            raise self._no_total(page)
+        if "method" in state:
+            return _Known(0, total, None if total else 0)
+        step = state.get("step") or page.count or self.page_size or 0
+        if total is None or self.total_kind == "pages":
+            return _Known(step, total, total)
+        if total and not step:
+            raise ResponseError(f"the API declares {total} items, but its first page has no rows")
+        return _Known(step, total, -(-total // step) + self._asks_head if total else 0)
 
-    def _check_max(self, pages: int) -> None:
-        if self.max_pages is not None and pages > self.max_pages:
-            raise LimitExceeded(
-                f"the API has at least {pages} pages, more than max_pages={self.max_pages};"
-                " raise max_pages or narrow the query"
-            )
+    def _check_step(self, page: Page, known: _Known, last: bool) -> None:
+        """Refuse a page that is not as long as the first one was, where that may cost or repeat rows."""
+        state: Mapping[str, Any] = page.request.state or {}
+        if page.ignored or "step" not in state or self._accepts_any_length():
+            return
+        if state.get("short") and page.count:
+            raise self._uneven(page, page.request.index, "fewer")
+        # Without total and flag, a short page is the last one unless rows come after it.
+        told = known.pages is not None or self.has_more_path is not None
+        if page.count < known.step and not last and told:
+            raise self._uneven(page, page.request.index + 1, "fewer")
+        if page.count > known.step:
+            raise self._uneven(page, page.request.index + 1, "more")
 
-    def _request(self, base: PageRequest, index: int, known: _Known) -> PageRequest:
-        return replace(
-            base,
-            index=index,
-            query={**base.query, **self.place(index, known.step)},
-            state={"step": known.step, "total": known.total},
-            sure=known.pages is not None,
+    def _accepts_any_length(self) -> bool:
+        """Say whether pages of other lengths than the first are no danger."""
+        return self.on_short_page != "fail"
+
+    def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
+        return ResponseError(
+            f"page {number} has {which} rows than the first one, and is not the last: rows may be missing or there"
+            " twice; if the API filters rows after paging, set on_short_page='accept'"
         )
+
+    def _request(self, base: PageRequest, index: int, known: _Known, short: bool = False) -> PageRequest:
+        state: Mapping[str, Any] = base.state or {}
+        request = replace(
+            base,
+            method=state.get("method", base.method),
+            index=index,
+            state={"step": known.step, "total": known.total} | ({"short": True} if short and known.step else {}),
+            sure=known.pages is not None and self.total_is == "exact",
+        )
+        return placed(request, self.inject_into, self.place(index - self._asks_head, known.step))
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known once a page has come: the step, and the newest total."""
+    """What is known once a page has come: the step, the newest total, and how many pages that makes."""
 
     step: int
     total: int | None
     pages: int | None
-
-    @classmethod
-    def by(cls, strategy: Numbered, page: Page) -> _Known:
-        state: Mapping[str, Any] = page.request.state or {}
-        step = state.get("step") or page.count or strategy.page_size or 0
-        own = strategy.total(page)
-        total = own.count if own else state.get("total")
-        if total is None and (strategy.total_path or strategy.total_header):
-            raise _no_total(strategy, page)
-        if total is None or strategy.total_kind == "pages":
-            return cls(step, total, total)
-        if total and not step:
-            raise ResponseError(f"the API declares {total} items, but its first page has no rows")
-        return cls(step, total, -(-total // step) if total else 0)
-
-
-def _no_total(strategy: Numbered, page: Page) -> ResponseError:
-    if strategy.total_header:
-        names = ", ".join(sorted(page.headers))
-        return ResponseError(f"total_header {strategy.total_header!r} is not in the answer; its headers are {names}")
-    return ResponseError(f"total_path {strategy.total_path!r} matches nothing; the body is {seen(page.envelope)}")
-
-
-def _count(found: Json, where: str) -> int:
-    """Return a count that is an integer or a string of digits."""
-    if isinstance(found, str) and len(found) <= MOST_DIGITS and found.strip().isdecimal():
-        found = int(found)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MOST_DIGITS:
-        raise ResponseError(f"the total at {where} must be a count, the answer has {str(found)[:40]!r} there")
-    return found

@@ -13,7 +13,7 @@ from airflow_paginated.paging.values import Json
 
 @dataclass(frozen=True, kw_only=True)
 class PageNumber(Numbered):
-    """Number the pages from ``base_page`` in the query parameter ``page_param``.
+    """Number the pages from ``base_page`` in the parameter ``page_param``.
 
     ``page_size`` is sent only where ``page_size_param`` names its parameter.
 

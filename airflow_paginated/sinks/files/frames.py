@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest, Stop, Total, TotalKind
+from airflow_paginated.paging.values import Json, PageRecord, PageRequest, Split, Stop, Successor, Total, TotalKind
 
 VERSION: Final = 1
 _ABSENT: Final = object()
@@ -51,9 +51,11 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     request: Delta | None = None
     successor: Delta | None = None
     stop: str | None = None
+    split: list[Delta] | None = None
     attempts: int = 0
     seconds: float = -1.0
     total: tuple[int, TotalKind] | None = None
+    ignored: bool = False
 
     @property
     def sound(self) -> bool:
@@ -62,7 +64,8 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
             return False
         if self.restart is not None:
             return self.bytes == -1
-        return min(self.index, self.rows, self.bytes) >= 0 and (self.successor is None) != (self.stop is None)
+        follows = (self.successor, self.stop, self.split)
+        return min(self.index, self.rows, self.bytes) >= 0 and sum(each is not None for each in follows) == 1
 
     @property
     def payload(self) -> int:
@@ -96,11 +99,13 @@ def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
         bytes=record.bytes,
         sha256=record.sha256,
         request=_delta(request, base, partition, index),
-        successor=None if isinstance(successor, Stop) else _delta(successor, base, partition, index + 1),
+        successor=_delta(successor, base, partition, index + 1) if isinstance(successor, PageRequest) else None,
         stop=successor.why if isinstance(successor, Stop) else None,
+        split=_split_deltas(successor, base, partition) if isinstance(successor, Split) else None,
         attempts=record.attempts,
         seconds=round(record.seconds, 6),
         total=(record.total.count, record.total.kind) if record.total else None,
+        ignored=record.ignored,
     )
 
 
@@ -130,16 +135,16 @@ def decode(line: bytes) -> Header | None:
 def record_of(header: Header, base: PageRequest) -> PageRecord:
     """Return the record that a header was made of."""
     request = header.request or Delta()
-    successor = Stop(header.stop) if header.stop is not None else None
     return PageRecord(
         request=_restore(request, base, header.partition, header.index),
-        successor=successor or _restore(header.successor or Delta(), base, header.partition, header.index + 1),
+        successor=_successor(header, base),
         rows=header.rows,
         bytes=header.bytes,
         sha256=header.sha256,
         attempts=header.attempts,
         seconds=header.seconds,
         total=Total(*header.total) if header.total else None,
+        ignored=header.ignored,
     )
 
 
@@ -161,6 +166,19 @@ def scan(data: bytes, verify: bool) -> tuple[list[Frame], bool]:
             return frames, False
         frames.append(Frame(header, line, end))
     return frames, True
+
+
+def _successor(header: Header, base: PageRequest) -> Successor:
+    if header.stop is not None:
+        return Stop(header.stop)
+    if header.split is not None:
+        parts = enumerate(header.split)
+        return Split(tuple(_restore(delta, base, (*header.partition, number), 0) for number, delta in parts))
+    return _restore(header.successor or Delta(), base, header.partition, header.index + 1)
+
+
+def _split_deltas(split: Split, base: PageRequest, partition: Partition) -> list[Delta]:
+    return [_delta(request, base, (*partition, number), 0) for number, request in enumerate(split.requests)]
 
 
 def _decode_odd(line: bytes) -> Header | None:

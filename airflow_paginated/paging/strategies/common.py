@@ -1,0 +1,125 @@
+"""What the strategies have in common: a page size, totals, a has-more flag, a cap, and where parameters go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Literal
+
+from airflow_paginated.paging.dicts import check_choice, check_number, check_text
+from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
+from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter
+from airflow_paginated.paging.selectors import ABSENT, check_path, quoted, seen, select
+from airflow_paginated.paging.values import Json, Page, Total, TotalKind
+
+MOST_DIGITS: Final = 18
+"""No table has more rows; Python refuses to read or print an integer of thousands of digits."""
+FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """Fields of all strategies.
+
+    ``total_path`` (in the body) or ``total_header`` says how much there is, counted as ``total_kind`` says; the run
+    fails where it does not come to that, unless ``total_is`` a mere ``"hint"``. Where ``has_more_path`` is given, it
+    has the last word. ``max_pages`` fails when it is passed: it never truncates. ``inject_into`` says where the
+    parameters go; in the body, their names are paths.
+    """
+
+    page_size: int | None = None
+    total_path: str | None = None
+    total_header: str | None = None
+    total_kind: TotalKind = "items"
+    total_is: Literal["exact", "hint"] = "exact"
+    has_more_path: str | None = None
+    max_pages: int | None = None
+    inject_into: InjectInto = "query"
+
+    def __post_init__(self) -> None:
+        check_number(self.page_size, "pagination: page_size", least=1, whole=True, optional=True)
+        check_number(self.max_pages, "pagination: max_pages", least=1, whole=True, optional=True)
+        check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
+        check_choice(self.total_is, ("exact", "hint"), "pagination: total_is")
+        check_choice(self.inject_into, PLACES, "pagination: inject_into")
+        for name in ("total_path", "has_more_path"):
+            check_path(getattr(self, name), f"pagination: {name}", optional=True)
+        for field in fields(self):
+            if field.name.endswith(("_param", "_header")):
+                self._check_names(field.name, optional="None" in str(field.type))
+        if self.total_path and self.total_header:
+            raise ConfigurationError("pagination: give total_path or total_header, not both")
+
+    def total(self, page: Page) -> Total | None:
+        """Return the total that this very page declares, where it must come true."""
+        return self.declared(page) if self.total_is == "exact" else None
+
+    def declared(self, page: Page) -> Total | None:
+        """Return the total that this very page declares, if only as a hint."""
+        found, where = self._found_total(page)
+        if found in (ABSENT, None):
+            return None
+        count = as_count(found)
+        if count is None and self.total_is == "exact":
+            raise ResponseError(
+                f"the total at {where} must be a count, the answer has {str(found)[:40]!r} there; if the API does not"
+                " always know it, set total_is='hint'"
+            )
+        return None if count is None else Total(count, self.total_kind)
+
+    def _check_names(self, name: str, optional: bool) -> None:
+        where = f"pagination: {name}"
+        given = getattr(self, name)
+        if isinstance(given, list | tuple) and given and name in ("cursor_param", "cursor_header", "key_param"):
+            for each in given:
+                check_text(each, where)
+        else:
+            check_text(given, where, optional=optional)
+        if name.endswith("_param"):
+            for each in names_of(given):
+                check_parameter(each, self.inject_into, where)
+
+    def _found_total(self, page: Page) -> tuple[Json, str]:
+        if self.total_header:
+            return page.headers.get(self.total_header.lower()), f"header {self.total_header!r}"
+        return (select(page.envelope, self.total_path), repr(self.total_path)) if self.total_path else (None, "")
+
+    def _more(self, page: Page) -> bool:
+        path = self.has_more_path or ""
+        found = select(page.envelope, path)
+        flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
+        if flag is None:
+            raise ResponseError(
+                f"has_more_path {path!r} must be true or false, the answer has {seen(found)} there; "
+                f"the body is {seen(page.envelope)}"
+            )
+        return flag
+
+    def _check_max(self, pages: int) -> None:
+        if self.max_pages is not None and pages > self.max_pages:
+            raise LimitExceeded(
+                f"the API has at least {pages} pages, more than max_pages={self.max_pages};"
+                " raise max_pages or narrow the query"
+            )
+
+    def _no_total(self, page: Page) -> ResponseError:
+        if self.total_header:
+            names = ", ".join(quoted(name) for name in sorted(page.headers))
+            return ResponseError(f"total_header {self.total_header!r} is not in the answer; its headers are {names}")
+        return ResponseError(f"total_path {self.total_path!r} matches nothing; the body is {seen(page.envelope)}")
+
+
+def names_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return one or several names as a tuple."""
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def as_count(found: Json) -> int | None:
+    """Return a count that is an integer or a string of digits, ``None`` for anything else."""
+    if isinstance(found, str) and len(found) <= MOST_DIGITS and found.strip().isdecimal():
+        found = int(found)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MOST_DIGITS:
+        return None
+    return found

@@ -1,0 +1,65 @@
+"""``Link: <https://...>; rel="next"``: the next page's URL in a header."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from airflow_paginated.paging.dicts import check_text
+from airflow_paginated.paging.links import links_in, number_in, resolved, series_of, target_of
+from airflow_paginated.paging.selectors import ABSENT, quoted
+from airflow_paginated.paging.strategies.json_link import Linked
+from airflow_paginated.paging.values import Json, Page, PageRequest
+
+SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderLink(Linked):
+    """Follow the link with ``relation`` in the ``Link`` header (RFC 8288).
+
+    Where the header also says what is ``last``, and the links differ in one number, pages are fetched before their
+    turn. ``link_header`` names another header that is written in the same way.
+
+    Example::
+
+        HeaderLink(page_size=100, page_size_param="per_page")
+    """
+
+    relation: str = "next"
+    link_header: str = "Link"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_text(self.relation, "pagination: relation")
+
+    def link(self, page: Page) -> Json:
+        """Return the link; ``ABSENT`` where nothing in the answer tells of other pages."""
+        header = page.headers.get(self.link_header.lower())
+        if header is None:
+            return ABSENT
+        target = target_of(header, self.relation)
+        if target is not None or not header.strip():
+            return target
+        # An API that names the first page and the last has the relation, and no next page.
+        return None if any(link.relations & SIBLINGS for link in links_in(header)) else ABSENT
+
+    def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
+        """Return the request after ``sent``, as far as the last page that is known."""
+        header = page.headers.get(self.link_header.lower(), "")
+        following, last = target_of(header, self.relation), target_of(header, "last")
+        if following is None or last is None or not page.request.index:
+            return None
+        series = series_of(page.request.path, resolved(page, following, self.own_host))
+        end = None if series is None else number_in(last, series.name)
+        steps = sent.index - page.request.index
+        if series is None or end is None or series.value(steps) > end:
+            return None
+        if self.max_pages is not None and sent.index + 1 >= self.max_pages:
+            return None
+        return replace(sent, index=sent.index + 1, path=series.link(steps), query={}, sure=True)
+
+    def missing(self, page: Page) -> str:
+        """Name the header, and those that are there."""
+        names = ", ".join(quoted(name) for name in sorted(page.headers))
+        return f"the answer has no {self.link_header} header with rel={self.relation!r}; its headers are {names}"

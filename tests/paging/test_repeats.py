@@ -1,0 +1,112 @@
+"""Pages and requests that come a second time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from airflow_paginated.paging import Completeness, Page, PageRequest, Stop
+from airflow_paginated.paging.errors import IncompleteError
+from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
+from airflow_paginated.paging.values import Landing, PageRecord
+
+
+def page(index: int, rows: str | None = None, asked: str | None = None, partition: tuple[int, ...] = (0,)) -> Page:
+    """A page of one row, or of none for an empty text; by default its rows and its request are its own."""
+    text = f"own {index}" if rows is None else rows
+    query = {"cursor": f"own {index}" if asked is None else asked}
+    request = PageRequest("/rows", query=query, partition=partition, index=index)
+    return Page.of(request, [text.encode()] if text else [])
+
+
+def admitted(pages: Iterable[Page], policy: str = "fail") -> Repeats:
+    repeats = Repeats(Completeness(on_repeat=policy))  # type: ignore[arg-type]  # a Literal
+    for each in pages:
+        assert repeats.admit(each) is each
+    return repeats
+
+
+@pytest.mark.parametrize("what", ["rows", "request"])
+@pytest.mark.parametrize(("between", "policy"), [(0, "fail"), (1, "fail"), (50, "fail"), (1, "end"), (50, "end")])
+def test_a_repeat_fails_at_once(between: int, what: str, policy: str) -> None:
+    repeats = admitted(map(page, range(between + 1)), policy)
+    again = page(between + 1, rows="own 0") if what == "rows" else page(between + 1, asked="own 0")
+    with pytest.raises(IncompleteError) as caught:
+        repeats.admit(again)
+    assert f"page {between + 2} of partition 0 has the same {what} as an earlier page" in str(caught.value)
+    assert "completeness.on_repeat='allow'" in str(caught.value)
+    assert "(check no_page_repeats)" in str(caught.value)
+
+
+def test_the_last_page_again_is_the_end_where_it_may_be() -> None:
+    repeats = admitted([page(0), page(1)], "end")
+    last = repeats.admit(page(2, rows="own 1"))
+    assert (last.count, last.lines, last.end) == (0, b"", "the last page again")
+    assert last.sha256 == Page.of(last.request, []).sha256
+    assert repeats.waived is None
+
+
+def test_the_last_page_again_is_the_end_after_a_resume() -> None:
+    repeats = Repeats(Completeness(on_repeat="end"))
+    for before, after in pairwise([page(0), page(1), page(2)]):
+        repeats.remember(PageRecord.of(Landing(before, after.request), None))
+    assert repeats.admit(page(2, rows="own 1")).end
+
+
+def test_it_is_waived_where_it_is_allowed() -> None:
+    repeats = admitted([page(0), page(1, rows="own 0"), page(2, asked="own 1")], "allow")
+    assert repeats.waived is not None
+    assert repeats.waived.startswith("page 2 of partition 0 has the same rows")
+
+
+def test_empty_pages_are_alike() -> None:
+    admitted(page(index, rows="") for index in range(3))
+
+
+def test_empty_pages_in_circles_are_found() -> None:
+    repeats = admitted([page(0, rows=""), page(1, rows="")])
+    with pytest.raises(IncompleteError, match="has the same request"):
+        repeats.admit(page(2, rows="", asked="own 0"))
+
+
+def test_partitions_do_not_mind_each_other() -> None:
+    admitted(page(0, partition=(number,)) for number in range(3))
+
+
+def test_what_an_earlier_try_stored_counts() -> None:
+    repeats = Repeats(Completeness())
+    repeats.remember(PageRecord.of(Landing(page(0), Stop("x")), None))
+    with pytest.raises(IncompleteError, match="the same rows"):
+        repeats.admit(page(1, rows="own 0"))
+
+
+def test_the_order_of_parameters_does_not_matter() -> None:
+    first = replace(page(0), request=PageRequest("/rows", query={"a": 1, "b": 2}))
+    again = replace(page(1), request=PageRequest("/rows", query={"b": 2, "a": 1}, index=1))
+    repeats = admitted([first])
+    with pytest.raises(IncompleteError, match="the same request"):
+        repeats.admit(again)
+
+
+def test_rows_are_known_among_the_newest_100_000_pages() -> None:
+    repeats = admitted(map(page, range(REMEMBERED_PAGES)))
+    with pytest.raises(IncompleteError, match="page 100001 of partition 0 has the same rows"):
+        repeats.admit(page(REMEMBERED_PAGES, rows="own 0"))
+    repeats.admit(page(REMEMBERED_PAGES + 1, rows="own 0"))
+
+
+def test_a_circle_that_is_longer_than_what_is_remembered_is_found() -> None:
+    length = REMEMBERED_PAGES + 10
+    circles = (page(index, rows="", asked=f"{index % length}") for index in range(4 * length))
+    with pytest.raises(IncompleteError, match="the same request"):
+        admitted(circles)
+
+
+def test_an_ended_partition_may_be_asked_anew() -> None:
+    repeats = admitted([page(0)])
+    repeats.forget((0,))
+    with pytest.raises(IncompleteError):
+        repeats.admit(page(0))
