@@ -20,7 +20,7 @@ from airflow_paginated.paging import Limits, Offset, PageNumber, SinglePage
 from airflow_paginated.paging.errors import Cancelled, PageFailed
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.transport import RequestRetry
-from tests.in_airflow.conftest import Outcome
+from tests.airflow_runs import Outcome
 from tests.servers import (
     FaultServer,
     Given,

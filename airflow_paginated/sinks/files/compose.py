@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -20,6 +21,7 @@ from airflow_paginated.sinks.files.storage import Pending
 VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
+_BLOCK_BYTES: Final = 1024 * 1024
 
 
 class DamagedError(StoreError):
@@ -95,16 +97,19 @@ class Source:
 
     def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
         """Write the pages of the next data file and return what it became; the file is not committed."""
-        tap = _Tap(pending)
-        composer = file_format.compose(tap.write)
         rows = 0
-        for place in islice(self._places, cut.pages):
-            self._proceed()
-            rows += place.rows
-            if place.bytes:
-                composer.add(self._payload(place))
-        composer.finish()
-        return FileEntry(name, rows, tap.bytes, tap.digest.hexdigest())
+        # Leaving waits for the digest of one block at most, so nobody who stops a run has to wait.
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+            tap = _Tap(pending, beside)
+            composer = file_format.compose(tap.write)
+            for place in islice(self._places, cut.pages):
+                self._proceed()
+                rows += place.rows
+                if place.bytes:
+                    composer.add(self._payload(place))
+            composer.finish()
+            digest = tap.finish()
+        return FileEntry(name, rows, tap.bytes, digest)
 
     def _payload(self, place: Place) -> bytes:
         payload = self._reader.read(place.segment, place.offset, place.bytes)
@@ -124,14 +129,42 @@ def write_accounting(index: PageIndex, pending: Pending) -> None:
 
 
 class _Tap:
-    """Counts and digests what is written to a file."""
+    """Counts and digests what is written to a file, block by block.
 
-    def __init__(self, pending: Pending) -> None:
+    Each block is digested in a thread beside the reading and verifying of the next one: without instructions of the
+    processor for it, hashing takes most of the time of publishing.
+    """
+
+    def __init__(self, pending: Pending, beside: Executor) -> None:
         self._pending = pending
+        self._beside = beside
+        self._digest = sha256()
+        """Changed by one thread at a time: a block has to wait for the one before it."""
+        self._digesting: Future[None] | None = None
+        self._chunks: list[bytes] = []
+        self._held = 0
         self.bytes = 0
-        self.digest = sha256()
 
     def write(self, data: bytes) -> None:
-        self.bytes += len(data)
-        self.digest.update(data)
-        self._pending.write(data)
+        self._chunks.append(data)
+        self._held += len(data)
+        if self._held >= _BLOCK_BYTES:
+            block = self._take()
+            self._digesting = self._beside.submit(self._digest.update, block)
+            self._pending.write(block)
+
+    def finish(self) -> str:
+        """Write what is still held and return the digest, in hex."""
+        block = self._take()
+        self._digest.update(block)
+        self._pending.write(block)
+        return self._digest.hexdigest()
+
+    def _take(self) -> bytes:
+        if self._digesting is not None:
+            self._digesting.result()
+        block = b"".join(self._chunks)
+        self._chunks = []
+        self._held = 0
+        self.bytes += len(block)
+        return block
