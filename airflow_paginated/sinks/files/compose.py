@@ -87,6 +87,16 @@ class Payloads(Protocol):
         """Return a payload."""
 
 
+def payload_of(place: Place, reader: Payloads) -> bytes:
+    """Return the rows of a page. Raises ``DamagedError`` where they are not those that were put there."""
+    payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
+    if place.bytes and sha256(payload).hexdigest() != place.sha256:
+        raise DamagedError(
+            f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
+        )
+    return payload
+
+
 class Source:
     """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
@@ -106,18 +116,10 @@ class Source:
                 self._proceed()
                 rows += place.rows
                 if place.bytes:
-                    composer.add(self._payload(place))
+                    composer.add(payload_of(place, self._reader))
             composer.finish()
             digest = tap.finish()
         return FileEntry(name, rows, tap.bytes, digest)
-
-    def _payload(self, place: Place) -> bytes:
-        payload = self._reader.read(place.segment, place.offset, place.bytes)
-        if sha256(payload).hexdigest() != place.sha256:
-            raise DamagedError(
-                f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
-            )
-        return payload
 
 
 def write_accounting(index: PageIndex, pending: Pending) -> None:

@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.sinks.files.compose import DamagedError
+from airflow_paginated.sinks.files.compose import Payloads, payload_of
 from airflow_paginated.sinks.files.frames import Header, decode
 from airflow_paginated.sinks.files.index import PageIndex, Place
-from airflow_paginated.sinks.files.segments import SegmentId, SegmentReader
+from airflow_paginated.sinks.files.segments import SegmentId
 from airflow_paginated.sinks.files.storage import translated
 from airflow_paginated.sinks.rows import RowFunctions
 
@@ -32,7 +31,7 @@ class MappedPages:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with this object
         self._size = 0
 
-    def fill(self, landed: PageIndex, reader: SegmentReader, rows: RowFunctions, proceed: Callable[[], None]) -> None:
+    def fill(self, landed: PageIndex, reader: Payloads, rows: RowFunctions, proceed: Callable[[], None]) -> None:
         """Apply the functions to every landed page; ``proceed`` may raise between any two.
 
         Raises ``ConfigurationError`` where a function fails.
@@ -41,7 +40,7 @@ class MappedPages:
             proceed()
             header = decode(line)
             assert header is not None, "only sound headers are indexed"  # noqa: S101  # for mypy
-            self._put(place, header, rows.apply(_payload(place, reader), _name(header)))
+            self._put(place, header, rows.apply(payload_of(place, reader), _name(header)))
         with translated(WRITE):
             self._file.flush()
 
@@ -61,13 +60,6 @@ class MappedPages:
         with translated(WRITE):
             self._file.write(page.lines)
         self._size += len(page.lines)
-
-
-def _payload(place: Place, reader: SegmentReader) -> bytes:
-    payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
-    if place.bytes and sha256(payload).hexdigest() != place.sha256:
-        raise DamagedError(f"a page in {place.segment.name} is not what was stored")
-    return payload
 
 
 def _name(header: Header) -> str:
