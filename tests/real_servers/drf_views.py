@@ -50,6 +50,7 @@ class Offsets(LimitOffsetPagination):
 
 class Cursors(CursorPagination):
     page_size = 50
+    page_size_query_param = "page_size"
     ordering = ("hired", "id")
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Offset, PageNumber
+from airflow_paginated.paging import JsonLink, Offset, PageNumber
 from airflow_paginated.paging.errors import RequestRefused
 from tests.airflow_runs import Outcome
 from tests.real_servers.drf_app import TOKEN
-from tests.real_servers.rows import Rows, employees, published
+from tests.real_servers.rows import Rows, by_hiring, employees, published
 from tests.servers import ChildServer
 
 Collect = Callable[..., Rows]
@@ -41,6 +41,17 @@ def test_page_numbers(collect: Collect, api: str) -> None:
 def test_offsets_where_the_server_caps_the_limit(collect: Collect, api: str) -> None:
     offsets = Offset(total_path="count", page_size=500)
     assert collect(api, "/offsets/", pagination=offsets, data_selector="results") == employees()
+
+
+@pytest.mark.parametrize("endpoint", ["/pages/?page_size=100", "/offsets/?limit=50"])
+def test_links_of_numbered_pages(collect: Collect, api: str, endpoint: str) -> None:
+    links = JsonLink(next_url_path="next", total_path="count")
+    assert collect(api, endpoint, pagination=links, data_selector="results") == employees()
+
+
+def test_links_with_cursors_in_an_order_that_rows_share_a_place_in(collect: Collect, api: str) -> None:
+    links = JsonLink(page_size=5, page_size_param="page_size")
+    assert collect(api, "/cursors/", pagination=links, data_selector="results") == by_hiring()
 
 
 def test_a_throttle_that_refuses_is_waited_for(
