@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
@@ -15,22 +14,14 @@ from requests.utils import get_netrc_auth
 from airflow_paginated.paging.errors import Cancelled, PageFailed, PaginatedApiError, PermanentError, QuotaExceeded
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.classify import judge_status
-from airflow_paginated.transport.decode import inflate, split, to_utf8
-from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
+from airflow_paginated.transport.exchange import Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
+from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
-
-SNIPPET: Final = 200
-"""How many characters of the API's own words stand in a message."""
-EITHER: Final = "text/plain; charset=latin-1"
-"""A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
-HEARD: Final = 65536
-"""How many bytes of them are read: secrets must be found before they are cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +83,12 @@ class PageClient:
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         self._budget = RetryBudget(options.retry.budget_for(options.workers))
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
+        self._judge = Judge(
+            retry=options.retry,
+            scrub=self._scrub,
+            page_bytes=options.limits.page_bytes,
+            data_selector=options.data_selector,
+        )
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
@@ -149,9 +146,7 @@ class PageClient:
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
         answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._follow)
-        self._judge(answer)
-        body = to_utf8(self._inflated(answer), answer.headers.get("content-type", ""))
-        rows = split(body, self._options.data_selector)
+        rows, size = self._judge.content(answer)
         return Page(
             request=request,
             lines=rows.lines,
@@ -160,30 +155,14 @@ class PageClient:
             envelope=rows.envelope,
             headers=answer.headers,
             attempts=tries.sent,
-            bytes=len(body),
+            bytes=size,
             seconds=time.monotonic() - started,
+            url=answer.url,
         )
 
     def _follow(self) -> None:
         self._gate.enter()
         self.traffic.sent(retry=False)
-
-    def _judge(self, answer: Answer) -> None:
-        try:
-            judge_status(answer.status, answer.headers, self._options.retry)
-        except PermanentError as exc:
-            said = self._said(answer)
-            raise type(exc)(f"{exc}; the API says: {said!r}" if said.strip() else str(exc)) from None
-
-    def _said(self, answer: Answer) -> str:
-        try:
-            body = self._inflated(answer)
-        except (Fault, PermanentError):
-            return ""
-        return self._scrub(to_utf8(body[:HEARD], EITHER).decode())[:SNIPPET]
-
-    def _inflated(self, answer: Answer) -> bytes:
-        return inflate(answer.body, answer.headers.get("content-encoding", ""), self._options.limits.page_bytes)
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
         tries.throttled += 1

@@ -20,7 +20,7 @@ from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
 from airflow_paginated.transport.faults import SERVER, Fault
-from airflow_paginated.transport.origin import check_origin, encode_query, join, origin_of
+from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
 
 CHUNK: Final = 65536
@@ -47,19 +47,23 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (names in lower case) and the body, whole and as it was sent."""
+    """Status, headers (names in lower case) and the body, whole and as it was sent.
+
+    ``url`` is where it came from, without query.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common."""
+    """What all requests to one path have in common, whatever their query; ``url`` has none."""
 
     url: str
-    path_url: str
+    target: str
     headers: dict[str, str]
     request: requests.PreparedRequest
 
@@ -91,8 +95,9 @@ class Exchange:
         raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
 
     def url(self, request: PageRequest) -> str:
-        """Return the URL of a request without its query, for messages."""
-        return join(self._endpoint.base_url, request.path)
+        """Return the URL of a request with the query of its path alone, for messages."""
+        path, query = cut(request.path)
+        return with_query(join(self._endpoint.base_url, path), query)
 
     def _prepare(self, path: str, method: str) -> _Prepared:
         url = join(self._endpoint.base_url, path)
@@ -106,17 +111,20 @@ class Exchange:
         _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
-        return _Prepared(str(prepared.url), prepared.path_url, plain, prepared)
+        place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
+        return _Prepared(place, prepared.path_url, plain, prepared)
 
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
-        prepared = self._prepared(request.path, request.method)
-        target = _with_query(prepared.path_url, encode_query(request.query))
+        # Links differ in their query from page to page: what is costly is made once for all of them.
+        path, query = cut(request.path)
+        prepared = self._prepared(path, request.method)
+        target = with_query(prepared.target, query, encode_query(request.query))
         headers, body = _payload(request, prepared.headers)
         connections, answered = lease.watch.connections, False
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
             answered = True
-            answer = self._read(response)
+            answer = self._read(response, prepared.url)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -146,7 +154,7 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse) -> Answer:
+    def _read(self, response: BaseHTTPResponse, url: str) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
@@ -160,21 +168,21 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue())
+        return Answer(response.status, headers, body.getvalue(), url)
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
-        location = answer.headers.get("location")
+        location = _as_utf8(answer.headers.get("location", ""))
         if not location:
             raise RequestRefused(f"{answer.status} without a Location")
         if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
-        here = _with_query(self.url(request), encode_query(request.query))
+        here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
         try:
             url = urljoin(here, location)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return replace(request, path=url.partition("#")[0], query={})
+        return replace(request, path=url, query={})
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
@@ -189,6 +197,14 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
     if not any(name.lower() == "content-type" for name in headers):
         headers = {"Content-Type": "application/json", **headers}
     return headers, msgspec.json.encode(request.body)
+
+
+def _as_utf8(header: str) -> str:
+    """Return a header's value, which was read as Latin-1, as the UTF-8 that it may be."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
@@ -218,7 +234,3 @@ def _route(lease: Lease, prepared: _Prepared) -> Route:
         adapter.cert_verify(pool, str(prepared.url), verify, cert)  # type: ignore[no-untyped-call]  # requests is untyped
     proxied = bool(proxies) and not str(adapter.request_url(prepared.request, proxies)).startswith("/")
     return Route(pool, proxied)
-
-
-def _with_query(url: str, query: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
