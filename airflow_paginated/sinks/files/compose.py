@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from airflow_paginated.paging.errors import StoreError
 from airflow_paginated.sinks.files.formats import FileFormat
 from airflow_paginated.sinks.files.index import PageIndex, Place
 from airflow_paginated.sinks.files.manifest import FileEntry
-from airflow_paginated.sinks.files.segments import SegmentReader
+from airflow_paginated.sinks.files.segments import SegmentId
 from airflow_paginated.sinks.files.storage import Pending
 
 VERSION: Final = 1
@@ -28,10 +28,15 @@ class DamagedError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One data file to be: how many pages go into it, and how many bytes of rows they have."""
+    """One data file to be: how many pages go into it, and how many rows and bytes of rows they have."""
 
     pages: int
+    rows: int
     bytes: int
+
+    def grown(self, place: Place) -> Cut:
+        """Return this file with one page more."""
+        return Cut(self.pages + 1, self.rows + place.rows, self.bytes + place.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +46,49 @@ class Plan:
     digest: str
     cuts: tuple[Cut, ...]
 
+    @property
+    def rows(self) -> int:
+        """The rows of all data files."""
+        return sum(cut.rows for cut in self.cuts)
 
-def plan(index: PageIndex, file_format: FileFormat, part_bytes: int | None) -> Plan:
-    """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one."""
+    @property
+    def bytes(self) -> int:
+        """The bytes of their rows, as JSON Lines."""
+        return sum(cut.bytes for cut in self.cuts)
+
+
+def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, landed: PageIndex | None = None) -> Plan:
+    """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one.
+
+    ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
+    has the same name, tells of both.
+    """
     options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
-    cuts: list[Cut] = []
-    pages = size = 0
-    for place in index.places():
+    for place in landed.places() if landed else ():
         digest.update(place.key + place.sha256.encode())
-        if part_bytes is not None and size and size + place.bytes > part_bytes:
-            cuts.append(Cut(pages, size))
-            pages = size = 0
-        pages += 1
-        size += place.bytes
-    if size or part_bytes is None:
-        cuts.append(Cut(pages, size))
+    cuts = [Cut(0, 0, 0)]
+    for place in pages.places():
+        digest.update(place.key + place.sha256.encode())
+        if part_bytes is not None and cuts[-1].bytes and cuts[-1].bytes + place.bytes > part_bytes:
+            cuts.append(Cut(0, 0, 0))
+        cuts[-1] = cuts[-1].grown(place)
+    if part_bytes is not None and not cuts[-1].bytes:
+        cuts.pop()
     return Plan(digest.hexdigest()[:16], tuple(cuts))
+
+
+class Payloads(Protocol):
+    """Where the rows of a page are read."""
+
+    def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
+        """Return a payload."""
 
 
 class Source:
     """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
-    def __init__(self, index: PageIndex, reader: SegmentReader, proceed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, index: PageIndex, reader: Payloads, proceed: Callable[[], None] = lambda: None) -> None:
         self._proceed = proceed
         self._places: Iterator[Place] = index.places()
         self._reader = reader
