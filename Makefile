@@ -41,10 +41,10 @@ constraints: $(READY) ## resolve constraints.txt anew
 		pyproject.toml --all-extras --group dev --output-file constraints.txt
 
 clean: ## remove whatever these commands made
-	rm -rf .venv .airflow .demo .bench build dist .coverage .coverage.* htmlcov \
+	rm -rf .venv .airflow .demo .bench .node build dist .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt .ci/install
+$(READY): pyproject.toml constraints.txt .ci/install .ci/install-node-packages
 	.ci/install
 	@touch $@

@@ -8,6 +8,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+pytest_plugins = ("tests.airflow_runs",)
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
