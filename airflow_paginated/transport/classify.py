@@ -21,7 +21,7 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_WAIT: Final = 1e10
 """What a ``Retry-After`` of any number of digits is read as at most: three centuries."""
 ADVICE: Final[Mapping[int, str]] = {
-    400: "check query, body and the page-size argument",
+    400: "check query, body and page_size",
     401: "check the credentials on the connection",
     403: "the credentials on the connection may not read this",
     404: "check the connection's host and the endpoint",
@@ -29,7 +29,7 @@ ADVICE: Final[Mapping[int, str]] = {
     406: "check the Accept header",
     413: "lower page_size",
     414: "shorten the query, or send it in the body",
-    422: "check query, body and the page-size argument",
+    422: "check query, body and page_size",
 }
 
 
@@ -47,7 +47,7 @@ def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, n
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
     advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
-    raise RequestRefused(f"{cause}: {advice}")
+    raise RequestRefused(f"{cause}: {advice}", status)
 
 
 def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:
