@@ -112,8 +112,8 @@ class Numbered(Strategy, ABC):
             return
         if state.get("short") and page.count:
             raise self._uneven(page, page.request.index, "fewer")
-        # Without total and flag, a short page is the last one unless rows come after it.
-        told = known.pages is not None or self.has_more_path is not None
+        # Without a total that must come true and without a flag, a short page is the last one unless rows come after.
+        told = (known.pages is not None and self.total_is == "exact") or self.has_more_path is not None
         if page.count < known.step and not last and told:
             raise self._uneven(page, page.request.index + 1, "fewer")
         if page.count > known.step:
