@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import unquote
 
 from airflow_paginated.paging.dicts import check_flag
@@ -86,11 +87,20 @@ class Cursor(Tokens):
     Example::
 
         Cursor(cursor_path="meta.next_cursor", cursor_param="cursor")
-        Cursor(cursor_path="data.users.pageInfo.endCursor", has_more_path="data.users.pageInfo.hasNextPage",
-               cursor_param="variables.after", inject_into="body")
+        Cursor.relay("data.users")
     """
 
     cursor_path: str | Sequence[str]
+
+    @classmethod
+    def relay(cls, connection: str, cursor_param: str = "variables.after", **fields: Any) -> Cursor:
+        """Return the strategy for a GraphQL query with a Relay connection at a path of the answer.
+
+        Source: GraphQL Cursor Connections Specification, section "PageInfo".
+        """
+        info = f"{connection}.pageInfo"
+        known = {"cursor_path": f"{info}.endCursor", "has_more_path": f"{info}.hasNextPage", "inject_into": "body"}
+        return cls(**{"cursor_param": cursor_param, **known, **fields})
 
     def __post_init__(self) -> None:
         for path in names_of(self.cursor_path) or (self.cursor_path,):
