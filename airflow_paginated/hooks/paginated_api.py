@@ -24,9 +24,10 @@ from airflow_paginated.paging.protocols import totals_of, trimmed_by
 from airflow_paginated.paging.strategies import pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Window, walk
-from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry
+from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
 """How far the walk runs ahead: with less, one page that backs off makes all workers wait."""
@@ -41,6 +42,7 @@ class PaginatedApiHook(BaseHook):
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
     :param limits: a ``Limits`` or a dict; caps can only be tightened.
     :param completeness: a ``Completeness`` or a dict.
+    :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
     Example::
 
@@ -63,6 +65,7 @@ class PaginatedApiHook(BaseHook):
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
+        response: ResponseRules | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_number(max_workers, "max_workers", least=1, whole=True)
@@ -72,6 +75,7 @@ class PaginatedApiHook(BaseHook):
         self._rate_limit = rate_limit
         self._limits = limits
         self._completeness = completeness
+        self._response = response
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -98,6 +102,11 @@ class PaginatedApiHook(BaseHook):
             Completeness(), self.settings.policies.get("completeness"), "completeness (on the connection)"
         )
         return override(granted, self._completeness, "completeness")
+
+    @cached_property
+    def response(self) -> ResponseRules:
+        """How answers are read: default < connection < argument."""
+        return combined_response(self.settings.policies.get("response"), self._response)
 
     @property
     def window(self) -> Window:
@@ -130,6 +139,7 @@ class PaginatedApiHook(BaseHook):
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
                 limits=self.limits,
                 data_selector=collection.data_selector,
+                rules=self.response,
                 workers=self.max_workers,
                 shown=shown_parameters(collection.pagination),
                 secrets=self.settings.secrets,
@@ -159,6 +169,7 @@ class PaginatedApiHook(BaseHook):
             data_selector=data_selector,
             partitions=partitions,
             sample_pages=self.limits.sample_pages,
+            response=self.response.described(),
         )
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)

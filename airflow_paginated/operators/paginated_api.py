@@ -23,13 +23,14 @@ from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.transport.rules import combined_response
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
     from airflow_paginated.paging.policies import Limits
-    from airflow_paginated.transport import RateLimit, RequestRetry
+    from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 
 class PaginatedApiOperator(BaseOperator):
@@ -55,6 +56,8 @@ class PaginatedApiOperator(BaseOperator):
     :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
     :param completeness: a ``Completeness`` or a dict, over the connection's.
     :param limits: a ``Limits`` or a dict; caps only tighter than the connection's.
+    :param response: a ``ResponseRules`` or a dict, over the connection's: the format of the answers, where they say
+        errors, what their statuses mean.
 
     Returns the rows with ``sink="xcom"``; with files a dict of ``path, manifest, files, rows, pages, bytes, requests,
     retries, throttled_seconds, seconds, stop_reason, resumed_pages``. Wrong arguments raise ``ConfigurationError``
@@ -89,6 +92,7 @@ class PaginatedApiOperator(BaseOperator):
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
+        response: ResponseRules | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -110,6 +114,7 @@ class PaginatedApiOperator(BaseOperator):
         self.rate_limit = rate_limit
         self.completeness = completeness
         self.limits = limits
+        self.response = response
         self._stop: StopSignal | None = None
         self._check()
 
@@ -146,6 +151,7 @@ class PaginatedApiOperator(BaseOperator):
         combined_rate_limit(None, self.rate_limit)
         combined_limits(None, self.limits)
         override(Completeness(), self.completeness, "completeness")
+        combined_response(None, self.response).check_selector(self.data_selector)
 
     def _hook(self) -> PaginatedApiHook:
         return PaginatedApiHook(
@@ -155,6 +161,7 @@ class PaginatedApiOperator(BaseOperator):
             rate_limit=self.rate_limit,
             limits=self.limits,
             completeness=self.completeness,
+            response=self.response,
         )
 
     def _collection(self, hook: PaginatedApiHook) -> Collection:
@@ -164,6 +171,7 @@ class PaginatedApiOperator(BaseOperator):
             data_selector=self.data_selector,
             partitions=None if self.partitions is None else list(self.partitions),
             sample_pages=hook.limits.sample_pages,
+            response=hook.response.described(),
         )
 
     def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:

@@ -40,16 +40,21 @@ def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, n
     """
     if status in GOOD:
         return
-    cause = _phrase(status)
-    asked = (
-        retry_after(headers.get("retry-after"), now or datetime.now(UTC)) if retry.respect_retry_after_header else None
-    )
+    cause = phrase(status)
+    asked = asked_wait(headers, retry, now)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
         raise Throttled(cause, asked)
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
     advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
     raise RequestRefused(f"{cause}: {advice}")
+
+
+def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:
+    """Return the seconds that an answer asks to wait, where it does and the policy respects it."""
+    if not retry.respect_retry_after_header:
+        return None
+    return retry_after(headers.get("retry-after"), now or datetime.now(UTC))
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
@@ -90,7 +95,8 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     return Fault(f"the connection broke ({_innermost(error)})", CONNECTION, stale=stale)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Return a status with its usual name, ``404 Not Found``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

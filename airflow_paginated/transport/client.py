@@ -20,6 +20,7 @@ from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
@@ -37,6 +38,7 @@ class ClientOptions:
     rate_limit: RateLimit | None = None
     limits: Limits = field(default_factory=Limits)
     data_selector: str | None = None
+    rules: ResponseRules = field(default_factory=ResponseRules)
     workers: int = 8
     shown: Collection[str] = ()
     secrets: Iterable[str] = field(default=(), repr=False)
@@ -78,17 +80,12 @@ class PageClient:
         netrc = _netrc(options)
         endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
         self._options = options
-        self._exchange = Exchange(endpoint, options.limits)
+        self._exchange = Exchange(endpoint, options.limits, options.rules.accept)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         self._budget = RetryBudget(options.retry.budget_for(options.workers))
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
-        self._judge = Judge(
-            retry=options.retry,
-            scrub=self._scrub,
-            page_bytes=options.limits.page_bytes,
-            data_selector=options.data_selector,
-        )
+        self._judge = Judge(options.rules, options.data_selector, options.retry, options.limits.page_bytes, self._scrub)
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
@@ -145,8 +142,9 @@ class PageClient:
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._follow)
-        rows, size = self._judge.content(answer)
+        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._judge.settles, self._follow)
+        content = self._judge.content(answer, request.method)
+        rows = content.parts
         return Page(
             request=request,
             lines=rows.lines,
@@ -155,9 +153,11 @@ class PageClient:
             envelope=rows.envelope,
             headers=answer.headers,
             attempts=tries.sent,
-            bytes=size,
+            bytes=content.size,
             seconds=time.monotonic() - started,
             url=answer.url,
+            end=content.end,
+            ignored=content.ignored,
         )
 
     def _follow(self) -> None:

@@ -27,7 +27,6 @@ CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
 NO_RETRIES: Final = Retry(False)
 DEFAULT_HEADERS: Final = {
-    "Accept": "application/json",
     "Accept-Encoding": "gzip",
     "User-Agent": "airflow-provider-paginated-api",
 }
@@ -71,25 +70,33 @@ class _Prepared:
 class Exchange:
     """Makes single attempts. All threads use it; it has no state but a cache."""
 
-    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str) -> None:
         self._endpoint = endpoint
+        self._headers = {**DEFAULT_HEADERS, "Accept": accept}
         self._limits = limits
         self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self.origin = origin_of(endpoint.base_url)
 
-    def attempt(self, request: PageRequest, lease: Lease, deadline: float, turn: Callable[[], None]) -> Answer:
+    def attempt(
+        self,
+        request: PageRequest,
+        lease: Lease,
+        deadline: float,
+        settles: Callable[[Answer], bool],
+        turn: Callable[[], None],
+    ) -> Answer:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
-        ``turn`` is called before a redirect is followed, and may wait. Raises ``Fault`` for what may be tried again,
-        and a ``PermanentError`` for what may not.
+        A redirect that ``settles`` the matter is not followed; ``turn`` is called before one is, and may wait. Raises
+        ``Fault`` for what may be tried again, and a ``PermanentError`` for what may not.
         """
         lease.watch.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
                 turn()
             answer = self._exchange(request, lease)
-            if answer.status not in REDIRECTS:
+            if answer.status not in REDIRECTS or settles(answer):
                 return answer
             request = self._redirected(request, answer)
         raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
@@ -102,7 +109,7 @@ class Exchange:
     def _prepare(self, path: str, method: str) -> _Prepared:
         url = join(self._endpoint.base_url, path)
         check_origin(url, self.origin)
-        headers = {**DEFAULT_HEADERS, **self._endpoint.headers}
+        headers = {**self._headers, **self._endpoint.headers}
         try:
             prepared = requests.Request(method, url, headers=headers, auth=self._endpoint.auth).prepare()
         except (requests.RequestException, UnicodeError) as exc:
