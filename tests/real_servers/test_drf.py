@@ -38,6 +38,12 @@ def test_page_numbers(collect: Collect, api: str) -> None:
     assert collect(api, "/pages/", pagination=pages, data_selector="results") == employees()
 
 
+def test_page_numbers_until_one_is_not_found(collect: Collect, api: str) -> None:
+    pages = PageNumber(stop_after_empty_page=True, page_size=100, page_size_param="page_size")
+    end = {"response_actions": [{"status": 404, "path": "detail", "equals": "Invalid page.", "action": "END"}]}
+    assert collect(api, "/pages/", pagination=pages, data_selector="results", response=end) == employees()
+
+
 def test_offsets_where_the_server_caps_the_limit(collect: Collect, api: str) -> None:
     offsets = Offset(total_path="count", page_size=500)
     assert collect(api, "/offsets/", pagination=offsets, data_selector="results") == employees()
