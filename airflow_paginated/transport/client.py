@@ -246,7 +246,7 @@ class PageClient:
 
     def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
         self._check_open()
-        return type(error)(f"{self._name(request)}: {self._scrub(str(error))}")
+        return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"

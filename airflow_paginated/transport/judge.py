@@ -111,7 +111,7 @@ class Judge:
         try:
             judge_status(answer.status, answer.headers, self._retry)
         except PermanentError as exc:
-            raise type(exc)(self._with_words(str(exc), reading)) from None
+            raise exc.told(self._with_words(str(exc), reading)) from None
 
     def _checked_parts(self, answer: Answer, reading: Reading) -> Parts:
         if self._rules.response_format == "csv" and reading.body.strip():
