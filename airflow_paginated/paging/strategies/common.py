@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
@@ -120,6 +120,13 @@ def names_of(given: object) -> tuple[str, ...]:
     if isinstance(given, str):
         return (given,)
     return tuple(given) if isinstance(given, list | tuple) else ()
+
+
+def assigned(names: Sequence[str], given: Json) -> dict[str, Json]:
+    """Return what is given for each name: its own element of a list for several names, else one and the same."""
+    if len(names) > 1 and isinstance(given, list | tuple) and len(given) == len(names):
+        return dict(zip(names, given, strict=True))
+    return dict.fromkeys(names, given)
 
 
 def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:

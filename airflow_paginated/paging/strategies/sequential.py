@@ -13,7 +13,7 @@ from airflow_paginated.paging.selectors import ABSENT
 from airflow_paginated.paging.strategies.common import Strategy
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
-NOTHING: Final = (None, "", False)
+NOTHING: Final = (None, "", 0, False)
 """What APIs put in the place of a cursor or a link where there is none."""
 
 
