@@ -56,6 +56,11 @@ class Strategy:
         named = [field.name for field in fields(self) if field.name.endswith("_param")]
         return [(name, each) for name in named for each in names_of(getattr(self, name))]
 
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a total proves in the end that all rows are there."""
+        return self.total_is == "exact" and self.total_kind == "items" and bool(self.total_path or self.total_header)
+
     def total(self, page: Page) -> Total | None:
         """Return the total that this very page declares, where it must come true."""
         return self.declared(page) if self.total_is == "exact" else None
