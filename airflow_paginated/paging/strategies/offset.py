@@ -103,7 +103,7 @@ class Offset(Numbered):
         if self.on_short_page is not None:
             return self.on_short_page == "accept"
         # The offsets count rows: only a total that must come true shows that none fell between two pages.
-        return self.total_kind == "items" and self.total_is == "exact" and bool(self.total_path or self.total_header)
+        return self.counts_rows
 
     def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
         return ResponseError(f"{super()._uneven(page, number, which)}, else step='received'")
