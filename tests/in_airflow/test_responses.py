@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from airflow_paginated.paging import Offset, PageNumber, SinglePage
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.transport import ResponseAction, ResponseRules
-from airflow_paginated.transport.rules import combined_response
 from tests.airflow_runs import Outcome
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request
 
@@ -94,17 +92,6 @@ def test_lines_are_read_by_the_hook(connect: Connect) -> None:
     with FaultServer(PagedApi(), lambda request, nth: Given(200, body, "application/jsonl")) as server:
         hook = PaginatedApiHook(connect(server.url), response=ResponseRules(response_format="jsonl"))
         assert list(hook.rows("/x", pagination=SinglePage())) == [{"a": 1.1}, {"a": 2}]
-
-
-def test_the_examples_of_the_guide() -> None:
-    guide = (Path(__file__).resolve().parents[2] / "docs/configuration.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", guide.partition("## Responses")[2], re.DOTALL)
-    examples = [text for text in re.split(r"^# .*\n", block, flags=re.MULTILINE) if text.strip()]
-    assert len(examples) == 3
-    for text in examples:
-        names: dict[str, Any] = {}
-        exec(text.strip(), names)
-        assert combined_response(None, names["response"]) != ResponseRules()
 
 
 @pytest.mark.parametrize(

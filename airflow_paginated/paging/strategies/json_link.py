@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_paginated.paging.dicts import check_flag, check_text
 from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.paging.links import resolved
+from airflow_paginated.paging.links import SIBLINGS, resolved
 from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
@@ -50,7 +50,8 @@ class Linked(Sequential):
 class JsonLink(Linked):
     """Follow the link at ``next_url_path``: a text, an object with ``href`` or ``url``, or null at the end.
 
-    Where a list of objects is there, that whose ``rel`` is ``relation`` counts. A link may be relative.
+    Where a list of objects is there, that whose ``rel`` (or ``relation``) is ``relation`` counts. A link may be
+    relative.
 
     Example::
 
@@ -69,12 +70,21 @@ class JsonLink(Linked):
         """Return the link, or the end, or ``ABSENT``."""
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
-            named = (each for each in found if isinstance(each, Mapping) and each.get("rel") == self.relation)
-            found = next(named, None)
+            found = self._named(found)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
 
+    def _named(self, links: list[Json]) -> Json:
+        relations = [_relation(each) for each in links]
+        if self.relation.lower() in relations:
+            return links[relations.index(self.relation.lower())]
+        return None if SIBLINGS.intersection(relations) else ABSENT
+
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         return f"next_url_path {self.next_url_path!r} leads to no link; the body is {seen(page.envelope)}"
+
+
+def _relation(link: Json) -> str:
+    return str(link.get("rel", link.get("relation"))).lower() if isinstance(link, Mapping) else ""
