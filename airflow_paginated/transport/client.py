@@ -162,7 +162,8 @@ class PageClient:
         tries.sent += 1
         self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._judge.settles, self._follow)
+        with self._pool.lease() as lease:
+            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
         rows = content.parts
         return Page(
