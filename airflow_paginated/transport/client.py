@@ -193,7 +193,7 @@ class PageClient:
     def _replay(self, expired: Expired, request: PageRequest, tries: _Tries) -> None:
         if tries.renewed:
             refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; check those on the connection"
-            raise self._told(RequestRefused(refusal), request)
+            raise self._told(RequestRefused(refusal, expired.status), request)
         tries.expired = expired.generation
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:

@@ -136,6 +136,7 @@ def test_a_refusal_fails_at_once_with_advice(
     body = gzip.compress(said) if coding and coding[0][1] == "gzip" else said
     error = refused(answering(server, Given(status, body, headers=coding)))
     assert isinstance(error, RequestRefused)
+    assert error.status == status
     assert f"page 1 (GET {server.url}/employees?page=1&token=***): {status} " in str(error)
     assert SECRET not in str(error)
     readable = not coding or coding[0][1] == "gzip"
