@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from airflow_paginated.paging.errors import ResponseError
+from airflow_paginated.paging.errors import OriginError, ResponseError
 from airflow_paginated.paging.values import Page
 
 _TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
@@ -55,11 +55,13 @@ def target_of(header: str, relation: str) -> str | None:
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
-    Raises ``ResponseError`` for what is no URL.
+    Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
     """
     base = page.url or page.request.path
     try:
         url = urljoin(base, link.strip()).partition("#")[0]
+        if urlsplit(url).scheme not in ("", "http", "https"):
+            raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if own_host:
             parts = urlsplit(url)
             url = urljoin(base, parts._replace(scheme="", netloc="").geturl())
