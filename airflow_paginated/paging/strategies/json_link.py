@@ -50,7 +50,8 @@ class Linked(Sequential):
 class JsonLink(Linked):
     """Follow the link at ``next_url_path``: a text, an object with ``href`` or ``url``, or null at the end.
 
-    Where a list of objects is there, that whose ``rel`` is ``relation`` counts. A link may be relative.
+    Where a list of objects is there, that whose ``rel`` (or ``relation``) is ``relation`` counts. A link may be
+    relative.
 
     Example::
 
@@ -69,8 +70,10 @@ class JsonLink(Linked):
         """Return the link, or the end, or ``ABSENT``."""
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
-            named = (each for each in found if isinstance(each, Mapping) and each.get("rel") == self.relation)
-            found = next(named, None)
+            named = [(each, _relations(each)) for each in found]
+            # A list in which nothing has a relation is not the list that is meant, unless it is empty.
+            end = None if not found or any(relations for _, relations in named) else ABSENT
+            found = next((each for each, relations in named if self.relation in relations), end)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
@@ -78,3 +81,10 @@ class JsonLink(Linked):
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         return f"next_url_path {self.next_url_path!r} leads to no link; the body is {seen(page.envelope)}"
+
+
+def _relations(link: Json) -> tuple[str, ...]:
+    """Return the names that an object in a list of links has: one or several, or none."""
+    given = link.get("rel", link.get("relation")) if isinstance(link, Mapping) else None
+    names = given.split() if isinstance(given, str) else given
+    return tuple(names) if isinstance(names, list) else ()
