@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.selectors import ALL, Path, check_path, parse_path, seen
@@ -23,8 +23,10 @@ def placed(request: PageRequest, place: InjectInto, parameters: Mapping[str, Jso
     if place == "query":
         return replace(request, query={**request.query, **{name: _text(each) for name, each in parameters.items()}})
     if place == "header":
-        kept = {name: each for name, each in request.headers.items() if name not in parameters}
-        sent = {name: str(_text(each)) for name, each in parameters.items() if each is not None}
+        # Case does not matter in names of headers: an API that gets both may read the older one.
+        taken = {name.lower() for name in parameters}
+        kept = {name: each for name, each in request.headers.items() if name.lower() not in taken}
+        sent = {name: _header(each) for name, each in parameters.items() if each is not None}
         return replace(request, headers={**kept, **sent})
     body = request.body
     for name, value in parameters.items():
@@ -57,8 +59,16 @@ def _text(value: Json) -> Json:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _with(body: Json, path: Path, value: Json, name: str) -> dict[str, Any]:
+def _header(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(_text(value))
+
+
+def _with(body: Json, path: Path, value: Json, name: str) -> Json:
     if body is not None and not isinstance(body, Mapping):
         raise ConfigurationError(f"pagination: cannot put {name!r} into the body: there is {seen(body)} on the way")
-    step, rest = str(path[0]), path[1:]
-    return {**(body or {}), step: _with((body or {}).get(step), rest, value, name) if rest else value}
+    step, rest, here = str(path[0]), path[1:], body or {}
+    if value is None and here.get(step) is None:
+        return body
+    if value is None and not rest:
+        return {key: each for key, each in here.items() if key != step}
+    return {**here, step: _with(here.get(step), rest, value, name) if rest else value}

@@ -20,16 +20,17 @@ GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_WAIT: Final = 1e10
 """What a ``Retry-After`` of any number of digits is read as at most: three centuries."""
+TOO_MANY: Final = "page_size may be more than the API allows"
 ADVICE: Final[Mapping[int, str]] = {
-    400: "check query, body and page_size",
+    400: f"check query and body; {TOO_MANY}",
     401: "check the credentials on the connection",
     403: "the credentials on the connection may not read this",
     404: "check the connection's host and the endpoint",
     405: "check the method",
     406: "check the Accept header",
-    413: "lower page_size",
+    413: TOO_MANY,
     414: "shorten the query, or send it in the body",
-    422: "check query, body and page_size",
+    422: f"check query and body; {TOO_MANY}",
 }
 
 
@@ -47,7 +48,7 @@ def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, n
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
     advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
-    raise RequestRefused(f"{cause}: {advice}", status)
+    raise RequestRefused(f"{cause}: {advice}")
 
 
 def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:

@@ -11,11 +11,18 @@ from dataclasses import dataclass, field, replace
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
 
-from airflow_paginated.paging.errors import Cancelled, PageFailed, PaginatedApiError, PermanentError, QuotaExceeded
+from airflow_paginated.paging.errors import (
+    Cancelled,
+    PageFailed,
+    PaginatedApiError,
+    PermanentError,
+    QuotaExceeded,
+    RequestRefused,
+)
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
 from airflow_paginated.transport.exchange import Endpoint, Exchange
-from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
+from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.origin import shown_url
@@ -68,6 +75,9 @@ class _Tries:
     charged: int = 0
     throttled: int = 0
     stale: bool = False
+    expired: int | None = None
+    """The generation of the credentials that were refused."""
+    renewed: bool = False
 
 
 class PageClient:
@@ -80,12 +90,19 @@ class PageClient:
         netrc = _netrc(options)
         endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
         self._options = options
-        self._exchange = Exchange(endpoint, options.limits, options.rules.accept)
+        self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
+        self._exchange = Exchange(endpoint, options.limits, options.rules.accept, self._scrub.learn)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         self._budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
-        self._judge = Judge(options.rules, options.data_selector, options.retry, options.limits.page_bytes, self._scrub)
+        self._judge = Judge(
+            options.rules,
+            options.data_selector,
+            options.retry,
+            options.limits.page_bytes,
+            self._scrub,
+            self._exchange.credentials.refreshable,
+        )
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
@@ -113,11 +130,9 @@ class PageClient:
         started = time.monotonic()  # the wait for the first turn is nobody's fault
         tries = _Tries(deadline=started + self._options.limits.page_timeout)
         while True:
-            tries.sent += 1
-            self.traffic.sent(retry=tries.sent > 1)
             try:
                 page = self._attempt(request, tries, started)
-            except (Throttled, Fault) as exc:
+            except (Throttled, Fault, Expired) as exc:
                 trouble = exc
             except PaginatedApiError as exc:
                 raise self._told(exc, request) from None
@@ -134,13 +149,18 @@ class PageClient:
                 del trouble  # it refers to this frame, which would keep the answer and its socket
             self._gate.enter()
 
-    def _recover(self, trouble: Throttled | Fault, request: PageRequest, tries: _Tries) -> None:
+    def _recover(self, trouble: Throttled | Fault | Expired, request: PageRequest, tries: _Tries) -> None:
         if isinstance(trouble, Throttled):
             self._pause(trouble, request, tries)
+        elif isinstance(trouble, Expired):
+            self._replay(trouble, request, tries)
         else:
             self._back_off(trouble, request, tries)
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
+        self._renew(tries)
+        tries.sent += 1
+        self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
         answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
@@ -163,6 +183,17 @@ class PageClient:
     def _follow(self) -> None:
         self._gate.enter()
         self.traffic.sent(retry=False)
+
+    def _renew(self, tries: _Tries) -> None:
+        if tries.expired is not None and not tries.renewed:
+            self._exchange.credentials.renew(tries.expired)
+            tries.renewed = True
+
+    def _replay(self, expired: Expired, request: PageRequest, tries: _Tries) -> None:
+        if tries.renewed:
+            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; check those on the connection"
+            raise self._told(RequestRefused(refusal), request)
+        tries.expired = expired.generation
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
         tries.throttled += 1

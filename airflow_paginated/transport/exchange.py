@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import msgspec
 import requests
@@ -19,12 +19,15 @@ from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, O
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
+from airflow_paginated.transport.credentials import Auth, Credentials
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
+SHORTEST: Final = 8
+"""A shorter text is hardly a secret, and would be blotted out of every message."""
 NO_RETRIES: Final = Retry(False)
 DEFAULT_HEADERS: Final = {
     "Accept-Encoding": "gzip",
@@ -36,25 +39,27 @@ DEFAULT_HEADERS: Final = {
 class Endpoint:
     """Where requests go and what each of them carries.
 
-    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown.
+    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown. An ``auth`` that
+    is ``Refreshable`` is renewed when a request is refused with 401.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None = field(default=None, repr=False)
+    auth: Auth | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status, headers (names in lower case) and the body, whole and as it was sent.
 
-    ``url`` is where it came from, without query.
+    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: str = ""
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +73,19 @@ class _Prepared:
 
 
 class Exchange:
-    """Makes single attempts. All threads use it; it has no state but a cache."""
+    """Makes single attempts. All threads use it; it has no state but a cache.
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str) -> None:
+    ``learn`` is told what authentication puts on requests: secrets that nobody else may know of.
+    """
+
+    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str, learn: Callable[[Iterable[str]], None]) -> None:
         self._endpoint = endpoint
         self._headers = {**DEFAULT_HEADERS, "Accept": accept}
         self._limits = limits
         self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
+        self._learn = learn
+        self.credentials = Credentials(endpoint.auth)
         self.origin = origin_of(endpoint.base_url)
 
     def attempt(
@@ -106,14 +116,18 @@ class Exchange:
         path, query = cut(request.path)
         return with_query(join(self._endpoint.base_url, path), query)
 
-    def _prepare(self, path: str, method: str) -> _Prepared:
+    def _prepare(self, path: str, method: str, generation: int) -> _Prepared:
+        """Prepare requests to a path; ``generation`` is that of the credentials, and tells the cache of new ones."""
         url = join(self._endpoint.base_url, path)
         check_origin(url, self.origin)
         headers = {**self._headers, **self._endpoint.headers}
         try:
-            prepared = requests.Request(method, url, headers=headers, auth=self._endpoint.auth).prepare()
+            prepared = requests.Request(method, url, headers=headers).prepare()
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
+        bare = prepared.copy()
+        self.credentials.put_on(prepared)
+        self._learn(_added(prepared, bare))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
@@ -124,14 +138,15 @@ class Exchange:
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
         # Links differ in their query from page to page: what is costly is made once for all of them.
         path, query = cut(request.path)
-        prepared = self._prepared(path, request.method)
+        generation = self.credentials.generation
+        prepared = self._prepared(path, request.method, generation)
         target = with_query(prepared.target, query, encode_query(request.query))
         headers, body = _payload(request, prepared.headers)
         connections, answered = lease.watch.connections, False
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
             answered = True
-            answer = self._read(response, prepared.url)
+            answer = self._read(response, prepared.url, generation)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -161,7 +176,7 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse, url: str) -> Answer:
+    def _read(self, response: BaseHTTPResponse, url: str, generation: int) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
@@ -175,7 +190,7 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue(), url)
+        return Answer(response.status, headers, body.getvalue(), url, generation)
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
         location = _as_utf8(answer.headers.get("location", ""))
@@ -204,6 +219,15 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
     if not any(name.lower() == "content-type" for name in headers):
         headers = {"Content-Type": "application/json", **headers}
     return headers, msgspec.json.encode(request.body)
+
+
+def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> Iterator[str]:
+    """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
+    changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
+    known = parse_qsl(urlsplit(str(bare.url)).query)
+    changed += [value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known]
+    for value in changed:
+        yield from (word for word in value.split() if len(word) >= SHORTEST)
 
 
 def _as_utf8(header: str) -> str:

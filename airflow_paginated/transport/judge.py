@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
@@ -13,7 +14,7 @@ from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.classify import asked_wait, judge_status, phrase
 from airflow_paginated.transport.decode import Parts, Tolerance, split
 from airflow_paginated.transport.exchange import Answer
-from airflow_paginated.transport.faults import SERVER, Fault, Throttled
+from airflow_paginated.transport.faults import SERVER, Expired, Fault, Throttled
 from airflow_paginated.transport.lines import split_csv, split_jsonl
 from airflow_paginated.transport.policies import RequestRetry
 from airflow_paginated.transport.reading import Reading
@@ -25,6 +26,7 @@ SNIPPET: Final = 200
 HEARD: Final = 65536
 """How many of them are read: secrets must be found before they are cut."""
 NO_ROWS: Final = Parts()
+STATIC: Final = "the authentication of the connection has nothing to refresh"
 FAILS: Final = "an action of response_actions makes this a failure"
 
 
@@ -42,7 +44,13 @@ class Judge:
     """Decides what answers mean. All threads ask it; nobody changes it."""
 
     def __init__(
-        self, rules: ResponseRules, data_selector: str | None, retry: RequestRetry, page_bytes: int, scrub: Scrubber
+        self,
+        rules: ResponseRules,
+        data_selector: str | None,
+        retry: RequestRetry,
+        page_bytes: int,
+        scrub: Scrubber,
+        refreshable: bool = False,
     ) -> None:
         rules.check_selector(data_selector)
         self._rules = rules
@@ -50,6 +58,7 @@ class Judge:
         self._retry = retry
         self._page_bytes = page_bytes
         self._scrub = scrub
+        self._refreshable = refreshable
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty")
 
     def settles(self, answer: Answer) -> bool:
@@ -59,7 +68,8 @@ class Judge:
     def content(self, answer: Answer, method: str) -> Content:
         """Return what the answer to a request of this method holds.
 
-        Raises ``Throttled`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may not.
+        Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
+        not.
         """
         reading = Reading(answer, self._page_bytes)
         action = self._action(answer, reading)
@@ -88,12 +98,16 @@ class Judge:
                 raise Fault(cause, SERVER)
             case "RATE_LIMITED":
                 raise Throttled(cause, asked_wait(answer.headers, self._retry))
+            case "REFRESH_TOKEN_THEN_RETRY" if self._refreshable:
+                raise Expired(self._with_words(why, reading), answer.generation)
             case "REFRESH_TOKEN_THEN_RETRY":
-                raise RequestRefused(self._with_words(f"{cause}: the credentials cannot be refreshed", reading))
+                raise RequestRefused(self._with_words(f"{cause}: {STATIC}", reading))
             case _:
                 raise ResponseError(self._with_words(f"{phrase(answer.status)}: {action.message or FAILS}", reading))
 
     def _check_status(self, answer: Answer, reading: Reading) -> None:
+        if answer.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
+            raise Expired(self._with_words(phrase(answer.status), reading), answer.generation)
         try:
             judge_status(answer.status, answer.headers, self._retry)
         except PermanentError as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -9,13 +10,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, SinglePage, Stop
+from airflow_paginated.paging import (
+    Cursor,
+    HeaderCursor,
+    HeaderLink,
+    JsonLink,
+    Keyset,
+    Offset,
+    Page,
+    PageNumber,
+    PageRequest,
+    SinglePage,
+    Sliced,
+    Stop,
+)
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.strategies import STRATEGIES, describe, pagination_from, shown_parameters
-from tests.paging.api import Cursor
+from tests.paging.api import Cursor as Foreign
 
 RULE: dict[str, Any] = {"total_path": "meta.total"}
+INNER = Offset(total_path="meta.total")
+LEAST: dict[str, dict[str, Any]] = {
+    "page_number": RULE,
+    "offset": RULE,
+    "cursor": {"cursor_path": "next"},
+    "header_cursor": {"cursor_header": "X-Next"},
+    "keyset": {"key_path": "id", "key_param": "after"},
+    "json_link": {},
+    "header_link": {},
+    "sliced": {"pagination": INNER, "from_param": "low", "to_param": "high", "start": 0, "end": 10},
+    "single_page": {},
+}
+"""What each strategy cannot do without."""
 OTHER: dict[str, Any] = {
     "page_param": "p",
     "base_page": 0,
@@ -24,14 +51,58 @@ OTHER: dict[str, Any] = {
     "offset_param": "skip",
     "limit_param": "take",
     "base_offset": 1,
+    "step": "received",
     "total_path": "n",
     "total_header": "X-Total",
     "total_kind": "pages",
+    "total_is": "hint",
+    "total_method": "HEAD",
     "has_more_path": "more",
     "stop_after_empty_page": True,
+    "on_short_page": "fail",
     "max_pages": 9,
+    "inject_into": "body",
+    "missing_next": "end",
+    "cursor_path": ["meta.token"],
+    "cursor_header": "X-Token",
+    "cursor_param": "t",
+    "first_cursor": "*",
+    "cursor_encoded": True,
+    "stop_on_same_cursor": True,
+    "key_path": "meta.key",
+    "key_param": "behind",
+    "first_key": 0,
+    "inclusive": True,
+    "next_url_path": "links.next",
+    "relation": "following",
+    "link_header": "X-Links",
+    "own_host": True,
+    "pagination": Cursor(cursor_path="next", total_path="n"),
+    "from_param": "since",
+    "to_param": "until",
+    "start": -5,
+    "end": 99,
+    "max_rows": 100,
+    "to_inclusive": True,
 }
+TWO_TOKENS = Cursor(cursor_path=["a", "b"], cursor_param=["x", "y"])
+BESIDE: dict[str, dict[str, Any]] = {
+    "page_size": {"page_size_param": "per"},
+    "page_size_param": {"page_size": 7},
+    "total_is": {"stop_after_empty_page": True},
+    "total_method": {"total_header": "X-Total"},
+}
+"""What a field needs beside itself, where the strategy has it."""
 EVERY_FIELD = [(name, field.name) for name, kind in STRATEGIES.items() for field in fields(kind)]
+
+
+def beside(kind: str, name: str) -> dict[str, Any]:
+    """Return what else has to be given for ``name`` to be accepted."""
+    known = {field.name for field in fields(STRATEGIES[kind])}
+    needed = {key: value for key, value in BESIDE.get(name, {}).items() if key in known}
+    other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header", "total_method")
+    least = {} if other_rule else LEAST[kind]
+    return {key: value for key, value in (least | needed).items() if key != name}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +110,13 @@ EVERY_FIELD = [(name, field.name) for name, kind in STRATEGIES.items() for field
     [
         ({"type": "page_number", **RULE}, PageNumber(total_path="meta.total")),
         ({"type": "offset", **RULE}, Offset(total_path="meta.total")),
+        ({"type": "cursor", "cursor_path": "next"}, Cursor(cursor_path="next")),
+        ({"type": "cursor", "cursor_path": ["a", "b"], "cursor_param": ["x", "y"]}, TWO_TOKENS),
+        ({"type": "header_cursor", "cursor_header": "X-Next"}, HeaderCursor(cursor_header="X-Next")),
+        ({"type": "keyset", "key_path": "id", "key_param": "after"}, Keyset(key_path="id", key_param="after")),
+        ({"type": "json_link"}, JsonLink(next_url_path="next")),
+        ({"type": "header_link"}, HeaderLink(relation="next", link_header="Link")),
+        ({"type": "sliced", **LEAST["sliced"], "pagination": {"type": "offset", **RULE}}, Sliced(**LEAST["sliced"])),
         ({"type": "single_page"}, SinglePage()),
     ],
 )
@@ -50,26 +128,38 @@ def test_a_dict_stands_for_a_strategy(given: dict[str, Any], expected: Paginatio
 
 @pytest.mark.parametrize(("kind", "name"), EVERY_FIELD)
 def test_every_field_can_be_written_in_a_dict(kind: str, name: str) -> None:
-    beside = {} if name in ("total_path", "total_header") else RULE
-    if name == "page_size_param":
-        beside = beside | {"page_size": 7}
-    made = pagination_from({"type": kind, name: OTHER[name], **beside})
+    others = beside(kind, name)
+    made = pagination_from({"type": kind, name: OTHER[name], **others})
     assert getattr(made, name) == OTHER[name]
-    assert made == STRATEGIES[kind](**{name: OTHER[name]}, **beside)
+    assert made == STRATEGIES[kind](**{name: OTHER[name]}, **others)
+    assert pagination_from(describe(made)) == made
 
 
-@pytest.mark.parametrize("value", [PageNumber(**RULE), Offset(**RULE), SinglePage(), Cursor()])
+def test_what_is_wrong_within_a_slice_names_its_strategy() -> None:
+    with pytest.raises(ConfigurationError, match=r"pagination \(offset\): unknown key 'ofset_param' \(did you mean"):
+        pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": {"type": "offset", "ofset_param": "x"}})
+    with pytest.raises(ConfigurationError, match="'type' is missing"):
+        pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": RULE})
+
+
+@pytest.mark.parametrize("kind", [kind for kind, least in LEAST.items() if least])
+def test_what_a_strategy_cannot_do_without_is_asked_for(kind: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"no stop rule|is required"):
+        pagination_from({"type": kind})
+
+
+@pytest.mark.parametrize("value", [*(STRATEGIES[kind](**least) for kind, least in LEAST.items()), Foreign()])
 def test_a_value_stands_for_itself(value: Pagination) -> None:
     assert pagination_from(value) is value
 
 
 @pytest.mark.parametrize(
-    ("key", "near"), [("totl_path", "total_path"), ("page_sise", "page_size"), ("cursor_path", ""), (5, "")]
+    ("key", "near"), [("totl_path", "total_path"), ("page_sise", "page_size"), ("rows_path", ""), (5, "")]
 )
-@pytest.mark.parametrize("kind", ["page_number", "offset"])
+@pytest.mark.parametrize("kind", [kind for kind in LEAST if kind not in ("sliced", "single_page")])
 def test_an_unknown_key_is_named_with_the_allowed_ones(kind: str, key: Any, near: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        pagination_from({"type": kind, **RULE, key: "x"})
+        pagination_from({"type": kind, **LEAST[kind], key: "x"})
     said = str(caught.value)
     assert said.startswith(f"pagination ({kind}): unknown key {key!r}")
     assert ("did you mean" in said) == (f"(did you mean {near!r}?)" in said)
@@ -78,12 +168,14 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(kind: str, key: Any, near
         assert field.name in said.partition("allowed: ")[2].split(", ")
 
 
-@pytest.mark.parametrize("kind", [None, "page-number", "PageNumber", "cursor?", 3, ["offset"], PageNumber])
+@pytest.mark.parametrize("kind", [None, "page-number", "PageNumber", "Cursor", "cursor?", 3, ["offset"], PageNumber])
 def test_an_unknown_type_is_named_with_the_known_ones(kind: Any) -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"pagination: type: .* is not one of page_number, offset, single_page"
-    ):
+    with pytest.raises(ConfigurationError) as caught:
         pagination_from({"type": kind, **RULE})
+    assert str(caught.value) == (
+        f"pagination: type: {kind!r} is not one of page_number, offset, cursor, header_cursor, keyset, json_link,"
+        " header_link, sliced, single_page"
+    )
 
 
 def test_a_dict_without_type_is_refused() -> None:
@@ -96,90 +188,57 @@ class Half:
         return request
 
 
-@pytest.mark.parametrize("given", [PageNumber, Offset, SinglePage, Cursor, Half(), None, "offset", 3, [RULE], object()])
+@pytest.mark.parametrize(
+    "given", [PageNumber, Offset, SinglePage, Foreign, Half(), None, "offset", 3, [RULE], object()]
+)
 def test_what_is_no_strategy_is_refused(given: object) -> None:
     with pytest.raises(ConfigurationError, match="pagination: expected a strategy, a dict with 'type', or an object"):
         pagination_from(given)
 
 
-@pytest.mark.parametrize("kind", [PageNumber, Offset])
-@pytest.mark.parametrize("given", [{}, {"page_size": 10}, {"max_pages": 10}, {"stop_after_empty_page": False}])
-def test_a_strategy_without_a_stop_rule_is_refused(kind: type[PageNumber | Offset], given: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match="no stop rule; give total_path, total_header, has_more_path or stop_"):
-        kind(**given)
-
-
-def test_two_places_for_the_total_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="total_path or total_header, not both"):
-        PageNumber(total_path="n", total_header="X-Total")
-
-
-WRONG: list[tuple[str, Any]] = [
-    ("page_size", 0),
-    ("page_size", -5),
-    ("page_size", "100"),
-    ("page_size", 10.5),
-    ("page_size", True),
-    ("max_pages", 0),
-    ("max_pages", "3"),
-    ("max_pages", float("nan")),
-    ("total_kind", "rows"),
-    ("total_kind", None),
-    ("total_path", 5),
-    ("total_path", ""),
-    ("total_path", "a..b"),
-    ("total_path", ["a"]),
-    ("total_header", 5),
-    ("total_header", ""),
-    ("has_more_path", True),
-    ("has_more_path", "a["),
-    ("stop_after_empty_page", "false"),
-    ("stop_after_empty_page", 1),
-    ("stop_after_empty_page", None),
-]
-OWN: dict[str, list[tuple[str, Any]]] = {
-    "page_number": [
-        ("page_param", None),
-        ("page_param", ""),
-        ("page_param", 5),
-        ("base_page", -1),
-        ("base_page", "1"),
-        ("base_page", None),
-        ("page_size_param", 5),
-        ("page_size_param", ""),
-    ],
-    "offset": [
-        ("page_size", None),
-        ("offset_param", None),
-        ("offset_param", 5),
-        ("limit_param", 5),
-        ("limit_param", ""),
-        ("base_offset", -1),
-        ("base_offset", 0.0),
-    ],
-}
-
-
-@pytest.mark.parametrize(("kind", "name", "value"), [(kind, *wrong) for kind in OWN for wrong in [*WRONG, *OWN[kind]]])
-def test_a_wrong_value_is_refused_and_its_argument_named(kind: str, name: str, value: Any) -> None:
-    beside = {"has_more_path": "more"} if name in ("total_path", "total_header") else RULE
-    with pytest.raises(ConfigurationError, match=f"pagination: {name}: "):
-        pagination_from({"type": kind, **beside, name: value})
-
-
-numbers = {
-    "page_size": st.integers(1, 1000),
+paths = st.sampled_from(["n", "meta.total", 'meta["@odata.count"]'])
+names = st.text(min_size=1, max_size=5)
+common = {
     "total_kind": st.sampled_from(["items", "pages"]),
     "max_pages": st.none() | st.integers(1, 99),
     "has_more_path": st.sampled_from([None, "more", 'meta["has.more"]']),
     "stop_after_empty_page": st.booleans(),
 }
-rules = st.fixed_dictionaries({"total_path": st.just("n")}) | st.fixed_dictionaries(
-    {"total_header": st.just("X-Total")}
-)
+totals = st.fixed_dictionaries({"total_path": paths}) | st.fixed_dictionaries({"total_header": names})
+sizes = st.just({}) | st.fixed_dictionaries({"page_size": st.integers(1, 1000), "page_size_param": st.just("per")})
+one_or_two = st.sampled_from(["a", ["a"], ["a", "b.c"]])
+tokens = st.none() | st.integers() | names | st.lists(names, max_size=2)
+
+
+def drawn(
+    kind: type[Any], *needed: st.SearchStrategy[dict[str, Any]], **optional: st.SearchStrategy[Any]
+) -> st.SearchStrategy[Any]:
+    """Draw values of a strategy: what it needs, and any of its other fields."""
+    rest = st.fixed_dictionaries({}, optional={**common, **optional})
+    return st.builds(
+        lambda rest, *parts: kind(**rest, **{k: v for part in parts for k, v in part.items()}), rest, *needed
+    )
+
+
+def alike(name: str, other: str) -> st.SearchStrategy[dict[str, Any]]:
+    return one_or_two.map(lambda found: {name: found, other: ["x", "y"][: len(found)] if len(found) > 1 else "x"})
+
+
+offsets = drawn(Offset, totals, page_size=st.integers(1, 1000), base_offset=st.integers(0, 9))
+cursors = drawn(Cursor, sizes, alike("cursor_path", "cursor_param"), first_cursor=tokens)
 known = st.one_of(
-    st.builds(lambda rest, rule: PageNumber(**rest, **rule), st.fixed_dictionaries({}, optional=numbers), rules),
-    st.builds(lambda rest, rule: Offset(**rest, **rule), st.fixed_dictionaries({}, optional=numbers), rules),
+    drawn(PageNumber, totals, page_size=st.integers(1, 1000)),
+    offsets,
+    cursors,
+    drawn(HeaderCursor, sizes, alike("cursor_header", "cursor_param"), cursor_encoded=st.booleans()),
+    drawn(Keyset, sizes, alike("key_path", "key_param"), first_key=tokens, inclusive=st.booleans()),
+    drawn(JsonLink, sizes, next_url_path=paths, own_host=st.booleans()),
+    drawn(HeaderLink, sizes, relation=names, link_header=names),
+    st.builds(
+        lambda inner, end: Sliced(pagination=inner, from_param="f", to_param="t", start=0, end=end),
+        offsets.map(lambda inner: replace(inner, total_kind="items")),
+        st.integers(1, 10**20),
+    ),
     st.just(SinglePage()),
 )
 
@@ -187,6 +246,7 @@ known = st.one_of(
 @given(value=known)
 def test_a_description_makes_the_same_strategy(value: Pagination) -> None:
     assert pagination_from(describe(value)) == value
+    assert pagination_from(json.loads(json.dumps(describe(value)))) == value
 
 
 @dataclass(frozen=True)
@@ -194,6 +254,7 @@ class Own:
     """A strategy of somebody else's, as a dataclass."""
 
     token_param: str = "t"
+    page_param: str = "p"
     depth_param: int = 3
     _secret: str = "hunter2"
 
@@ -206,14 +267,19 @@ class Own:
 
 def test_a_custom_strategy_is_described_by_its_class_and_public_fields() -> None:
     name = f"{__name__}."
-    assert describe(Own()) == {"type": f"{name}Own", "token_param": "t", "depth_param": 3}
-    assert describe(Cursor()) == {"type": "tests.paging.api.Cursor"}
+    assert describe(Own()) == {"type": f"{name}Own", "token_param": "t", "page_param": "p", "depth_param": 3}
+    assert describe(Foreign()) == {"type": "tests.paging.api.Cursor"}
 
 
 def test_a_custom_object_is_described_by_its_public_attributes() -> None:
-    value = Cursor()
+    value = Foreign()
     vars(value).update(step=4, _cache={"password": "hunter2"})
     assert describe(value) == {"type": "tests.paging.api.Cursor", "step": 4}
+
+
+def test_a_strategy_within_another_is_described_too() -> None:
+    value = Sliced(**LEAST["sliced"])
+    assert describe(value)["pagination"] == describe(INNER)
 
 
 @pytest.mark.parametrize(
@@ -223,10 +289,18 @@ def test_a_custom_object_is_described_by_its_public_attributes() -> None:
         (PageNumber(**RULE, page_size=5, page_size_param="per", page_param="p"), {"p", "per"}),
         (Offset(**RULE), {"offset", "limit"}),
         (Offset(**RULE, limit_param=None), {"offset"}),
+        (Cursor(cursor_path="next", page_size=5, page_size_param="per"), {"per"}),
+        (TWO_TOKENS, set()),
+        (HeaderCursor(cursor_header="X-Next"), set()),
+        (Keyset(key_path="id", key_param="after", page_size=5, page_size_param="per"), {"per"}),
+        (JsonLink(page_size=5, page_size_param="per"), {"per"}),
+        (HeaderLink(), set()),
+        (Sliced(**LEAST["sliced"]), {"low", "high", "offset", "limit"}),
         (SinglePage(), set()),
-        (Own(), {"t"}),
-        (Cursor(), set()),
+        (Own(), {"p"}),
+        (Foreign(), set()),
     ],
 )
-def test_the_parameters_that_may_be_shown_are_those_of_the_strategy(value: Pagination, expected: set[str]) -> None:
+def test_the_parameters_that_may_be_shown_tell_nothing_of_anybody(value: Pagination, expected: set[str]) -> None:
+    """Those whose values the strategy counts by itself; a cursor or a key may be a secret, or a person."""
     assert shown_parameters(value) == expected

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, Stop
-from airflow_paginated.paging.errors import PageFailed
+from airflow_paginated.paging.errors import PageFailed, ResponseError
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.values import Landing
 from airflow_paginated.paging.walk import Window, walk
@@ -68,6 +68,12 @@ several_hundred = st.builds(
     lambda count, chance: random.Random(chance).choices(range(4), k=count), st.integers(200, 400), st.integers(0, 999)
 )
 
+no_holes: st.SearchStrategy[set[Place]] = st.just(set())
+one_hole: st.SearchStrategy[set[Place]] = st.tuples(st.just(0), st.integers(1, 3)).map(lambda place: {place})
+long = st.integers(17, 60).map(lambda rows: [rows])
+"""Tables of more than four pages of four rows."""
+some_holes = st.sets(st.tuples(st.just(0), st.integers(1, 5)), max_size=3)
+
 
 @st.composite
 def cases(
@@ -75,7 +81,8 @@ def cases(
     styles: tuple[Style, ...] = EVERY,
     tables: st.SearchStrategy[list[int]] = small,
     growing: bool = False,
-    holes: bool = False,
+    holes: st.SearchStrategy[set[Place]] = no_holes,
+    accept: bool = False,
 ) -> Case:
     style, size = draw(st.sampled_from(styles)), draw(st.integers(1, 12))
     counts = draw(tables)
@@ -84,7 +91,7 @@ def cases(
         style=style,
         page_size=size,
         growth=draw(st.integers(1, 40)) if growing else 0,
-        holes=draw(st.sets(st.tuples(st.just(0), st.integers(1, 5)), max_size=3)) if holes else (),
+        holes=draw(holes),
         delay=dawdling(draw(st.integers(0, 99)), draw(st.sampled_from([0.0, 0.0005, 0.002]))),
     )
     workers = draw(st.integers(1, 8))
@@ -92,8 +99,13 @@ def cases(
     if style == "cursor":
         return Case(api, Cursor(), workers, window)
     kind, own = draw(st.sampled_from([(PageNumber, {}), (Offset, {"page_size": size})]))
-    whole: Pagination = kind(**NUMBERED[style], **own)
+    rules = NUMBERED[style] | ({"on_short_page": "accept"} if accept else {})
+    whole: Pagination = kind(**rules, **own)
     return Case(api, InTurn(whole) if draw(st.integers(0, 5)) == 0 else whole, workers, window)
+
+
+def unwrapped(pagination: Pagination) -> Pagination:
+    return pagination.whole if isinstance(pagination, InTurn) else pagination
 
 
 def check(case: Case, seeds: list[PageRequest]) -> Load:
@@ -122,7 +134,7 @@ def test_so_it_does_with_several_hundred_partitions(case: Case) -> None:
     check(case, case.seeds)
 
 
-@given(case=cases(styles=(*PLANNED, "has_more"), holes=True))
+@given(case=cases(styles=(*PLANNED, "has_more"), holes=some_holes, accept=True))
 @thorough(max_examples=60)
 def test_an_empty_page_in_the_middle_ends_nothing(case: Case) -> None:
     check(case, case.seeds)
@@ -131,6 +143,32 @@ def test_an_empty_page_in_the_middle_ends_nothing(case: Case) -> None:
         seed.partition: len(pages) for seed, pages in zip(case.seeds, full.expected(case.seeds).values(), strict=True)
     }
     assert {key: len(pages) for key, pages in case.expected(case.seeds).items()} == places
+
+
+PROVED: tuple[Style, ...] = ("items", "header", "once", "now and then")
+
+
+@given(case=cases(styles=(*PLANNED, "has_more"), tables=long, holes=one_hole))
+@thorough(max_examples=120)
+def test_an_empty_page_in_the_middle_fails_where_it_may_cost_rows(case: Case) -> None:
+    """Offsets count rows: only a total of them proves that none fell between two pages, unless somebody accepts it."""
+    style, numbered = case.api.style, unwrapped(case.pagination)
+    case = replace(case, api=replace(case.api, page_size=4))
+    if not isinstance(numbered, Offset) or style in PROVED:
+        check(case, case.seeds)
+        event("goes on")
+        return
+    ((_, hole),) = case.api.holes
+    landings, raised = [], ""
+    try:
+        for landing in walk(case.seeds, case.api, case.pagination, case.workers, case.window):
+            landings.append(landing)
+    except ResponseError as exc:
+        raised = str(exc)
+    assert raised.startswith(f"page {hole + 1} has fewer rows than the first one, and is not the last")
+    expected = replace(case, api=replace(case.api, holes=())).expected(case.seeds)[(0,)]
+    assert [one.page for one in landings] == [one.page for one in expected[:hole]]
+    event("fails")
 
 
 @given(case=cases(styles=("items", "header", "pages", "now and then"), growing=True))

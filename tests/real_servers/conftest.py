@@ -15,7 +15,7 @@ from tests.real_servers.rows import Rows
 def collect(request: pytest.FixtureRequest) -> Callable[..., Rows]:
     """Return a function that reads all rows of an endpoint through the hook, with one worker and with many."""
 
-    def rows(conn_id: str, endpoint: str, **options: Any) -> Rows:
-        return list(PaginatedApiHook(conn_id, max_workers=request.param).rows(endpoint, **options))
+    def rows(conn_id: str, endpoint: str, response: Any = None, **options: Any) -> Rows:
+        return list(PaginatedApiHook(conn_id, max_workers=request.param, response=response).rows(endpoint, **options))
 
     return rows

@@ -38,6 +38,12 @@ def test_page_numbers(collect: Collect, api: str) -> None:
     assert collect(api, "/pages/", pagination=pages, data_selector="results") == employees()
 
 
+def test_page_numbers_until_one_is_not_found(collect: Collect, api: str) -> None:
+    pages = PageNumber(stop_after_empty_page=True, page_size=100, page_size_param="page_size")
+    end = {"response_actions": [{"status": 404, "path": "detail", "equals": "Invalid page.", "action": "END"}]}
+    assert collect(api, "/pages/", pagination=pages, data_selector="results", response=end) == employees()
+
+
 def test_offsets_where_the_server_caps_the_limit(collect: Collect, api: str) -> None:
     offsets = Offset(total_path="count", page_size=500)
     assert collect(api, "/offsets/", pagination=offsets, data_selector="results") == employees()
@@ -49,7 +55,9 @@ def test_links_of_numbered_pages(collect: Collect, api: str, endpoint: str) -> N
     assert collect(api, endpoint, pagination=links, data_selector="results") == employees()
 
 
+@pytest.mark.parametrize("collect", [16], indirect=True)
 def test_links_with_cursors_in_an_order_that_rows_share_a_place_in(collect: Collect, api: str) -> None:
+    # Smaller than the number of rows that share a place: cursors with offsets, and pages without a place of their own.
     links = JsonLink(page_size=5, page_size_param="page_size")
     assert collect(api, "/cursors/", pagination=links, data_selector="results") == by_hiring()
 

@@ -143,6 +143,12 @@ def test_a_refusal_fails_at_once_with_advice(
     assert len(server.log.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_that_a_large_page_may_cause_names_page_size(server: FaultServer, status: int) -> None:
+    error = refused(answering(server, Given(status, b'{"error": "limit"}')))
+    assert "page_size may be more than the API allows; the API says: " in str(error)
+
+
 def test_a_refusal_without_words(server: FaultServer) -> None:
     error = refused(answering(server, Given(404, b" ")))
     assert str(error).endswith("404 Not Found: check the connection's host and the endpoint")

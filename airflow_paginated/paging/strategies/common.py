@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
@@ -47,8 +47,14 @@ class Strategy:
         for field in fields(self):
             if field.name.endswith(("_param", "_header")):
                 self._check_names(field.name, optional="None" in str(field.type))
+        check_distinct(self.parameters())
         if self.total_path and self.total_header:
             raise ConfigurationError("pagination: give total_path or total_header, not both")
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return each field that names a parameter, with the name it gives."""
+        named = [field.name for field in fields(self) if field.name.endswith("_param")]
+        return [(name, each) for name in named for each in names_of(getattr(self, name))]
 
     def total(self, page: Page) -> Total | None:
         """Return the total that this very page declares, where it must come true."""
@@ -62,8 +68,8 @@ class Strategy:
         count = as_count(found)
         if count is None and self.total_is == "exact":
             raise ResponseError(
-                f"the total at {where} must be a count, the answer has {str(found)[:40]!r} there; if the API does not"
-                " always know it, set total_is='hint'"
+                f"the total at {where} must be a count, the answer has {seen(found)} there; if the API does not always"
+                " know it, set total_is='hint'"
             )
         return None if count is None else Total(count, self.total_kind)
 
@@ -109,11 +115,20 @@ class Strategy:
         return ResponseError(f"total_path {self.total_path!r} matches nothing; the body is {seen(page.envelope)}")
 
 
-def names_of(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return one or several names as a tuple."""
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+def names_of(given: object) -> tuple[str, ...]:
+    """Return one or several names as a tuple, an empty one for what is neither."""
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if isinstance(given, list | tuple) else ()
+
+
+def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
+    """Refuse two fields that name one parameter: a value would take the other's place."""
+    known: dict[str, str] = {}
+    for field, name in parameters:
+        if name in known:
+            raise ConfigurationError(f"pagination: {known[name]} and {field} both name {name!r}")
+        known[name] = field
 
 
 def as_count(found: Json) -> int | None:

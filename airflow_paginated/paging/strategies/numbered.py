@@ -50,44 +50,56 @@ class Numbered(Strategy, ABC):
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for page 1, or for the total."""
         first = placed(replace(request, index=0), self.inject_into, self.place(0, self.page_size or 0))
-        return replace(first, method="HEAD", state={"method": request.method}) if self._asks_head else first
+        return replace(first, method="HEAD", state={"method": request.method}) if self._before else first
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
+        if self._before and not page.request.index:
+            return self._after_total(page)
         known = self._known(page)
-        index = page.request.index + 1
-        stop = self._stop(page, known, index)
+        stop = self._stop(page, known, page.request.index + 1 - self._before)
         self._check_step(page, known, last=stop is not None)
-        return stop or self._request(page.request, index, known, short=known.step > page.count)
+        return stop or self._request(page.request, page.request.index + 1, known, short=known.step > page.count)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``: sure within the known total, speculative without one."""
-        if sent.method == "HEAD" or page.request.method == "HEAD":
+        if page.request.index < self._before:
             return None
         known = self._known(page)
         index = sent.index + 1
         limit = min(filter(None, (known.pages, self.max_pages)), default=None)
-        if known.pages == 0 or (limit is not None and index >= limit):
+        if known.pages == 0 or (limit is not None and index - self._before >= limit):
             return None
         return self._request(sent, index, known)
 
     @property
-    def _asks_head(self) -> bool:
-        return self.total_method == "HEAD"
+    def _before(self) -> int:
+        """How many requests come before that for page 1."""
+        return int(self.total_method == "HEAD")
 
-    def _stop(self, page: Page, known: _Known, index: int) -> Stop | None:
-        if self.has_more_path and not (self._asks_head and page.request.index == 0):
+    def _after_total(self, page: Page) -> PageRequest | Stop:
+        own = self.declared(page)
+        if own is None and self.total_is == "exact":
+            raise self._no_total(page)
+        if own is not None and not own.count and self.total_is == "exact" and not self.has_more_path:
+            return Stop("total reached")
+        first = self._request(page.request, 1, _Known(0, own.count if own else None, None))
+        # A first page is always there, if only an empty one.
+        return replace(first, method=page.request.state["method"], sure=True)
+
+    def _stop(self, page: Page, known: _Known, done: int) -> Stop | None:
+        if self.has_more_path:
             if not self._more(page):
                 return Stop("no more pages")
-            self._check_max(max(index + 1, known.pages or 0))
+            self._check_max(max(done + 1, known.pages or 0))
         elif known.pages is not None and self.total_is == "exact":
             self._check_max(known.pages)
-            return Stop("total reached") if index >= known.pages else None
+            return Stop("total reached") if done >= known.pages else None
         elif not page.count and not page.ignored and self.stop_after_empty_page:
             return Stop("empty page")
         else:
             # The page to come may be the empty one that ends the run: only this one is known to count.
-            self._check_max(index)
+            self._check_max(done)
         return None
 
     def _known(self, page: Page) -> _Known:
@@ -96,24 +108,22 @@ class Numbered(Strategy, ABC):
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
             raise self._no_total(page)
-        if "method" in state:
-            return _Known(0, total, None if total else 0)
         step = state.get("step") or page.count or self.page_size or 0
         if total is None or self.total_kind == "pages":
             return _Known(step, total, total)
         if total and not step:
             raise ResponseError(f"the API declares {total} items, but its first page has no rows")
-        return _Known(step, total, -(-total // step) + self._asks_head if total else 0)
+        return _Known(step, total, -(-total // step) if total else 0)
 
     def _check_step(self, page: Page, known: _Known, last: bool) -> None:
         """Refuse a page that is not as long as the first one was, where that may cost or repeat rows."""
         state: Mapping[str, Any] = page.request.state or {}
-        if page.ignored or "step" not in state or self._accepts_any_length():
+        if page.ignored or not state.get("step") or self._accepts_any_length():
             return
         if state.get("short") and page.count:
             raise self._uneven(page, page.request.index, "fewer")
-        # Without a total that must come true and without a flag, a short page is the last one unless rows come after.
-        told = (known.pages is not None and self.total_is == "exact") or self.has_more_path is not None
+        # Without total and flag, a short page is the last one unless rows come after it.
+        told = self.has_more_path or (known.pages is not None and self.total_is == "exact")
         if page.count < known.step and not last and told:
             raise self._uneven(page, page.request.index + 1, "fewer")
         if page.count > known.step:
@@ -130,15 +140,10 @@ class Numbered(Strategy, ABC):
         )
 
     def _request(self, base: PageRequest, index: int, known: _Known, short: bool = False) -> PageRequest:
-        state: Mapping[str, Any] = base.state or {}
-        request = replace(
-            base,
-            method=state.get("method", base.method),
-            index=index,
-            state={"step": known.step, "total": known.total} | ({"short": True} if short and known.step else {}),
-            sure=known.pages is not None and self.total_is == "exact",
-        )
-        return placed(request, self.inject_into, self.place(index - self._asks_head, known.step))
+        state = {"step": known.step, "total": known.total} | ({"short": True} if short and known.step else {})
+        sure = known.pages is not None and self.total_is == "exact"
+        request = replace(base, index=index, state=state, sure=sure)
+        return placed(request, self.inject_into, self.place(index - self._before, known.step))
 
 
 @dataclass(frozen=True, slots=True)

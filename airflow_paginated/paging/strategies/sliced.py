@@ -11,7 +11,7 @@ from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, R
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter, placed, value_at
 from airflow_paginated.paging.protocols import Ahead, Pagination, trimmed_by
 from airflow_paginated.paging.ranges import Border, Scale, scale_of
-from airflow_paginated.paging.strategies.common import Strategy
+from airflow_paginated.paging.strategies.common import Strategy, check_distinct
 from airflow_paginated.paging.values import Page, PageRequest, Split, Successor, Total
 
 MOST_PARTS: Final = 64
@@ -52,6 +52,8 @@ class Sliced:
             raise ConfigurationError("pagination: pagination must be a strategy with total_path or total_header")
         if inner.total_kind != "items":
             raise ConfigurationError("pagination: pagination must have total_kind='items'")
+        beside = inner.parameters() if inner.inject_into == self.inject_into else ()
+        check_distinct([("from_param", self.from_param), ("to_param", self.to_param), *beside])
         if not self._scale.number(self.start) < self._scale.number(self.end):
             raise ConfigurationError(f"pagination: start {self.start!r} must lie before end {self.end!r}")
 
