@@ -48,7 +48,7 @@ def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, n
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
     advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
-    raise RequestRefused(f"{cause}: {advice}")
+    raise RequestRefused(f"{cause}: {advice}", status)
 
 
 def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:

@@ -101,7 +101,7 @@ class Judge:
             case "REFRESH_TOKEN_THEN_RETRY" if self._refreshable:
                 raise Expired(self._with_words(why, reading), answer.generation)
             case "REFRESH_TOKEN_THEN_RETRY":
-                raise RequestRefused(self._with_words(f"{cause}: {STATIC}", reading))
+                raise RequestRefused(self._with_words(f"{cause}: {STATIC}", reading), answer.status)
             case _:
                 raise ResponseError(self._with_words(f"{phrase(answer.status)}: {action.message or FAILS}", reading))
 
