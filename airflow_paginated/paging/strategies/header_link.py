@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
 
 from airflow_paginated.paging.dicts import check_text
 from airflow_paginated.paging.links import links_in, number_in, resolved, series_of, target_of
 from airflow_paginated.paging.selectors import ABSENT, quoted
-from airflow_paginated.paging.strategies.json_link import Linked
+from airflow_paginated.paging.strategies.json_link import SIBLINGS, Linked
 from airflow_paginated.paging.values import Json, Page, PageRequest
-
-SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from airflow_paginated.paging.dicts import check_flag, check_text
 from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.links import resolved
-from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, seen, select
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
+
+SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
+"""Relations by which an answer shows that it tells of other pages, if there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +75,23 @@ class JsonLink(Linked):
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
             named = [(each, _relations(each)) for each in found]
-            # A list in which nothing has a relation is not the list that is meant, unless it is empty.
-            end = None if not found or any(relations for _, relations in named) else ABSENT
-            found = next((each for each, relations in named if self.relation in relations), end)
+            # A list that tells nothing of other pages is not the list that is meant, unless it is empty.
+            end = None if not found or any(relations & SIBLINGS for _, relations in named) else ABSENT
+            found = next((each for each, relations in named if self.relation.lower() in relations), end)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
 
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
-        return f"next_url_path {self.next_url_path!r} leads to no link; the body is {seen(page.envelope)}"
+        listed = isinstance(select(page.envelope, self.next_url_path), list)
+        relation = f" with the relation {self.relation!r}" if listed else ""
+        there = beside_rows(page.envelope, self.next_url_path)
+        return f"next_url_path {self.next_url_path!r} leads to no link{relation}; {there}"
 
 
-def _relations(link: Json) -> tuple[str, ...]:
-    """Return the names that an object in a list of links has: one or several, or none."""
+def _relations(link: Json) -> frozenset[str]:
+    """Return the names that an object in a list of links has, in lower case: one or several, or none."""
     given = link.get("rel", link.get("relation")) if isinstance(link, Mapping) else None
-    names = given.split() if isinstance(given, str) else given
-    return tuple(names) if isinstance(names, list) else ()
+    names = given if isinstance(given, list) else [given]
+    return frozenset(" ".join(each for each in names if isinstance(each, str)).lower().split())

@@ -13,7 +13,7 @@ import msgspec
 from airflow_paginated.paging.dicts import check_flag
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
-from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen_along, select
 from airflow_paginated.paging.strategies.common import names_of
 from airflow_paginated.paging.strategies.sequential import Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
@@ -105,7 +105,8 @@ class Keyset(Sequential):
             for path, name in zip(names_of(self.key_path), names_of(self.key_param), strict=True)
         }
         if ABSENT in found.values() or None in found.values():
-            raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row, which is {seen(value)}")
+            there = seen_along(value, "the row", *names_of(self.key_path))
+            raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row; {there}")
         return {name: str(each) if isinstance(each, Decimal) else each for name, each in found.items()}
 
 
