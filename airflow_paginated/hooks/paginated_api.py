@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from functools import cached_property
@@ -15,15 +15,16 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import totals_of, trimmed_by
-from airflow_paginated.paging.strategies import pagination_from, shown_parameters
-from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
-from airflow_paginated.paging.walk import Window, walk
+from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
+from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
+from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
@@ -173,25 +174,22 @@ class PaginatedApiHook(BaseHook):
         )
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits.sample_pages)
+        audit = Audit(self.completeness, self.limits.sample_pages, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
-        with (
-            self.client(collection) as client,
-            closing(
-                walk(
-                    seeds,
-                    client.fetch,
-                    strategy,
-                    self.max_workers,
-                    self.window,
-                    admit=lambda page: audit.admit(trim(page)),
-                )
-            ) as landings,
-        ):
-            for landing in landings:
-                audit.see(PageRecord.of(landing, total(landing.page)))
-                yield landing.page
+        with self.client(collection) as client:
+            found = self._walk(seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
+            with closing(found) as landings:
+                for landing in landings:
+                    audit.see(PageRecord.of(landing, total(landing.page)))
+                    yield landing.page
+            for landing in self._walk(audit.beyond.requests(), lenient(client.fetch), SinglePage()):
+                audit.beyond.judge(landing.page, total(landing.page))
         audit.account()
+
+    def _walk(
+        self, seeds: Iterator[PageRequest], fetch: Fetch, strategy: Pagination, admit: Admit = lambda page: page
+    ) -> Generator[Landing, None, None]:
+        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit)
 
     def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError
@@ -81,7 +82,7 @@ class Pipeline:
     def _collect(self, progress: Progress) -> Account:
         strategy = self.collection.strategy
         total = totals_of(strategy)
-        audit = Audit(self.completeness, self.collection.sample_pages)
+        audit = Audit(self.completeness, self.collection.sample_pages, strategy)
         self._check_unfinished(strategy, progress)
         for record in self.dataset.records():
             audit.recall(record)
@@ -94,6 +95,9 @@ class Pipeline:
                 audit.see(record)
                 self.dataset.land(record, landing.page.lines)
                 progress.saw(record)
+        beyond = audit.beyond
+        for landing in self._walk(beyond.requests(), SinglePage(), progress, fetch=lenient(self.client.fetch)):
+            beyond.judge(landing.page, total(landing.page))
         return audit.account()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
@@ -142,7 +146,7 @@ class Pipeline:
         seeds: Iterable[PageRequest],
         strategy: Pagination,
         progress: Progress,
-        admit: Admit,
+        admit: Admit = lambda page: page,
         fetch: Fetch | None = None,
     ) -> Generator[Landing, None, None]:
         return walk(

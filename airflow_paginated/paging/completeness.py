@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from airflow_paginated.paging.beyond import Beyond
 from airflow_paginated.paging.errors import IncompleteError, NothingCollected
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
@@ -58,6 +59,8 @@ class Audit:
 
     policy: Completeness
     sample_pages: int | None = None
+    strategy: object = None
+    """What the pages are collected by; it may know how to look beyond the end."""
     partitions: int = 0
     pages: int = 0
     rows: int = 0
@@ -71,9 +74,11 @@ class Audit:
     _ignored: int = 0
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     """Partitions that gave way to others: what they declared, and the rows of those others."""
+    beyond: Beyond = field(init=False)
     _repeats: Repeats = field(init=False)
 
     def __post_init__(self) -> None:
+        self.beyond = Beyond(self.strategy, self.policy)
         self._repeats = Repeats(self.policy)
 
     def admit(self, page: Page) -> Page:
@@ -102,6 +107,7 @@ class Audit:
             self._ignored += 1
             self._waived.setdefault("no_page_ignored", f"{record.request.name} is the first that was")
         if isinstance(record.successor, Stop):
+            self.beyond.see(record)
             self._close(partition, tally, record.successor)
         elif isinstance(record.successor, Split):
             self._split(partition, tally)
@@ -193,8 +199,14 @@ class Audit:
             verdict("no_page_ignored", True, f"{self._ignored} pages"),
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
+            verdict("nothing_beyond_total", *self._looks()),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
+
+    def _looks(self) -> tuple[bool, str]:
+        beyond = self.beyond
+        sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.refused
+        return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.refused} refused"
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:
         if name in self._waived:

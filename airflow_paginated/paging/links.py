@@ -11,9 +11,13 @@ from urllib.parse import urljoin, urlsplit
 from airflow_paginated.paging.errors import OriginError, ResponseError
 from airflow_paginated.paging.values import Page
 
+# Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
 _TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
 _PARAMETER: Final = re.compile(r"""[ \t]*;[ \t]*([^\s=;,"]*)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
-_NUMBER: Final = re.compile(r"(?:^|(?<=[?&]))([^=&]+)=(\d{1,18})(?=&|$)")
+_ANOTHER: Final = re.compile(r",\s*(?=<)")
+_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
+"""Relations that an API gives to pages: where they are, and no next one, there is none."""
 
 
 class Link(NamedTuple):
@@ -23,19 +27,37 @@ class Link(NamedTuple):
     relations: frozenset[str]
 
 
+class Links(NamedTuple):
+    """The links of a header, and what in it is none."""
+
+    links: tuple[Link, ...]
+    rest: str
+
+    def target(self, relation: str) -> str | None:
+        """Return where the first link with a relation leads."""
+        return next((link.target for link in self.links if relation.lower() in link.relations), None)
+
+
 @lru_cache(maxsize=64)
-def links_in(header: str) -> tuple[Link, ...]:
+def links_in(header: str) -> Links:
     """Return the links of a Link header (RFC 8288, section 3 and appendix B.2).
 
-    Several headers may be joined by commas. What follows something that is no link is left out, as are links whose
-    ``anchor`` says that they are not of this page.
+    Several headers may be joined by commas. Links whose ``anchor`` says that they are not of this page are left out.
     """
-    return tuple(_links(header))
+    found = list(_parts(header))
+    links = tuple(each for each in found if isinstance(each, Link))
+    return Links(links, " ".join(each for each in found if isinstance(each, str)))
 
 
-def _links(header: str) -> Iterator[Link]:
+def _parts(header: str) -> Iterator[Link | str]:
     at = 0
-    while found := _TARGET.match(header, at):
+    while at < len(header):
+        found = _TARGET.match(header, at)
+        if found is None:
+            another = _ANOTHER.search(header, at) if header.find(">", at) >= 0 else None
+            begun, at = at, another.end() if another else len(header)
+            yield header[begun:at].strip(" \t,")
+            continue
         at = found.end()
         parameters: dict[str, str] = {}
         while parameter := _PARAMETER.match(header, at):
@@ -45,11 +67,6 @@ def _links(header: str) -> Iterator[Link]:
             parameters.setdefault(name.lower(), value)  # of several, the first one counts
         if not parameters.get("anchor"):
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
-
-
-def target_of(header: str, relation: str) -> str | None:
-    """Return where the first link with a relation leads."""
-    return next((link.target for link in links_in(header) if relation.lower() in link.relations), None)
 
 
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
@@ -62,46 +79,56 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
         url = urljoin(base, link.strip()).partition("#")[0]
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
-        if own_host:
-            parts = urlsplit(url)
-            url = urljoin(base, parts._replace(scheme="", netloc="").geturl())
+        if not own_host:
+            return url
+        here = urlsplit(base)
+        return urlsplit(url)._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     except ValueError:
         raise ResponseError("the API's link to the next page is no URL") from None
-    return url
 
 
 class Series(NamedTuple):
-    """Links that differ in one number only: ``at`` is that of ``url``, and ``step`` leads to the next one."""
+    """Links that differ in one number of their query only: ``at`` is that of the first one, ``step`` leads on."""
 
-    url: str
+    path: str
+    fields: tuple[str, ...]
+    place: int
     name: str
     at: int
     step: int
 
     def link(self, steps: int) -> str:
-        """Return the link that many steps after ``url``."""
-        return _NUMBER.sub(lambda found: self._moved(found, steps), self.url)
+        """Return the link that many steps after the first one."""
+        moved = f"{self.name}={self.value(steps)}"
+        return f"{self.path}?{'&'.join((*self.fields[: self.place], moved, *self.fields[self.place + 1 :]))}"
 
     def value(self, steps: int) -> int:
         """Return the number in ``link(steps)``."""
         return self.at + steps * self.step
 
-    def _moved(self, found: re.Match[str], steps: int) -> str:
-        return f"{found[1]}={self.value(steps)}" if found[1] == self.name else found[0]
-
 
 def series_of(here: str, following: str) -> Series | None:
-    """Return the series that two links begin, or ``None`` where they differ in anything but one growing number."""
-    before, after = (dict(_NUMBER.findall(url.partition("?")[2])) for url in (here, following))
-    grown = [name for name, value in after.items() if name in before and int(before[name]) < int(value)]
-    if len(grown) != 1:
+    """Return the series from ``following`` on, or ``None`` where the links differ in more than a growing number."""
+    path, _, query = following.partition("?")
+    before, after = here.partition("?")[2].split("&"), query.split("&")
+    if path != here.partition("?")[0] or len(before) != len(after):
         return None
-    name = grown[0]
-    series = Series(following, name, int(after[name]), int(after[name]) - int(before[name]))
-    return series if series.link(-1) == here else None
+    differing = [place for place, each in enumerate(after) if each != before[place]]
+    if len(differing) != 1:
+        return None
+    (name, old), (other, new) = (_split(fields[differing[0]]) for fields in (before, after))
+    if name != other or old is None or new is None or old >= new:
+        return None
+    return Series(path, tuple(after), differing[0], name, new, new - old)
 
 
 def number_in(url: str, name: str) -> int | None:
     """Return a number in the query of a URL."""
-    found = dict(_NUMBER.findall(url.partition("?")[2])).get(name)
-    return None if found is None else int(found)
+    numbers = dict(map(_split, url.partition("#")[0].partition("?")[2].split("&")))
+    return numbers.get(name)
+
+
+def _split(field: str) -> tuple[str, int | None]:
+    """Split a parameter of a query, whose value counts where it is a number that is written in the one usual way."""
+    name, _, value = field.partition("=")
+    return name, int(value) if _NUMBER.fullmatch(value) else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from airflow_paginated.paging.dicts import check_choice, check_number, override
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, override
 
 MIB: Final = 1024 * 1024
 
@@ -19,19 +19,23 @@ class Completeness:
     task. ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest
     total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows or the
     same request as an earlier page of its partition fails the run (``fail``), ends its partition without being counted
-    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``). What
-    ``warn`` and ``allow`` waive makes the manifest ``complete: false``.
+    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``).
+    ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
+    must be empty or refused; of many partitions, the first hundred. What ``warn`` and ``allow`` waive makes the
+    manifest ``complete: false``.
     """
 
     min_rows: int = 0
     on_empty: Literal["ok", "fail", "skip"] = "ok"
     on_total_change: Literal["fail", "extend", "warn"] = "fail"
     on_repeat: Literal["fail", "end", "allow"] = "fail"
+    look_beyond: bool = True
 
     def __post_init__(self) -> None:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
         check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
+        check_flag(self.look_beyond, "completeness: look_beyond")
         check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")
 
 

@@ -36,10 +36,10 @@ class Run:
     owner: Owner
     plan: Mapping[str, Json]
     base: PageRequest = field(default_factory=lambda: PageRequest(path=""))
-    rows: RowFunctions = field(default_factory=RowFunctions)
     resume_max_age: float = 24 * 3600.0
     xcom_bytes: int = 1024 * 1024
     proceed: Callable[[], None] = lambda: None
+    rows: RowFunctions = field(default_factory=RowFunctions)
 
     @property
     def fingerprint(self) -> str:

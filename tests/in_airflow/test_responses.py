@@ -14,7 +14,7 @@ from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from airflow_paginated.paging import Offset, PageNumber, SinglePage
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.transport import ResponseAction, ResponseRules
-from tests.in_airflow.conftest import Outcome
+from tests.airflow_runs import Outcome
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request
 
 Run = Callable[..., Outcome]

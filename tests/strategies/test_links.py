@@ -92,10 +92,11 @@ def test_a_list_of_links_is_searched_for_its_relation(collect: Collect, relation
 
 
 def test_a_list_without_any_relation_is_no_end(collect: Collect) -> None:
-    for found in (["?page=2"], [{"name": "next", "href": "?page=2"}]):
+    for found in ([], ["?page=2"], [{"name": "next", "href": "?page=2"}]):
         error = collect.error(Scripted("page", {None: {"data": [1], "next": found}}), NEXT, data_selector="data")
         assert "next_url_path 'next' leads to no link" in str(error)
-    assert collect(Scripted("page", {None: {"data": [1], "next": []}}), NEXT, data_selector="data").rows == [1]
+    api = Scripted("page", {None: {"data": [1], "next": "?page=2"}, "2": {"data": [2], "next": []}})
+    assert collect(api, NEXT, data_selector="data").rows == [1, 2]
 
 
 def test_a_link_under_a_name_with_dots_is_found(collect: Collect) -> None:

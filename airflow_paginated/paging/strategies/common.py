@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
@@ -55,6 +55,11 @@ class Strategy:
         """Return each field that names a parameter, with the name it gives."""
         named = [field.name for field in fields(self) if field.name.endswith("_param")]
         return [(name, each) for name in named for each in names_of(getattr(self, name))]
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a total proves in the end that all rows are there."""
+        return self.total_is == "exact" and self.total_kind == "items" and bool(self.total_path or self.total_header)
 
     def total(self, page: Page) -> Total | None:
         """Return the total that this very page declares, where it must come true."""
@@ -118,6 +123,13 @@ def names_of(given: object) -> tuple[str, ...]:
     if isinstance(given, str):
         return (given,)
     return tuple(given) if isinstance(given, list | tuple) else ()
+
+
+def assigned(names: Sequence[str], given: Json) -> dict[str, Json]:
+    """Return what is given for each name: its own element of a list for several names, else one and the same."""
+    if len(names) > 1 and isinstance(given, list | tuple) and len(given) == len(names):
+        return dict(zip(names, given, strict=True))
+    return dict.fromkeys(names, given)
 
 
 def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote
 
 from airflow_paginated.paging.dicts import check_flag
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, select
-from airflow_paginated.paging.strategies.common import names_of
+from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
@@ -21,9 +21,10 @@ from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 class Tokens(Sequential):
     """Send back in ``cursor_param`` what the page before has given; several tokens travel side by side.
 
-    ``first_cursor`` is what the first request sends, ``""`` for a parameter that must be there and empty. Tokens are
-    encoded once; ``cursor_encoded=True`` says that the API gives them percent-encoded already. A token that is no text
-    is sent as JSON. ``stop_on_same_cursor=True``: the token that was sent, given again, is the end.
+    ``first_cursor`` is what the first request sends, ``""`` for a parameter that must be there and empty, a list for
+    several tokens. Tokens are encoded once; ``cursor_encoded=True`` says that the API gives them percent-encoded
+    already. A token that is no text is sent as JSON. ``stop_on_same_cursor=True``: the token that was sent, given
+    again, is the end.
     """
 
     cursor_param: str | Sequence[str] = "cursor"
@@ -58,7 +59,7 @@ class Tokens(Sequential):
         first = super().first(request)
         if self.first_cursor is None:
             return first
-        return placed(first, self.inject_into, dict.fromkeys(self._names, self.first_cursor))
+        return self._with(first, assigned(self._names, self.first_cursor))
 
     def found(self, page: Page) -> Json:
         """Return the tokens that are there, by parameter; ``None`` or ``ABSENT`` for none at all."""
@@ -72,12 +73,21 @@ class Tokens(Sequential):
         """Return the request with the tokens in the place of those before."""
         if self.stop_on_same_cursor and page.request.state == {"cursor": found}:
             return Stop("the same cursor again")
-        request = replace(page.request, state={"cursor": found}) if self.stop_on_same_cursor else page.request
+        return self._with(page.request, found)
+
+    def _with(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
+        if self.stop_on_same_cursor:
+            request = replace(request, state={"cursor": tokens})
         # A token that is no longer there must not be sent once more.
-        return placed(request, self.inject_into, {name: found.get(name) for name in self._names})
+        return placed(request, self.inject_into, {name: tokens.get(name) for name in self._names})
 
     def _plain(self, token: Json) -> Json:
-        return unquote(token) if self.cursor_encoded and isinstance(token, str) else token
+        if not (self.cursor_encoded and isinstance(token, str)):
+            return token
+        try:
+            return unquote(token, errors="strict")
+        except UnicodeDecodeError:
+            raise ResponseError("a cursor is percent-encoded, but not UTF-8: it cannot be sent back as it is") from None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from airflow_paginated.paging.dicts import check_text
-from airflow_paginated.paging.links import links_in, number_in, resolved, series_of, target_of
+from airflow_paginated.paging.errors import ResponseError
+from airflow_paginated.paging.links import SIBLINGS, links_in, number_in, resolved, series_of
 from airflow_paginated.paging.selectors import ABSENT, quoted
-from airflow_paginated.paging.strategies.json_link import SIBLINGS, Linked
+from airflow_paginated.paging.strategies.json_link import Linked
 from airflow_paginated.paging.values import Json, Page, PageRequest
 
 
@@ -35,22 +36,27 @@ class HeaderLink(Linked):
         header = page.headers.get(self.link_header.lower())
         if header is None:
             return ABSENT
-        target = target_of(header, self.relation)
+        links = links_in(header)
+        target = links.target(self.relation)
         if target is not None or not header.strip():
             return target
+        if self.relation.lower() in links.rest.lower():
+            raise ResponseError(f"the {self.link_header} header tells of {self.relation!r}, but in no link (RFC 8288)")
         # An API that names the first page and the last has the relation, and no next page.
-        return None if any(link.relations & SIBLINGS for link in links_in(header)) else ABSENT
+        return None if any(link.relations & SIBLINGS for link in links.links) else ABSENT
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``, as far as the last page that is known."""
-        header = page.headers.get(self.link_header.lower(), "")
-        following, last = target_of(header, self.relation), target_of(header, "last")
-        if following is None or last is None or not page.request.index:
+        links = links_in(page.headers.get(self.link_header.lower(), ""))
+        following, last = links.target(self.relation), links.target("last")
+        if not following or not last or not page.request.index:
             return None
         series = series_of(page.request.path, resolved(page, following, self.own_host))
-        end = None if series is None else number_in(last, series.name)
-        steps = sent.index - page.request.index
-        if series is None or end is None or series.value(steps) > end:
+        # A number that moves on by something else may be the key of a row: the next one cannot be known.
+        if series is None or series.step not in (1, page.count):
+            return None
+        steps, end = sent.index - page.request.index, number_in(last, series.name)
+        if end is None or series.value(steps) > end:
             return None
         if self.max_pages is not None and sent.index + 1 >= self.max_pages:
             return None

@@ -5,17 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
 
 from airflow_paginated.paging.dicts import check_flag, check_text
 from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.paging.links import resolved
+from airflow_paginated.paging.links import SIBLINGS, resolved
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, seen, select
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
-
-SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
-"""Relations by which an answer shows that it tells of other pages, if there are any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +70,17 @@ class JsonLink(Linked):
         """Return the link, or the end, or ``ABSENT``."""
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
-            named = [(each, _relations(each)) for each in found]
-            # A list that tells nothing of other pages is not the list that is meant, unless it is empty.
-            end = None if not found or any(relations & SIBLINGS for _, relations in named) else ABSENT
-            found = next((each for each, relations in named if self.relation.lower() in relations), end)
+            found = self._named(found)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
+
+    def _named(self, links: list[Json]) -> Json:
+        every = [_relations(each) for each in links]
+        named = [link for link, relations in zip(links, every, strict=True) if self.relation.lower() in relations]
+        if named:
+            return named[0]
+        return None if any(relations & SIBLINGS for relations in every) else ABSENT
 
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""

@@ -13,7 +13,7 @@ from airflow_paginated.paging.selectors import ABSENT
 from airflow_paginated.paging.strategies.common import Strategy
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
-NOTHING: Final = (None, "", False)
+NOTHING: Final = (None, "", 0, False)
 """What APIs put in the place of a cursor or a link where there is none."""
 
 
@@ -23,7 +23,7 @@ class Sequential(Strategy, ABC):
 
     ``page_size`` is sent in ``page_size_param``. ``missing_next="error"``: an answer to the first request that lacks
     the place of the next one fails, since a name that is written wrong looks the same as the end; ``"end"``: it is the
-    end. With ``stop_after_empty_page`` an empty page is the end, whatever it says of a next one.
+    end. With ``stop_after_empty_page`` an empty page is the end, whatever link or cursor it has.
     """
 
     page_size_param: str | None = None
@@ -61,14 +61,16 @@ class Sequential(Strategy, ABC):
             self._expect_total(page)
         if page.ignored:
             raise ResponseError(f"page {index} is ignored, and only it can say where the next one is")
-        if self.has_more_path and not self._more(page):
-            return Stop("no more pages")
-        if self.stop_after_empty_page and not page.count:
+        if self.has_more_path:
+            if not self._more(page):
+                return Stop("no more pages")
+        elif self.stop_after_empty_page and not page.count:
             return Stop("empty page")
         found = self.found(page)
         if found is ABSENT or found in NOTHING:
             return self._ended(page, found)
-        self._check_max(index + 1)
+        # Where an empty page is the end, the page to come may be that one.
+        self._check_max(index + (self.has_more_path is not None or not self.stop_after_empty_page))
         request = self.request(page, found)
         return request if isinstance(request, Stop) else replace(request, index=index)
 
