@@ -108,8 +108,11 @@ class PageClient:
     def __enter__(self) -> PageClient:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, PaginatedApiError):
+            # What a strategy says of an answer may hold a secret that the answer repeats.
+            error.args = (self._scrub(str(error)),)
 
     @property
     def throttled_seconds(self) -> float:
