@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from airflow_paginated.paging.errors import ResponseError
+from airflow_paginated.paging.errors import OriginError, ResponseError
 from airflow_paginated.paging.values import Page
 
 # Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
@@ -72,11 +72,13 @@ def _parts(header: str) -> Iterator[Link | str]:
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
-    Raises ``ResponseError`` for what is no URL.
+    Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
     """
     base = page.url or page.request.path
     try:
         url = urljoin(base, link.strip()).partition("#")[0]
+        if urlsplit(url).scheme not in ("", "http", "https"):
+            raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:
             return url
         here = urlsplit(base)

@@ -108,8 +108,11 @@ class PageClient:
     def __enter__(self) -> PageClient:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, PaginatedApiError):
+            # What a strategy says of an answer may hold a secret that the answer repeats.
+            error.args = (self._scrub(str(error)),)
 
     @property
     def throttled_seconds(self) -> float:
@@ -162,7 +165,8 @@ class PageClient:
         tries.sent += 1
         self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._judge.settles, self._follow)
+        with self._pool.lease() as lease:
+            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
         rows = content.parts
         return Page(

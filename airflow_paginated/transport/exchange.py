@@ -244,7 +244,9 @@ def _check_headers(headers: Mapping[str, str]) -> None:
         try:
             check_header_validity((name, value))
             f"{name}{value}".encode("latin-1")
-        except (requests.RequestException, UnicodeError):
+            if "\0" in value:
+                raise ValueError(name)
+        except ValueError:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None
 
 

@@ -63,14 +63,15 @@ class Collect:
         base: str = "",
         endpoint: str = "items",
         headers: Mapping[str, str] | None = None,
+        hook: type[PaginatedApiHook] = PaginatedApiHook,
         **asked: Any,
     ) -> Collected:
         """Return what a collection comes to. Raises what it raises, after a look at each request that was sent."""
         policies = {"retry": RETRY, **{name: asked.pop(name) for name in POLICIES if name in asked}}
         with FaultServer(app, faults) as server:
-            hook = PaginatedApiHook(self._connection(server.url + base), **policies)
+            running = hook(self._connection(server.url + base), **policies)
             try:
-                found = hook.pages(endpoint, pagination=pagination, headers=headers, **asked)
+                found = running.pages(endpoint, pagination=pagination, headers=headers, **asked)
                 return Collected(tuple(found), server.log.requests)
             finally:
                 check = getattr(app, "wrong", lambda request: None)

@@ -168,7 +168,7 @@ def test_all_members_of_a_gzip_body_are_read(server: FaultServer) -> None:
     assert fetch(answering(server, members(b'{"data": ', b"[1,", b"2]}"))).rows == [b"1", b"2"]
 
 
-@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]])
+@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]], ids=["junk", "a cut member"])
 def test_a_gzip_body_with_anything_else_behind_it_is_broken(server: FaultServer, spoilt: bytes) -> None:
     body = gzip.compress(b'{"data": [1]}') + spoilt
     error = refused(answering(server, Given(200, body, headers=(("Content-Encoding", "gzip"),))))

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from airflow_paginated.paging.dicts import check_flag
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
-from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, select
 from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
@@ -128,7 +128,7 @@ class Cursor(Tokens):
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         where = " and ".join(repr(path) for path in self._sources)
-        return f"cursor_path {where} leads to no cursor; the body is {seen(page.envelope)}"
+        return f"cursor_path {where} leads to no cursor; {beside_rows(page.envelope, *self._sources)}"
 
 
 def _is_token(given: Json) -> bool:

@@ -125,7 +125,7 @@ def in_object(host: str, target: str) -> Json:
 
 def in_list(host: str, target: str) -> Json:
     """Write a link among others, as FHIR does."""
-    return [{"rel": "self", "url": f"{host}/never"}, {"rel": "next", "url": host + target}]
+    return [{"relation": "self", "url": f"{host}/never"}, {"relation": "next", "url": host + target}]
 
 
 WRITINGS: Final = (absolute, from_root, from_here, from_above, no_scheme, query_alone, with_fragment, in_object)

@@ -118,15 +118,14 @@ class ByOffset(Places):
         return self.param
 
     def start(self, place: int, size: int) -> int:
-        start = place - self.base
-        if self.lengths is None and start % size:
-            raise Wrong(f"row {start} is in the middle of a page")
-        return start
+        return place - self.base
 
     def cut(self, start: int, size: int, total: int) -> Span | Reply:
         if self.deepest is not None and start + size > self.deepest:
             return refusal(400, f"offset + limit must not exceed {self.deepest}")
         if self.lengths is None:
+            if start % size:
+                raise Wrong(f"row {start} is in the middle of a page")
             return super().cut(start, size, total)
         at = 0
         while at < start:
