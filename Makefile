@@ -6,6 +6,8 @@ SHELL := bash
 
 READY := .venv/.ready
 RUN := .venv/bin/python
+# How many processes share the tests; 0 is this one alone.
+WORKERS ?= 2
 export AIRFLOW_HOME := $(CURDIR)/.airflow/home
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
@@ -22,7 +24,7 @@ demo: $(READY) ## collect a slow and flaky local API with Airflow, and prove tha
 
 test: $(READY) ## the whole test suite, with coverage
 	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage run -m pytest -n $(WORKERS) $(ARGS)
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 

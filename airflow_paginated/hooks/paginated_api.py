@@ -176,7 +176,7 @@ class PaginatedApiHook(BaseHook):
         total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits.sample_pages, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
-        with self.client(collection) as client:
+        with closing(audit), self.client(collection) as client:
             found = self._walk(seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
             with closing(found) as landings:
                 for landing in landings:
@@ -184,7 +184,7 @@ class PaginatedApiHook(BaseHook):
                     yield landing.page
             for landing in self._walk(audit.beyond.requests(), lenient(client.fetch), SinglePage()):
                 audit.beyond.judge(landing.page, total(landing.page))
-        audit.account()
+            audit.account()
 
     def _walk(
         self, seeds: Iterator[PageRequest], fetch: Fetch, strategy: Pagination, admit: Admit = lambda page: page

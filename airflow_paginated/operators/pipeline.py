@@ -81,13 +81,17 @@ class Pipeline:
 
     def _collect(self, progress: Progress) -> Account:
         strategy = self.collection.strategy
-        total = totals_of(strategy)
-        audit = Audit(self.completeness, self.collection.sample_pages, strategy)
         self._check_unfinished(strategy, progress)
-        for record in self.dataset.records():
-            audit.recall(record)
-            progress.saw(record, resumed=True)
-        trim = trimmed_by(strategy)
+        with closing(Audit(self.completeness, self.collection.sample_pages, strategy)) as audit:
+            for record in self.dataset.records():
+                audit.recall(record)
+                progress.saw(record, resumed=True)
+            self._land_all(strategy, audit, progress)
+            self._look_beyond(strategy, audit, progress)
+            return audit.account()
+
+    def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
+        total, trim = totals_of(strategy), trimmed_by(strategy)
         walk = self._walk(self._seeds(strategy), strategy, progress, lambda page: audit.admit(trim(page)))
         with closing(walk) as landings:
             for landing in landings:
@@ -95,10 +99,12 @@ class Pipeline:
                 audit.see(record)
                 self.dataset.land(record, landing.page.lines)
                 progress.saw(record)
-        beyond = audit.beyond
-        for landing in self._walk(beyond.requests(), SinglePage(), progress, fetch=lenient(self.client.fetch)):
-            beyond.judge(landing.page, total(landing.page))
-        return audit.account()
+
+    def _look_beyond(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
+        total = totals_of(strategy)
+        requests = audit.beyond.requests()
+        for landing in self._walk(requests, SinglePage(), progress, fetch=lenient(self.client.fetch)):
+            audit.beyond.judge(landing.page, total(landing.page))
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""

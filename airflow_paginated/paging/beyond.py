@@ -33,7 +33,9 @@ class Beyond:
     full: int = 0
     """Partitions that a total ended with a full page."""
     looked: int = 0
-    refused: int = 0
+    unsure: int = 0
+    """How often a refusal or a total that has grown leaves it open whether there was more."""
+    waived: str | None = None
     _last: dict[tuple[int, ...], tuple[PageRequest, PageRecord]] = field(default_factory=dict)
 
     def see(self, record: PageRecord) -> None:
@@ -58,20 +60,29 @@ class Beyond:
         """
         last = self._last[page.request.partition][1]
         self.looked += 1
-        self.refused += page.end == REFUSED
-        if not page.count or page.sha256 == last.sha256:
-            return
-        if total is not None and last.total is not None and total.count > last.total.count:
-            if self.policy.on_total_change == "fail":
-                raise IncompleteError(
-                    f"{page.request.name} has rows that no total told of before: the table grows while it is read"
-                    f" (completeness.on_total_change), or the total counts the pages so far: {ADVICE}"
-                )
-            return
-        raise ResponseError(
-            f"{page.request.name} has rows, but the API's total ends before it: it is capped, or counts the rows of"
-            f" one page; {ADVICE}"
-        )
+        if page.end == REFUSED:
+            self.unsure += 1
+        elif page.count and page.sha256 != last.sha256:
+            self._found(page, grown=_count(total) > _count(last.total))
+
+    def _found(self, page: Page, grown: bool) -> None:
+        if not grown:
+            raise ResponseError(
+                f"{page.request.name} has rows, but the API's total ends before it: it is capped, or counts the rows of"
+                f" one page; {ADVICE}"
+            )
+        if self.policy.on_total_change == "fail":
+            raise IncompleteError(
+                f"{page.request.name} has rows that no total told of before: the table grows while it is read"
+                f" (completeness.on_total_change), or the total counts the pages so far: {ADVICE}"
+            )
+        if self.policy.on_total_change == "warn":
+            self.waived = self.waived or f"{page.request.name} has rows that came while the others were read"
+        self.unsure += 1
+
+
+def _count(total: Total | None) -> int:
+    return total.count if total else 0
 
 
 def lenient(fetch: Fetch) -> Fetch:

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from airflow_paginated.paging.beyond import Beyond
 from airflow_paginated.paging.errors import IncompleteError, NothingCollected
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
+from airflow_paginated.paging.repeats import Repeats
 from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
@@ -89,6 +89,10 @@ class Audit:
         """Count a page that an earlier try has stored."""
         self._repeats.remember(record)
         self.see(record)
+
+    def close(self) -> None:
+        """Let go of what was remembered of the pages."""
+        self._repeats.close()
 
     def see(self, record: PageRecord) -> None:
         """Count one page and ask all that can be asked of it at this point."""
@@ -187,6 +191,8 @@ class Audit:
     def _checks(self) -> list[Check]:
         if self._repeats.waived:
             self._waived["no_page_repeats"] = self._repeats.waived
+        if self.beyond.waived:
+            self._waived["nothing_beyond_total"] = self.beyond.waived
         if self.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
@@ -195,7 +201,7 @@ class Audit:
         return [
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
             verdict("every_page_once", True, f"{self.pages} pages, numbered without a gap"),
-            verdict("no_page_repeats", True, f"among the newest {REMEMBERED_PAGES} pages"),
+            verdict("no_page_repeats", True, f"none of {self.pages} pages"),
             verdict("no_page_ignored", True, f"{self._ignored} pages"),
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
@@ -205,8 +211,8 @@ class Audit:
 
     def _looks(self) -> tuple[bool, str]:
         beyond = self.beyond
-        sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.refused
-        return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.refused} refused"
+        sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.unsure
+        return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:
         if name in self._waived:

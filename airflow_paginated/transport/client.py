@@ -165,7 +165,8 @@ class PageClient:
         tries.sent += 1
         self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._judge.settles, self._follow)
+        with self._pool.lease() as lease:
+            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
         rows = content.parts
         return Page(
@@ -195,7 +196,7 @@ class PageClient:
     def _replay(self, expired: Expired, request: PageRequest, tries: _Tries) -> None:
         if tries.renewed:
             refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; check those on the connection"
-            raise self._told(RequestRefused(refusal), request)
+            raise self._told(RequestRefused(refusal, expired.status), request)
         tries.expired = expired.generation
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:

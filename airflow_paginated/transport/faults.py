@@ -38,3 +38,4 @@ class Expired(Exception):
 
     cause: str
     generation: int
+    status: int

@@ -99,7 +99,7 @@ class Judge:
             case "RATE_LIMITED":
                 raise Throttled(cause, asked_wait(answer.headers, self._retry))
             case "REFRESH_TOKEN_THEN_RETRY" if self._refreshable:
-                raise Expired(self._with_words(why, reading), answer.generation)
+                raise Expired(self._with_words(why, reading), answer.generation, answer.status)
             case "REFRESH_TOKEN_THEN_RETRY":
                 raise RequestRefused(self._with_words(f"{cause}: {STATIC}", reading), answer.status)
             case _:
@@ -107,7 +107,7 @@ class Judge:
 
     def _check_status(self, answer: Answer, reading: Reading) -> None:
         if answer.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
-            raise Expired(self._with_words(phrase(answer.status), reading), answer.generation)
+            raise Expired(self._with_words(phrase(answer.status), reading), answer.generation, answer.status)
         try:
             judge_status(answer.status, answer.headers, self._retry)
         except PermanentError as exc:

@@ -22,6 +22,7 @@ CHECKS = [
     "no_page_ignored",
     "total_is_stable",
     "rows_equal_total",
+    "nothing_beyond_total",
     "min_rows",
 ]
 
@@ -67,10 +68,11 @@ def test_a_whole_collection_passes_every_check() -> None:
     assert found.checks == (
         Check("every_partition_ended", "passed", "1 partitions, last: total reached"),
         Check("every_page_once", "passed", "3 pages, numbered without a gap"),
-        Check("no_page_repeats", "passed", "among the newest 100000 pages"),
+        Check("no_page_repeats", "passed", "none of 3 pages"),
         Check("no_page_ignored", "passed", "0 pages"),
         Check("total_is_stable", "passed", "1 of 1 partitions declare a total, 0 changes"),
         Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
+        Check("nothing_beyond_total", "passed", "looked behind 0 of 0 full last pages, 0 times in vain"),
         Check("min_rows", "passed", "25 rows, at least 0"),
     )
     assert found.complete

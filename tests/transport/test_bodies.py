@@ -136,6 +136,7 @@ def test_a_refusal_fails_at_once_with_advice(
     body = gzip.compress(said) if coding and coding[0][1] == "gzip" else said
     error = refused(answering(server, Given(status, body, headers=coding)))
     assert isinstance(error, RequestRefused)
+    assert error.status == status
     assert f"page 1 (GET {server.url}/employees?page=1&token=***): {status} " in str(error)
     assert SECRET not in str(error)
     readable = not coding or coding[0][1] == "gzip"
@@ -167,7 +168,7 @@ def test_all_members_of_a_gzip_body_are_read(server: FaultServer) -> None:
     assert fetch(answering(server, members(b'{"data": ', b"[1,", b"2]}"))).rows == [b"1", b"2"]
 
 
-@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]])
+@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]], ids=["junk", "a cut member"])
 def test_a_gzip_body_with_anything_else_behind_it_is_broken(server: FaultServer, spoilt: bytes) -> None:
     body = gzip.compress(b'{"data": [1]}') + spoilt
     error = refused(answering(server, Given(200, body, headers=(("Content-Encoding", "gzip"),))))

@@ -149,6 +149,7 @@ def test_fresh_credentials_that_are_refused_fail_at_once(tokens: tuple[FaultServ
     assert "token-number" not in str(caught.value)
     assert "expired: Bearer ***" in str(caught.value)
     assert caught.value.__cause__ is None
+    assert caught.value.status == 401
     assert (auth.refreshes, len(server.log.requests)) == (1, 3)
 
 

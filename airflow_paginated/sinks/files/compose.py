@@ -21,7 +21,7 @@ from airflow_paginated.sinks.files.storage import Pending
 VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
-_BLOCK_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 1024 * 1024
 
 
 class DamagedError(StoreError):
@@ -150,7 +150,7 @@ class _Tap:
     def write(self, data: bytes) -> None:
         self._chunks.append(data)
         self._held += len(data)
-        if self._held >= _BLOCK_BYTES:
+        if self._held >= BLOCK_BYTES:
             block = self._take()
             self._digesting = self._beside.submit(self._digest.update, block)
             self._pending.write(block)
