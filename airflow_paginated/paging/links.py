@@ -20,6 +20,14 @@ SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
 """Relations that an API gives to pages: where they are, and no next one, there is none."""
 
 
+def as_utf8(header: str) -> str:
+    """Return a header's value, which was read as Latin-1, as the UTF-8 that it may be."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
+
+
 class Link(NamedTuple):
     """One link: where it leads, and its relations in lower case."""
 

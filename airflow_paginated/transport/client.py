@@ -25,6 +25,7 @@ from airflow_paginated.transport.exchange import Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
+from airflow_paginated.transport.lines import Columns
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
 from airflow_paginated.transport.rules import ResponseRules
@@ -103,6 +104,7 @@ class PageClient:
             self._scrub,
             self._exchange.credentials.refreshable,
         )
+        self._columns = Columns()
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
@@ -169,6 +171,8 @@ class PageClient:
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
         rows = content.parts
+        if rows.columns is not None:
+            self._columns.check(request.partition, rows.columns)
         return Page(
             request=request,
             lines=rows.lines,

@@ -35,11 +35,12 @@ MEMBERS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """A body taken apart: its rows as JSON Lines, how many, and the body without them."""
+    """A body taken apart: its rows as JSON Lines, how many, and the body without them; of CSV, its header line."""
 
     lines: bytes = b""
     count: int = 0
     envelope: Json = None
+    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
+from airflow_paginated.paging.links import as_utf8
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
@@ -193,7 +194,7 @@ class Exchange:
         return Answer(response.status, headers, body.getvalue(), url, generation)
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
-        location = _as_utf8(answer.headers.get("location", ""))
+        location = as_utf8(answer.headers.get("location", ""))
         if not location:
             raise RequestRefused(f"{answer.status} without a Location")
         if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
@@ -228,14 +229,6 @@ def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) ->
     changed += [value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known]
     for value in changed:
         yield from (word for word in value.split() if len(word) >= SHORTEST)
-
-
-def _as_utf8(header: str) -> str:
-    """Return a header's value, which was read as Latin-1, as the UTF-8 that it may be."""
-    try:
-        return header.encode("latin-1").decode()
-    except UnicodeError:
-        return header
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

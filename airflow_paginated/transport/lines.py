@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from typing import Any, Final
@@ -18,6 +19,7 @@ from airflow_paginated.transport.faults import Fault
 _RAW: Final = msgspec.json.Decoder(Raw)
 _ENCODER: Final = msgspec.json.Encoder()
 BLANK: Final = b" \t\r"
+REMEMBERED_PARTITIONS: Final = 1000
 
 
 def split_jsonl(body: bytes) -> Parts:
@@ -37,17 +39,40 @@ def split_jsonl(body: bytes) -> Parts:
 def split_csv(body: bytes, columns: Sequence[str] | None, **dialect: Any) -> Parts:
     """Make an object of strings of each record of a CSV body (RFC 4180), named by ``columns`` or by its header line.
 
+    A header line that only repeats ``columns`` is left out: some APIs have it on their first page alone.
     Raises ``Fault`` for a record that has another number of fields, ``ResponseError`` for a column that is there twice.
     """
     _refuse_empty(body)
     records = _records(body.decode(), dialect)
     header = _header(next(records)[1]) if columns is None else list(columns)
-    rows = []
+    rows: list[dict[str, str]] = []
     for line, record in records:
+        if columns is not None and record == header and not rows:
+            continue
         if len(record) != len(header):
             raise Fault(f"line {line} of the CSV body has {len(record)} fields where {len(header)} are due")
         rows.append(dict(zip(header, record, strict=True)))
-    return Parts(_ENCODER.encode_lines(rows), len(rows))
+    return Parts(_ENCODER.encode_lines(rows), len(rows), columns=tuple(header))
+
+
+class Columns:
+    """The columns of the first CSV answer of each of the newest partitions. Changed by all threads, under its lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[int, ...], tuple[str, ...]] = {}
+
+    def check(self, partition: tuple[int, ...], columns: tuple[str, ...]) -> None:
+        """Raise ``ResponseError`` for other columns than an earlier page had: a row may have been taken for names."""
+        with self._lock:
+            first = self._known.setdefault(partition, columns)
+            if len(self._known) > REMEMBERED_PARTITIONS:
+                del self._known[next(iter(self._known))]
+        if columns != first:
+            raise ResponseError(
+                "the header line is not that of an earlier page; if only the first page has one, name the columns in"
+                " csv_columns (in response)"
+            )
 
 
 def _refuse_empty(body: bytes) -> None:

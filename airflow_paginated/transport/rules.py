@@ -18,6 +18,7 @@ Action: TypeAlias = Literal["SUCCESS", "FAIL", "RETRY", "RATE_LIMITED", "IGNORE"
 
 ACCEPT: Final[Mapping[str, str]] = {"json": "application/json", "jsonl": "application/x-ndjson", "csv": "text/csv"}
 ACTIONS: Final = ("SUCCESS", "FAIL", "RETRY", "RATE_LIMITED", "IGNORE", "END", "REFRESH_TOKEN_THEN_RETRY")
+TROUBLE: Final = (408, 425, 429)
 PREDICATES: Final = ("status", "header", "content", "path")
 
 
@@ -41,9 +42,10 @@ class ResponseAction:
     asks again; ``RATE_LIMITED`` pauses all workers, for as long as a ``Retry-After`` says; ``IGNORE`` goes on without
     its rows, ``END`` ends its partition; ``REFRESH_TOKEN_THEN_RETRY`` asks again once, with fresh credentials.
 
-    ``status``: one or several. ``header``: is there; ``header_matches``: a regular expression found in its value.
-    ``content``: a text that the body contains. ``path``: into a JSON body; it leads to ``equals`` or, without that, to
-    anything but null, false, 0 and what is empty.
+    ``status``: one or several; without it, ``END`` and ``IGNORE`` are not for 408, 425, 429 and 5xx. ``header``: is
+    there; ``header_matches``: a regular expression found in its value. ``content``: a text that the body contains.
+    ``path``: into a JSON body; it leads to ``equals`` or, without that, to anything but null, false, 0 and what is
+    empty.
     """
 
     action: Action
@@ -73,11 +75,15 @@ class ResponseAction:
     def holds(self, status: int, headers: Mapping[str, str], reading: Readable) -> bool:
         """Say whether an answer is meant; its body is read only where the rest holds."""
         return (
-            (self.status is None or status in cast("tuple[int, ...]", self.status))
+            (status in cast("tuple[int, ...]", self.status) if self.status else self._may_hold(status))
             and (self.header is None or self._header_holds(headers.get(self.header.lower())))
             and (self.content is None or self.content in reading.text)
             and (self.path is None or self._value_holds(select(reading.value, self.path)))
         )
+
+    def _may_hold(self, status: int) -> bool:
+        # A server in trouble may say anything: what ends a partition, or gives up rows, must not rest on it.
+        return self.action not in ("END", "IGNORE") or not (status in TROUBLE or status >= 500)
 
     def _header_holds(self, value: str | None) -> bool:
         return value is not None and (self.header_matches is None or bool(re.search(self.header_matches, value)))

@@ -69,7 +69,7 @@ class Collect:
         """Return what a collection comes to. Raises what it raises, after a look at each request that was sent."""
         policies = {"retry": RETRY, **{name: asked.pop(name) for name in POLICIES if name in asked}}
         with FaultServer(app, faults) as server:
-            running = hook(self._connection(server.url + base), **policies)
+            running = hook(self.connection(server.url + base), **policies)
             try:
                 found = running.pages(endpoint, pagination=pagination, headers=headers, **asked)
                 return Collected(tuple(found), server.log.requests)
@@ -88,7 +88,8 @@ class Collect:
         assert "\n" not in str(caught.value)
         return caught.value
 
-    def _connection(self, url: str) -> str:
+    def connection(self, url: str) -> str:
+        """Make a connection with secrets, and return its id."""
         fields = {
             "conn_type": "paginated_api",
             "host": url,

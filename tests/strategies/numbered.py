@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from airflow_paginated.paging import Offset, PageNumber, Sliced
-from tests.servers.styles import Bare, ByNumber, ByOffset, Cap, InRange, More, Total, telling
+from tests.servers.styles import Bare, ByNumber, ByOffset, Cap, Envelope, InRange, Lines, More, Table, Total, telling
 from tests.strategies.cases import ASKED, Case, case
 
 EMPTY: Final = {"stop_after_empty_page": True}
@@ -16,6 +16,15 @@ IN_BODY: Final = {"method": "POST", "body": {"filter": {"a": 1}}}
 BY_PAGE: Final = ByNumber(carrier=ASKED)
 BY_ROW: Final = ByOffset(carrier=ASKED, size_param="limit", asks=20)
 SIZED: Final = ByNumber(carrier=ASKED, size_param="per_page", asks=1000, cap=Cap(most=20))
+
+
+FORMAT: Final = {name: {"data_selector": None, "response": {"response_format": name}} for name in ("jsonl", "csv")}
+RECORDS: Final = tuple(b'{"id":"%d","name":"a,\\"%d\\"\\r\\n"}' % (number, number) for number in range(230))
+
+
+def ends(**condition: object) -> dict[str, object]:
+    """Return the rule for an answer that is the end."""
+    return {"response_actions": [{"action": "END", **condition}]}
 
 
 def odd(start: int) -> int:
@@ -96,6 +105,36 @@ PAGES: Final[Mapping[str, Case]] = {
     ),
     "a flag as number": case(BY_PAGE, PageNumber(has_more_path="more"), More(path=("more",), yes=1, no=0)),
     "no total, then an empty page": case(BY_PAGE, PageNumber(**EMPTY), pages=13),
+    "no total, then 404": case(
+        replace(BY_PAGE, past_end="not_found"), PageNumber(**EMPTY), response=ends(status=404), pages=13
+    ),
+    "no total, then an error in the body": case(
+        replace(BY_PAGE, past_end="error"), PageNumber(**EMPTY), response=ends(path="error"), pages=13
+    ),
+    "no total, then no content": case(
+        BY_PAGE, PageNumber(**EMPTY), shape=Envelope(nothing="no content"), response=ends(status=204), pages=13
+    ),
+    "no total, then no list": case(
+        BY_PAGE,
+        PageNumber(**EMPTY),
+        shape=Envelope(nothing="absent"),
+        response={"missing_rows": "empty"},
+        pages=13,
+    ),
+    "no total, then null": case(
+        BY_PAGE, PageNumber(**EMPTY), shape=Envelope(nothing="null"), response={"null_rows": "empty"}, pages=13
+    ),
+    "JSON Lines": case(
+        BY_PAGE, PageNumber(total_header="X-Total"), Total(header="X-Total"), shape=Lines(), **FORMAT["jsonl"]
+    ),
+    "CSV": case(
+        BY_PAGE,
+        PageNumber(total_header="X-Total"),
+        Total(header="X-Total"),
+        shape=Table(columns=("id", "name")),
+        rows=RECORDS,
+        **FORMAT["csv"],
+    ),
     "no total, then the last page again": case(
         replace(BY_PAGE, past_end="last"), PageNumber(**EMPTY), completeness={"on_repeat": "end"}, pages=13
     ),

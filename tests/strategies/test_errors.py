@@ -199,6 +199,14 @@ def test_a_page_that_is_ignored_on_purpose_costs_its_rows_alone(collect: Collect
     assert [page.ignored for page in found.pages] == [False, False, True, False]
 
 
+@pytest.mark.parametrize("action", ["END", "IGNORE"])
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503])
+def test_a_server_in_trouble_neither_ends_a_run_nor_gives_up_rows(collect: Collect, action: str, status: int) -> None:
+    rule = {"response_actions": [{"action": action, "path": "error"}]}
+    faults = on_page(3, Given(status, b'{"error": "try later"}'), times=2)
+    assert collect(API, PAGES, faults=faults, response=rule, **DATA).lines == API.reference()
+
+
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 410, 413, 414, 422, 451, 501])
 def test_a_refusal_is_told_with_its_status_and_the_words_of_the_api(collect: Collect, status: int) -> None:
     body = json.dumps({"message": f"not for {SECRET}", "hint": "ask Ann"}).encode()

@@ -130,6 +130,24 @@ def test_numbered_links_up_to_a_last_one_are_followed_ahead_and_each_is_asked_fo
     )
 
 
+def test_a_link_header_in_utf_8_is_read_as_that(collect: Collect) -> None:
+    link = '<?page=2&q=é€>; rel="next"; title="nächste"'.encode().decode("latin-1")
+    api = Scripted("page", {None: with_headers([1], Link=link), "2": with_headers([2], Link="")})
+    found = collect(api, HeaderLink())
+    assert (found.rows, found.targets[1]) == ([1, 2], "/items?page=2&q=%C3%A9%E2%82%AC")
+
+
+def test_a_relative_link_starts_from_where_a_redirect_led(collect: Collect) -> None:
+    api = table(replace(BODY, wrote=links.query_alone), path="/v2/items")
+
+    def moved(request: Request) -> Reply:
+        if request.path == "/items":
+            return Reply(b"", 308, (("Location", "/v2/items?active=true"),))
+        return api(request)
+
+    assert collect(moved, NEXT, **REQUEST).lines == api.reference()
+
+
 def test_a_single_page_that_names_no_next_one_but_others_is_the_end(collect: Collect) -> None:
     api = Scripted("page", {None: with_headers([1], Link='<?page=1>; rel="first", <?page=1>; rel="last"')})
     assert collect(api, HeaderLink()).rows == [1]

@@ -238,6 +238,35 @@ def test_csv_in_pages(collect: Collect, shape: Table, rule: Mapping[str, Any]) -
     assert collect(linked, HeaderCursor(cursor_header="X-Next"), response=response).rows == found.rows
 
 
+def only_once(request: Request) -> Reply:
+    """Answer with CSV that has a header line on the first page alone."""
+    number = int(request.query.get("cursor", "1"))
+    lines = [f"{number}{row},x{number}{row}" for row in range(3)]
+    text = "\r\n".join([*(["id,name"] if number == 1 else []), *lines, ""])
+    following = (("X-Next", str(number + 1)),) if number < 3 else ()
+    return Reply(text.encode(), 200, (("Content-Type", "text/csv"), *following))
+
+
+def test_a_header_line_on_the_first_page_alone_is_no_reason_to_take_rows_for_names(collect: Collect) -> None:
+    strategy = HeaderCursor(cursor_header="X-Next")
+    error = collect.error(only_once, strategy, response={"response_format": "csv"})
+    assert isinstance(error, ResponseError)
+    assert "page 2 " in str(error)
+    assert "name the columns in csv_columns" in str(error)
+    named = {"response_format": "csv", "csv_columns": ["id", "name"]}
+    rows = [{"id": f"{page}{row}", "name": f"x{page}{row}"} for page in (1, 2, 3) for row in range(3)]
+    assert collect(only_once, strategy, response=named).rows == rows
+
+
+def test_partitions_may_have_columns_of_their_own(collect: Collect) -> None:
+    def api(request: Request) -> Reply:
+        return Reply(f"id,{request.query['shop']}\r\n1,2\r\n".encode(), 200, (("Content-Type", "text/csv"),))
+
+    shops = [{"shop": shop} for shop in "abc"]
+    found = collect(api, SinglePage(), partitions=shops, response={"response_format": "csv"})
+    assert found.rows == [{"id": "1", shop: "2"} for shop in "abc"]
+
+
 def test_json_lines_in_pages(collect: Collect) -> None:
     response = {"response_format": "jsonl"}
     api = table(ByNumber(), Total(header="X-Total"), shape=Lines())

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_paginated.paging import Cursor, HeaderCursor, Keyset
 from airflow_paginated.paging.errors import IncompleteError, ResponseError
+from tests.servers import Reply, Request
 from tests.servers.styles import Bare, ByKey, ByToken, Carrier, Envelope, More, StyledApi, employees, events
 from tests.strategies.collecting import Collect
 from tests.strategies.scripted import Scripted, with_headers
@@ -121,6 +122,21 @@ def test_a_token_that_is_encoded_already_is_not_encoded_again(collect: Collect) 
     found = collect(api, replace(NEXT, cursor_encoded=True), **DATA)
     assert found.lines == api.reference()
     assert found.targets[1] == "/items?cursor=a%2B%2F%3D1%2C%24"
+
+
+@pytest.mark.parametrize("place", ["query", "header"])
+def test_a_token_in_a_header_may_be_utf_8(collect: Collect, place: Any) -> None:
+    written = "é€".encode().decode("latin-1")
+    seen: list[str] = []
+
+    def api(request: Request) -> Reply:
+        came = request.headers.get("x-cursor") if place == "header" else request.query.get("X-Cursor")
+        seen.append(str(came))
+        return with_headers([len(seen)], **({} if came else {"X_Next": written}))
+
+    strategy = HeaderCursor(cursor_header="X-Next", cursor_param="X-Cursor", inject_into=place, missing_next="end")
+    assert collect(api, strategy).rows == [1, 2]
+    assert seen == ["None", written if place == "header" else "é€"]
 
 
 def test_the_first_request_carries_an_empty_cursor(collect: Collect) -> None:

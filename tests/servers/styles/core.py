@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Protocol, TypeAlias
 
 from tests.servers.api import PagedApi
@@ -128,6 +129,12 @@ class StyledApi:
         if request.method == "HEAD" and not self.head:
             raise Wrong("HEAD is not offered")
         return self.asked.span(request, self.rows)
+
+
+@lru_cache(maxsize=64)
+def values(rows: tuple[bytes, ...], field: str) -> tuple[Json, ...]:
+    """Return what each row has in a field."""
+    return tuple(json.loads(row)[field] for row in rows)
 
 
 def refusal(status: int, message: str) -> Reply:

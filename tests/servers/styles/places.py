@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from tests.servers.styles.carrier import Carrier
-from tests.servers.styles.core import Asked, Rows, Span, Told, Wrong, refusal
+from tests.servers.styles.core import Asked, Rows, Span, Told, Wrong, refusal, values
 from tests.servers.wire import Reply, Request
 
 
@@ -151,7 +151,8 @@ class InRange:
             raise Wrong("a range has two ends")
         ends = {name: request.query[name] for name in (self.from_param, self.to_param)}
         low, high = (int(ends[name]) for name in (self.from_param, self.to_param))
-        number = [index for index, row in enumerate(rows) if low <= json.loads(row)["id"] < high + self.inclusive]
+        ids = values(tuple(rows), "id")
+        number = [index for index, each in enumerate(ids) if low <= each < high + self.inclusive]
         base = number[0] if number else 0
         inner = self.inner(replace(self.carrier, query={**self.carrier.query, **ends}))
         found = inner.span(request, rows[base : base + len(number)])

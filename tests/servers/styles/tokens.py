@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from tests.servers.styles.carrier import Carrier
-from tests.servers.styles.core import Json, Path, Rows, Span, Told, Wrong
+from tests.servers.styles.core import Json, Path, Rows, Span, Told, Wrong, values
 from tests.servers.wire import Request
 
 
@@ -107,7 +107,7 @@ class ByKey:
         given = self.carrier.read(request, self.params)
         at = 0
         if given != ({} if self.first is None else dict.fromkeys(self.params, self.first)):
-            keys = [self._key(row) for row in rows]
+            keys = self._keys(rows)
             if given not in keys:
                 raise Wrong(f"{given} is the key of no row")
             at = keys.index(given) if self.inclusive else len(keys) - keys[::-1].index(given)
@@ -117,8 +117,8 @@ class ByKey:
         """Return nothing: the rows tell."""
         return Told()
 
-    def _key(self, row: bytes) -> dict[str, Any]:
-        value: Mapping[str, Any] = json.loads(row)
-        whole = self.carrier.where == "body"
-        every = zip(self.params, self.fields, strict=True)
-        return {name: value[field] if whole else as_sent(value[field]) for name, field in every}
+    def _keys(self, rows: Rows) -> list[dict[str, Json]]:
+        columns = [values(tuple(rows), field) for field in self.fields]
+        if self.carrier.where != "body":
+            columns = [tuple(map(as_sent, column)) for column in columns]
+        return [dict(zip(self.params, key, strict=True)) for key in zip(*columns, strict=True)]
