@@ -11,7 +11,7 @@ from typing import Any, Literal
 from airflow_paginated.paging import Page, PageRequest, Stop
 from airflow_paginated.paging.errors import PageFailed
 from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.values import Landing
+from airflow_paginated.paging.values import Landing, Successor
 
 Style = Literal["items", "header", "pages", "once", "now and then", "has_more", "bare", "cursor"]
 Place = tuple[int, int]
@@ -99,7 +99,7 @@ class InTurn:
     def first(self, request: PageRequest) -> PageRequest:
         return self.whole.first(request)
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         return self.whole.follow(page)
 
 
@@ -111,7 +111,7 @@ def seeds_of(pagination: Pagination, tables: int) -> list[PageRequest]:
 def plain_loop(seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination) -> list[Landing]:
     """Read one partition page by page: what a walk must come to."""
     landings = []
-    request: PageRequest | Stop = seed
+    request: Successor = seed
     while isinstance(request, PageRequest):
         page = fetch(request)
         request = pagination.follow(page)
