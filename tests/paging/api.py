@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -50,6 +50,16 @@ class Api:
         rows = [] if place in self.holes else self.rows(place[0], start)
         envelope, headers = self._told(*place, more=start + self.page_size < self.tables[place[0]])
         return Page.of(request, rows, envelope=envelope, headers=headers, bytes=sum(len(row) + 1 for row in rows))
+
+    @property
+    def everything(self) -> Sequence[bytes]:
+        """All rows of each table, as JSON Lines."""
+        return [b"".join(self._lines(table)) for table in range(len(self.tables))]
+
+    def _lines(self, table: int) -> Iterator[bytes]:
+        for index, start in enumerate(range(0, self.tables[table], self.page_size)):
+            if (table, index) not in self.holes:
+                yield from (row + b"\n" for row in self.rows(table, start))
 
     def _start(self, request: PageRequest) -> int:
         query = request.query

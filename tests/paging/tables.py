@@ -72,6 +72,11 @@ class Tables:
         """Return all rows of a table, as JSON Lines."""
         return b"".join(self.row(table, number) + b"\n" for number in range(len(self.keys[table])))
 
+    @property
+    def everything(self) -> Sequence[bytes]:
+        """All rows of each table, as JSON Lines."""
+        return [self.rows(table) for table in range(len(self.keys))]
+
     def _range(self, table: int, asked: Mapping[str, Any]) -> tuple[int, int]:
         keys = self.keys[table]
         low = bisect_left(keys, int(asked["low"])) if "low" in asked else 0
