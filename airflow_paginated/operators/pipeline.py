@@ -124,7 +124,7 @@ class Pipeline:
     def _check_unfinished(self, strategy: Pagination, progress: Progress) -> None:
         """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
         stored = [record.request for record in self.dataset.unfinished()]
-        for landing in self._walk(stored, SinglePage(), progress, trimmed_by(strategy), self._reread):
+        for landing in self._walk(stored, SinglePage(), progress, _if_it_fits(trimmed_by(strategy)), self._reread):
             page = landing.page
             last = self.dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
@@ -177,3 +177,15 @@ class Pipeline:
             "seconds": round(time.monotonic() - started, 3),
             "resumed_pages": progress.resumed,
         }
+
+
+def _if_it_fits(trim: Admit) -> Admit:
+    """Return what trims a page that was fetched again; one that does not fit any more is another page."""
+
+    def admit(page: Page) -> Page:
+        try:
+            return trim(page)
+        except (IncompleteError, ResponseError):
+            return replace(page, sha256="")
+
+    return admit

@@ -298,16 +298,22 @@ class TestInclusive:
         third = followed(TIES, third_page)
         assert rows_of(page_of(TIES, ties(4, 5), third)) == ties(4, 5)
 
-    @pytest.mark.parametrize("rows", [[], ties(3, 4)])
+    @pytest.mark.parametrize("rows", [[], ties(3, 4), [{"k": 2, "row": "a", "signed": "anew"}, *ties(3)]])
     def test_a_second_page_that_repeats_nothing_comes_from_another_kind_of_api(self, rows: list[Json]) -> None:
-        """It begins behind the key: of rows that share the last key, those on no page so far would be missing."""
-        with pytest.raises(IncompleteError, match="page 2 does not begin with the last row of page 1: the row is gone"):
+        """It begins behind the key, and rows that share the last one would be missing; or no row can be known again."""
+        with pytest.raises(IncompleteError, match="page 2 does not begin with the last row of page 1: it is gone"):
             self.read(TIES, ties(1, 2), rows)
 
-    def test_an_answer_that_is_the_end_is_left_alone(self) -> None:
+    def test_an_answer_that_is_the_end_may_be_anything(self) -> None:
+        """But a row that is known must not be there twice."""
         second = followed(TIES, page_of(TIES, ties(1, 2)))
-        page = replace(answered(second, ties(3)), end="by rule")
-        assert TIES.trim(page) is page
+        for rows, new in ((ties(3), ties(3)), (ties(2, 3), ties(3)), (ties(2, 2), ties(2, 2)[1:]), ([], [])):
+            assert rows_of(TIES.trim(replace(answered(second, rows), end="by rule"))) == new
+
+    def test_an_ignored_page_begins_with_nothing(self) -> None:
+        second = followed(TIES, page_of(TIES, ties(1, 2)))
+        with pytest.raises(ResponseError, match="page 2 is ignored, and only it can say where the next one is"):
+            TIES.follow(TIES.trim(replace(answered(second, []), ignored=True)))
 
     def test_a_page_of_no_known_rows_stays_the_same(self) -> None:
         first = answered(TIES.first(ASKED), ties(1, 2))

@@ -291,7 +291,7 @@ def sent_ahead(strategy: HeaderLink, page: Page) -> list[str]:
         further = strategy.ahead(page, sent)
         if further is None:
             return paths
-        assert (further.index, further.query, further.sure) == (sent.index + 1, {}, True)
+        assert (further.index, further.query, further.sure) == (sent.index + 1, {}, False)
         sent = further
         paths.append(sent.path)
     return paths

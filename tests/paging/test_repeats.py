@@ -72,8 +72,16 @@ def test_empty_pages_in_circles_are_found() -> None:
         repeats.admit(page(2, rows="", asked="own 0"))
 
 
-def test_partitions_do_not_mind_each_other() -> None:
-    admitted(page(0, partition=(number,)) for number in range(3))
+def test_partitions_may_have_the_same_rows() -> None:
+    admitted(page(0, asked=f"{number}", partition=(number,)) for number in range(3))
+
+
+def test_they_may_not_have_the_same_request() -> None:
+    """Its rows would be there twice, as where links do not keep the parameters of a partition."""
+    repeats = admitted(page(0, rows=f"{number}", asked=f"{number}", partition=(number,)) for number in range(2))
+    assert repeats.admit(page(1, partition=(0,)))
+    with pytest.raises(IncompleteError, match="page 2 of partition 1 has the same request as an earlier page"):
+        repeats.admit(page(1, partition=(1,)))
 
 
 def test_what_an_earlier_try_stored_counts() -> None:

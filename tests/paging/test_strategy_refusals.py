@@ -266,3 +266,9 @@ def test_a_parameter_has_one_meaning(kind: str, given: dict[str, Any], said: str
 def test_offsets_that_follow_the_rows_need_no_head() -> None:
     with pytest.raises(ConfigurationError, match="step='received' does not go with total_method='HEAD'"):
         Offset(step="received", total_method="HEAD", total_header="X-Total")
+
+
+@pytest.mark.parametrize("given", ["fail", "accept"])
+def test_no_page_is_short_where_offsets_follow_the_rows(given: Any) -> None:
+    with pytest.raises(ConfigurationError, match="on_short_page says nothing with step='received'"):
+        Offset(step="received", total_path="n", on_short_page=given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from airflow_paginated.paging import (
     PageRequest,
 )
 from airflow_paginated.paging.completeness import Audit
-from airflow_paginated.paging.errors import PageFailed, ResponseError
+from airflow_paginated.paging.errors import IncompleteError, PageFailed, ResponseError
 from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
 from airflow_paginated.paging.values import Landing, Page, PageRecord
 from airflow_paginated.paging.walk import Window, walk
@@ -183,3 +184,31 @@ def test_header_links_are_fetched_before_their_turn() -> None:
     ):
         assert [next(running).page.request.index for _ in range(2)] == [0, 1]
         assert gate.wait_for(*range(2, 10))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 8])
+def test_a_last_page_that_is_not_there_does_not_count(workers: int) -> None:
+    """The links end before the page that the first ones call the last; those behind it fail."""
+    tables = Tables(keys=[range(35)])
+
+    def fetch(request: PageRequest) -> Page:
+        if request.index > 3:
+            raise PageFailed(f"page {request.index}")
+        page = tables(request)
+        return replace(page, headers={"link": re.sub('4>; rel="last', '9>; rel="last', page.headers["link"])})
+
+    landings = list(walk(seeds_of(HeaderLink(), 1), fetch, HeaderLink(), workers, Window(4 * workers)))
+    assert text_of(landings) == tables.rows(0)
+
+
+def test_links_that_forget_their_partition_are_found() -> None:
+    """The second page of each partition is that of all rows: they would be there once for each partition."""
+    tables = Tables(keys=[range(35)] * 2)
+
+    def fetch(request: PageRequest) -> Page:
+        page = tables(replace(request, query={"table": 0, **request.query}))
+        return replace(page, headers={"link": re.sub("table=[01]&", "", page.headers["link"])})
+
+    audit = Audit(Completeness())
+    with pytest.raises(IncompleteError, match=r"page 2 of partition [01] has the same request as an earlier page"):
+        list(walk(seeds_of(HeaderLink(), 2), fetch, HeaderLink(), 2, Window(8), admit=audit.admit))

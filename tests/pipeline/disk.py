@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 Partition = tuple[int, ...]
+FOLLOWING = ("stop", "split", "successor")
 _SEGMENT = re.compile(r"segment-(\d+)-(\d+)")
 
 
@@ -49,7 +50,7 @@ def frames(data: bytes) -> Iterator[dict[str, Any]]:
 
 def landed(staging: Path) -> Mapping[Partition, Landed]:
     """Return what is stored of each partition, by the frames in a staging area."""
-    pages: dict[Partition, dict[int, tuple[int, bool]]] = {}
+    pages: dict[Partition, dict[int, tuple[int, str]]] = {}
     names = [found for path in staging.glob("shard-0000/*") if (found := _SEGMENT.fullmatch(path.name))]
     for claim, segments in groupby(sorted(names, key=lambda n: (int(n[1]), int(n[2]))), key=lambda n: int(n[1])):
         for frame in _of_claim(staging, [name[0] for name in segments]):
@@ -58,11 +59,14 @@ def landed(staging: Path) -> Mapping[Partition, Landed]:
                 continue
             partition, index = tuple(frame["partition"]), frame["index"]
             kept = {at: page for at, page in pages.get(partition, {}).items() if at <= index or page[0] == claim}
-            pages[partition] = {**kept, index: (claim, "stop" in frame or "split" in frame)}
+            pages[partition] = {**kept, index: (claim, next(name for name in FOLLOWING if name in frame))}
+    whole = {partition: found[max(found)][1] for partition, found in pages.items() if len(found) == max(found) + 1}
+    split = {partition for partition, following in whole.items() if following == "split"}
     return {
-        partition: Landed(len(found), found[max(found)][1])
-        for partition, found in pages.items()
-        if len(found) == max(found) + 1
+        partition: Landed(len(pages[partition]), following != "successor")
+        for partition, following in whole.items()
+        # A part counts as long as the page that was split into it does.
+        if split.issuperset(partition[:length] for length in range(1, len(partition)))
     }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, event, given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import PageNumber
+from airflow_paginated.paging import Offset, PageNumber, Sliced
 from airflow_paginated.paging.errors import IncompleteError
 from tests.paging.api import Api, Style
 from tests.paging.tables import Tables
@@ -109,4 +109,31 @@ def test_a_staging_that_lost_any_of_its_files_still_leads_to_the_rows(case: Case
         assert made.die(case, NEVER) is not None
         made.check_manners(case)
         assert proved(made.path) == case.expected
+        assert leftovers(made.path) == set()
+
+
+HALVES = Sliced(
+    pagination=Offset(total_path="meta.total"), from_param="low", to_param="high", start=0, end=64, max_rows=6
+)
+
+
+@pytest.mark.parametrize("rows", [40, 5])
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 8), (2, 3), (4, 6), (8, 1)])
+def test_where_a_page_that_was_split_is_lost_so_are_its_parts(first: int, second: int, workers: int, rows: int) -> None:
+    """With five rows it is not split again: what was stored of its parts would be there beside them."""
+    case = Case(api=Tables(keys=[range(40)], page_size=3), pagination=HALVES, workers=workers)
+    with task() as made:
+        for landings in (first, second):
+            assert made.die(case, Fate("landing", landings)) is None
+        lost = list(made.staging.glob("shard-0000/segment-0001-*"))
+        assert lost
+        for path in lost:
+            path.unlink()
+        assert list(made.staging.glob("shard-0000/segment-0002-*"))
+        now = replace(case, api=Tables(keys=[range(rows)], page_size=3))
+        result = made.die(now, NEVER)
+        assert result is not None
+        assert result["rows"] == rows
+        assert proved(made.path) == now.expected
         assert leftovers(made.path) == set()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.values import PageRecord, PageRequest, Stop, Total
+from airflow_paginated.paging.values import PageRecord, PageRequest, Split, Stop, Total
 from airflow_paginated.sinks.files import frames
 from tests.sinks.pages import BASE, SECRET, Api, record_of
 
@@ -33,6 +33,8 @@ requests = st.builds(
     sure=st.booleans(),
 )
 
+splits = st.lists(requests, min_size=1, max_size=3).map(tuple).map(Split)
+
 
 @st.composite
 def pages(draw: st.DrawFn) -> tuple[PageRecord, bytes]:
@@ -41,13 +43,14 @@ def pages(draw: st.DrawFn) -> tuple[PageRecord, bytes]:
     total = st.builds(Total, st.integers(0, 10**30), st.sampled_from(["items", "pages"]))
     record = PageRecord(
         request=draw(requests),
-        successor=draw(requests | st.builds(Stop, text)),
+        successor=draw(requests | st.builds(Stop, text) | splits),
         rows=len(lines),
         bytes=len(payload),
         sha256=sha256(payload).hexdigest(),
         attempts=draw(st.integers(1, 10)),
         seconds=draw(st.integers(0, 1000)) / 8,
         total=draw(st.none() | total),
+        ignored=draw(st.booleans()),
     )
     return record, payload
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.values import PageRecord, Stop
+from airflow_paginated.paging.values import PageRecord, PageRequest, Split
 from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.segments import SegmentId
@@ -23,6 +23,7 @@ partitions = st.sampled_from([(0,), (1,), (0, 0), (0, 1), (2**40, 3)])
 puts = st.tuples(st.just("put"), partitions, st.integers(0, 3), st.integers(1, 3))
 cuts = st.tuples(st.just("cut"), partitions, st.integers(0, 3), st.integers(1, 3))
 restarts = st.tuples(st.just("restart"), partitions, st.just(0), st.just(0))
+splits = st.tuples(st.just("split"), partitions, st.just(0), st.integers(1, 3))
 
 
 @pytest.fixture
@@ -41,13 +42,15 @@ def put(index: PageIndex, record: PageRecord, segment: SegmentId = FIRST, offset
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.lists(puts | cuts | restarts, max_size=30))
+@given(st.lists(puts | cuts | restarts | splits, max_size=30))
 def test_the_index_is_a_sorted_dict(operations: list[tuple[str, tuple[int, ...], int, int]]) -> None:
     index = PageIndex(BASE)
     model: dict[tuple[tuple[int, ...], int], tuple[PageRecord, SegmentId, int]] = {}
     for number, (name, partition, page, claim) in enumerate(operations):
-        if name == "put":
+        if name in ("put", "split"):
             record = record_of(API.landing(partition, page))
+            if name == "split":
+                record = replace(record, successor=Split((replace(BASE, partition=(*partition, 0)),)))
             put(index, record, SegmentId(claim, number), number)
             model[partition, page] = record, SegmentId(claim, number), number
         elif name == "cut":
@@ -63,10 +66,15 @@ def test_the_index_is_a_sorted_dict(operations: list[tuple[str, tuple[int, ...],
     newest = {record.request.partition: record for record, _, _ in ordered}
     assert list(index.records()) == [record for record, _, _ in ordered]
     assert [(each.segment, each.offset) for each in index.places()] == [kept[1:] for kept in ordered]
-    assert list(index.unfinished()) == [each for each in newest.values() if not isinstance(each.successor, Stop)]
+    assert list(index.unfinished()) == [each for each in newest.values() if isinstance(each.successor, PageRequest)]
     assert [index.last(partition) for partition in newest] == list(newest.values())
     counts = {part: sum(key[0] == part for key in model) for part in newest}
-    assert index.gapped() == [part for part, each in newest.items() if counts[part] != each.request.index + 1]
+    split = {key[0] for key, kept in model.items() if isinstance(kept[0].successor, Split)}
+    assert index.gapped() == [
+        part
+        for part, each in newest.items()
+        if counts[part] != each.request.index + 1 or (len(part) > 1 and part[:-1] not in split)
+    ]
     assert index.sums() == (len(ordered), sum(r.rows for r, _, _ in ordered), sum(r.bytes for r, _, _ in ordered))
     index.close()
 

@@ -60,7 +60,8 @@ class HeaderLink(Linked):
             return None
         if self.max_pages is not None and sent.index + 1 >= self.max_pages:
             return None
-        return replace(sent, index=sent.index + 1, path=series.link(steps), query={}, sure=True)
+        # It is reckoned, not told: where it fails, a link may still lead elsewhere, or nowhere.
+        return replace(sent, index=sent.index + 1, path=series.link(steps), query={}, sure=False)
 
     def missing(self, page: Page) -> str:
         """Name the header, and those that are there."""

@@ -69,21 +69,16 @@ class Keyset(Sequential):
 
         Raises ``ResponseError`` where they show that the key cannot lead on.
         """
-        state: Mapping[str, Any] = page.request.state or {}
-        if not page.request.index or page.end is not None:
+        if not page.request.index:
             return page
-        rows = page.rows
+        rows, state = page.rows, page.request.state
         if not self.inclusive:
             if rows and self._key(rows[0]) == state["key"]:
                 raise ResponseError(f"{page.request.name} begins with the key that was sent: set inclusive=True")
             return page
         new = self._new(rows, state["key"], Counter(state["border"]))
-        if not new and len(rows) >= state["full"] and not (self.counts_rows or self.has_more_path):
-            raise self._too_many(page)
-        if len(new) == len(rows) and page.request.index == 1:
-            raise IncompleteError(
-                "page 2 does not begin with the last row of page 1: the row is gone, or inclusive must be False"
-            )
+        if page.end is None and not page.ignored:
+            self._check_border(page, len(rows), len(new))
         return page.with_rows(new)
 
     def found(self, page: Page) -> Json:
@@ -126,6 +121,15 @@ class Keyset(Sequential):
             else:
                 return new + rows[at:]
         return new
+
+    def _check_border(self, page: Page, rows: int, new: int) -> None:
+        """Refuse a page that cannot be told from one that hides rows of the key that was sent."""
+        if not new and rows >= page.request.state["full"] and not (self.counts_rows or self.has_more_path):
+            raise self._too_many(page)
+        if new == rows and page.request.index == 1:
+            raise IncompleteError(
+                "page 2 does not begin with the last row of page 1: it is gone or changed, or inclusive must be False"
+            )
 
     def _last(self, rows: list[bytes], key: Json) -> list[bytes]:
         """Return the rows of the last key."""

@@ -39,6 +39,10 @@ class Offset(Numbered):
         check_choice(self.step, ("served", "received"), "pagination: step")
         if self.step == "received" and self.total_method == "HEAD":
             raise ConfigurationError("pagination: step='received' does not go with total_method='HEAD'")
+        if self.step == "received" and self.on_short_page is not None:
+            raise ConfigurationError(
+                "pagination: on_short_page says nothing with step='received': no page is short then"
+            )
 
     def place(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the page's offset, and the limit where it has a parameter."""

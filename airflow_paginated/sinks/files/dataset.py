@@ -119,9 +119,11 @@ class FileDataset:
             _log.info("What an earlier try stored is too old (limits.resume_max_age): collecting anew")
             self.discard()
             return
-        for partition in self._index.gapped():
-            _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
-            self.restart(partition)
+        # Where a page that was split is lost, so are its parts, and theirs.
+        while lost := self._index.gapped():
+            for partition in lost:
+                _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
+                self.restart(partition)
         _log.info("Going on after %d pages that an earlier try stored", self._index.sums()[0])
 
 

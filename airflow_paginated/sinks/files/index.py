@@ -13,6 +13,7 @@ from airflow_paginated.sinks.files.frames import Header, Partition, decode, reco
 from airflow_paginated.sinks.files.segments import SegmentId
 
 _CHUNK: Final = 500
+_OPEN, _ENDED, _SPLIT = range(3)
 # Nothing here outlives the process, so nothing has to be safe on disk; the cache bounds the memory.
 _SCHEMA: Final = """
 PRAGMA journal_mode = OFF;
@@ -60,7 +61,7 @@ class PageIndex:
             header.rows,
             header.bytes,
             header.sha256,
-            header.successor is None,
+            _OPEN if header.successor is not None else _ENDED if header.split is None else _SPLIT,
             line,
         )
         try:
@@ -88,8 +89,12 @@ class PageIndex:
         return found
 
     def gapped(self) -> list[Partition]:
-        """Return the partitions in which a page is missing before the newest one."""
-        found = self._db.execute("SELECT part FROM pages GROUP BY part HAVING count(*) != max(idx) + 1")
+        """Return the partitions that lack a page before the newest one, or the page that was split into them."""
+        found = self._db.execute(
+            "SELECT part FROM pages GROUP BY part HAVING count(*) != max(idx) + 1 OR length(part) > ?1"
+            " AND substr(part, 1, length(part) - ?1) NOT IN (SELECT part FROM pages WHERE ended = ?2)",
+            (len(_number(0)), _SPLIT),
+        )
         return [_partition(part) for (part,) in found]
 
     def unfinished(self) -> Iterator[PageRecord]:
