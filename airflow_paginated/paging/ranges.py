@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from typing import Final, TypeAlias
+from datetime import date, datetime, timedelta
+from typing import Final, Literal, TypeAlias
 
 from airflow_paginated.paging.errors import ConfigurationError
 
 Border: TypeAlias = int | str
 """A whole number, or a date or time in ISO 8601."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH: Final = datetime(1970, 1, 1)  # the zone, which is UTC or unknown, is written down only
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How the borders of ranges are counted: as they are, in days or in seconds."""
+    """How the borders of ranges are counted, as they are, in days or in seconds, and how they are written."""
 
-    kind: str
-    zulu: bool = False
+    kind: Literal["numbers", "days", "seconds"]
+    zone: str = ""
+    mark: str = "T"
 
     def number(self, border: Border) -> int:
         """Return a border as a whole number."""
-        if isinstance(border, int):
-            return border
+        if self.kind == "numbers":
+            return int(border)
         if self.kind == "days":
-            return date.fromisoformat(border).toordinal()
-        return (_time(border) - EPOCH) // timedelta(seconds=1)
+            return date.fromisoformat(str(border)).toordinal()
+        return (datetime.fromisoformat(str(border).removesuffix(self.zone)) - EPOCH) // timedelta(seconds=1)
 
     def text(self, number: int) -> Border:
         """Return what ``number`` was made of."""
@@ -34,36 +35,34 @@ class Scale:
             return number
         if self.kind == "days":
             return date.fromordinal(number).isoformat()
-        moment = EPOCH + timedelta(seconds=number)
-        return moment.isoformat().replace("+00:00", "Z") if self.zulu else moment.replace(tzinfo=None).isoformat()
+        return (EPOCH + timedelta(seconds=number)).isoformat(self.mark) + self.zone
+
+    def writes(self, border: object) -> bool:
+        """Say whether this is how a border is written: the API will see others that are written alike."""
+        if isinstance(border, bool) or not isinstance(border, int if self.kind == "numbers" else str):
+            return False
+        try:
+            return self.text(self.number(border)) == border
+        except (ValueError, TypeError):
+            return False
+
+
+SCALES: Final = (
+    Scale("numbers"),
+    Scale("days"),
+    *(Scale("seconds", zone, mark) for mark in ("T", " ") for zone in ("", "Z", "+00:00")),
+)
 
 
 def scale_of(start: object, end: object) -> Scale:
     """Return how two borders are counted.
 
-    Raises ``ConfigurationError`` where they are not of one kind.
+    Raises ``ConfigurationError`` where they are not written alike.
     """
-    both = (start, end)
-    if all(isinstance(each, int) and not isinstance(each, bool) for each in both):
-        return Scale("numbers")
-    try:
-        texts = [str(each) for each in both if isinstance(each, str)]
-        if len(texts) == 2 and all(len(text) == 10 for text in texts):
-            for text in texts:
-                date.fromisoformat(text)
-            return Scale("days")
-        if len(texts) == 2 and len({_time(text).microsecond for text in texts} | {0}) == 1:
-            return Scale("seconds", zulu=any(text.endswith(("Z", "+00:00")) for text in texts))
-    except ValueError:
-        pass
+    for scale in SCALES:
+        if scale.writes(start) and scale.writes(end):
+            return scale
     raise ConfigurationError(
-        f"pagination: start and end must be two whole numbers, two dates or two times (ISO 8601, whole seconds, UTC),"
-        f" got {start!r} and {end!r}"
+        "pagination: start and end must be two whole numbers, or two texts that are written alike, as 2024-01-31,"
+        f" 2024-01-31T00:00:00 or 2024-01-31T00:00:00Z; got {start!r} and {end!r}"
     )
-
-
-def _time(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
-    if moment.utcoffset():
-        raise ValueError("not UTC")
-    return moment.replace(tzinfo=UTC)

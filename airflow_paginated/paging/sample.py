@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of, trimmed_by
-from airflow_paginated.paging.values import Page, PageRequest, Stop, Successor, Total
+from airflow_paginated.paging.values import Page, PageRequest, Split, Stop, Successor, Total
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Sample:
         successor = self.whole.follow(page)
         if isinstance(successor, PageRequest) and successor.index >= self.pages:
             return Stop("sample")
-        return successor
+        # One part of a whole that is too large for paging is as good a sample as all of them.
+        return Split(successor.requests[:1]) if isinstance(successor, Split) else successor
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Ask the whole strategy, within the sample."""

@@ -217,10 +217,18 @@ class _Floor:
             self._expect(lane, landing.successor)
             return landing
         self._drop_ahead(lane)
-        del self.lanes[lane.turn.partition]
-        if isinstance(landing.successor, Split):
-            self.lanes.update({request.partition: _Lane(request) for request in landing.successor.requests})
+        self._close(lane, landing.successor.requests if isinstance(landing.successor, Split) else ())
         return landing
+
+    def _close(self, lane: _Lane, parts: tuple[PageRequest, ...]) -> None:
+        """Let go of a partition; what it was split into takes its place, so that the oldest goes on being the first."""
+        if not parts:
+            del self.lanes[lane.turn.partition]
+            return
+        lanes: dict[tuple[int, ...], _Lane] = {}
+        for partition, each in self.lanes.items():
+            lanes |= {part.partition: _Lane(part) for part in parts} if each is lane else {partition: each}
+        self.lanes = lanes
 
     def _expect(self, lane: _Lane, successor: PageRequest) -> None:
         lane.turn = successor

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from airflow_paginated.paging import Page, PageRequest, Stop
 from airflow_paginated.paging.errors import PageFailed
 from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.values import Landing
+from airflow_paginated.paging.values import Landing, Successor
 
 Style = Literal["items", "header", "pages", "once", "now and then", "has_more", "bare", "cursor"]
 Place = tuple[int, int]
@@ -50,6 +50,16 @@ class Api:
         rows = [] if place in self.holes else self.rows(place[0], start)
         envelope, headers = self._told(*place, more=start + self.page_size < self.tables[place[0]])
         return Page.of(request, rows, envelope=envelope, headers=headers, bytes=sum(len(row) + 1 for row in rows))
+
+    @property
+    def everything(self) -> Sequence[bytes]:
+        """All rows of each table, as JSON Lines."""
+        return [b"".join(self._lines(table)) for table in range(len(self.tables))]
+
+    def _lines(self, table: int) -> Iterator[bytes]:
+        for index, start in enumerate(range(0, self.tables[table], self.page_size)):
+            if (table, index) not in self.holes:
+                yield from (row + b"\n" for row in self.rows(table, start))
 
     def _start(self, request: PageRequest) -> int:
         query = request.query
@@ -99,7 +109,7 @@ class InTurn:
     def first(self, request: PageRequest) -> PageRequest:
         return self.whole.first(request)
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         return self.whole.follow(page)
 
 
@@ -111,7 +121,7 @@ def seeds_of(pagination: Pagination, tables: int) -> list[PageRequest]:
 def plain_loop(seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination) -> list[Landing]:
     """Read one partition page by page: what a walk must come to."""
     landings = []
-    request: PageRequest | Stop = seed
+    request: Successor = seed
     while isinstance(request, PageRequest):
         page = fetch(request)
         request = pagination.follow(page)

@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_paginated.paging import Page, PageRequest, Stop
+from airflow_paginated.paging import Page, PageRequest
 from airflow_paginated.paging.protocols import Ahead, Pagination
+from airflow_paginated.paging.values import Successor
 from tests.paging.api import InTurn
 
 Key = tuple[tuple[int, ...], int]
@@ -52,14 +53,14 @@ class Load:
             with self._lock:
                 self._end(key)
 
-    def follows(self, page: Page, successor: PageRequest | Stop) -> None:
+    def follows(self, page: Page, successor: Successor) -> None:
         """Take note that a page's turn has come."""
         partition, index = key_of(page.request)
         with self._lock:
             self._waiting.discard((partition, index))
             # What is sent from now on is asked for in its turn, as a plain loop would.
             self._guessed.discard((partition, index + 1))
-            if isinstance(successor, Stop):
+            if not isinstance(successor, PageRequest):
                 self._closed.add(partition)
                 self._open.discard(partition)
                 self._waiting = {key for key in self._waiting if key[0] != partition}
@@ -102,7 +103,7 @@ class _Watched(InTurn):
         super().__init__(whole)
         self._load = load
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         successor = self.whole.follow(page)
         self._load.follows(page, successor)
         return successor

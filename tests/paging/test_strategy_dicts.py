@@ -205,7 +205,7 @@ common = {
     "stop_after_empty_page": st.booleans(),
 }
 totals = st.fixed_dictionaries({"total_path": paths}) | st.fixed_dictionaries({"total_header": names})
-sizes = st.just({}) | st.fixed_dictionaries({"page_size": st.integers(1, 1000), "page_size_param": st.just("per")})
+sizes = st.just({}) | st.fixed_dictionaries({"page_size": st.integers(2, 1000), "page_size_param": st.just("per")})
 one_or_two = st.sampled_from(["a", ["a"], ["a", "b.c"]])
 tokens = st.none() | st.integers() | names | st.lists(names, max_size=2)
 

@@ -8,23 +8,24 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
-from airflow_paginated.paging import Completeness, Page, PageRequest, Stop, Total
+from airflow_paginated.paging import Completeness, Page, PageRequest, Total
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.errors import PageFailed
-from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of
-from airflow_paginated.paging.values import PageRecord
+from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.values import PageRecord, Successor
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
 from airflow_paginated.sinks.protocol import Dataset, Owner, Run
 from airflow_paginated.transport import PageClient
 from airflow_paginated.transport.client import Traffic
-from tests.paging.api import Api
+from tests.paging.api import Api, no_delay, seeds_of
+from tests.paging.tables import Tables, plain_pages
 from tests.pipeline.disk import Landed, Partition, landed
 
 Key = tuple[tuple[int, ...], int]
@@ -55,7 +56,7 @@ class Fate:
 class Case:
     """What is collected, how, and into what."""
 
-    api: Api
+    api: Api | Tables
     pagination: Pagination
     workers: int = 4
     window: int = 16
@@ -64,12 +65,19 @@ class Case:
 
     @property
     def expected(self) -> bytes:
-        """All rows, as a plain loop reads them."""
-        api, lines = self.api, []
-        for table, count in enumerate(api.tables):
-            for index, start in enumerate(range(0, count, api.page_size)):
-                lines += [] if (table, index) in api.holes else api.rows(table, start)
-        return b"".join(line + b"\n" for line in lines)
+        """All rows, in the order of the tables."""
+        return b"".join(self.api.everything)
+
+    @property
+    def by_partition(self) -> dict[Partition, bytes]:
+        """The rows of each partition, as a plain loop reads them."""
+        prompt = replace(self.api, delay=no_delay)
+        texts: dict[Partition, bytes] = {}
+        for seed in seeds_of(self.pagination, len(self.api.everything)):
+            for landing in plain_pages(seed, prompt, self.pagination):
+                partition = landing.page.request.partition
+                texts[partition] = texts.get(partition, b"") + landing.page.lines
+        return texts
 
 
 @dataclass
@@ -103,11 +111,11 @@ class Watch:
                 self._waiting.add(key)
         return page
 
-    def follows(self, page: Page, successor: PageRequest | Stop) -> None:
+    def follows(self, page: Page, successor: Successor) -> None:
         partition = page.request.partition
         with self._lock:
             self._waiting.discard((partition, page.request.index))
-            if isinstance(successor, Stop):
+            if not isinstance(successor, PageRequest):
                 self._ended.add(partition)
                 self._waiting = {key for key in self._waiting if key[0] != partition}
 
@@ -121,10 +129,13 @@ class _Watched:
     def first(self, request: PageRequest) -> PageRequest:
         return self._whole.first(request)
 
-    def follow(self, page: Page) -> PageRequest | Stop:
+    def follow(self, page: Page) -> Successor:
         successor = self._whole.follow(page)
         self._watch.follows(page, successor)
         return successor
+
+    def trim(self, page: Page) -> Page:
+        return trimmed_by(self._whole)(page)
 
     def total(self, page: Page) -> Total | None:
         return totals_of(self._whole)(page)
@@ -202,7 +213,7 @@ class Task:
         self.watch = watch = Watch(fetch)
         strategy = (_WatchedAhead if isinstance(case.pagination, Ahead) else _Watched)(case.pagination, watch)
         request = self.run.base
-        partitions = [{"table": number} for number in range(len(case.api.tables))]
+        partitions = [{"table": number} for number in range(len(case.api.everything))]
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
         with closing(sink.resolved(local_or_fsspec).open(run)) as dataset:

@@ -58,7 +58,7 @@ def landed(staging: Path) -> Mapping[Partition, Landed]:
                 continue
             partition, index = tuple(frame["partition"]), frame["index"]
             kept = {at: page for at, page in pages.get(partition, {}).items() if at <= index or page[0] == claim}
-            pages[partition] = {**kept, index: (claim, "stop" in frame)}
+            pages[partition] = {**kept, index: (claim, "stop" in frame or "split" in frame)}
     return {
         partition: Landed(len(found), found[max(found)][1])
         for partition, found in pages.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,27 +11,31 @@ from hypothesis import strategies as st
 
 from airflow_paginated.paging import Offset, PageNumber
 from airflow_paginated.paging.protocols import Pagination
-from tests.paging.api import Api, Cursor, InTurn, Place, Style
+from tests.paging.api import Api, Cursor, InTurn, Style
+from tests.paging.drawn import (
+    GUESSED,
+    IN_TURN,
+    KEYS,
+    PLANNED,
+    RECEIVED,
+    SLICED,
+    TIES,
+    dawdling,
+    of_one_key,
+    tables_and_strategies,
+)
+from tests.paging.tables import Tables
 from tests.pipeline.core import Case, Fate
 
 thorough = partial(settings, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 STOP_RULES: dict[Style, dict[str, Any]] = {
     "items": {"total_path": "meta.total"},
-    "pages": {"total_path": "meta.total", "total_kind": "pages"},
+    "pages": {"total_path": "meta.total", "total_kind": "pages", "on_short_page": "accept"},
     "once": {"total_path": "meta.total"},
-    "has_more": {"has_more_path": "more"},
+    "has_more": {"has_more_path": "more", "on_short_page": "accept"},
     "bare": {"stop_after_empty_page": True},
 }
-
-
-def dawdling(seed: int, most: float) -> Callable[[Place], float]:
-    """Return the delay of each page: most come at once, some later."""
-
-    def delay(place: Place) -> float:
-        return max(0.0, random.Random(hash((seed, *place))).uniform(-4 * most, most))
-
-    return delay
 
 
 @st.composite
@@ -57,6 +60,30 @@ def cases(draw: st.DrawFn, least: int = 0, holes: bool = True) -> Case:
             holes=draw(st.sets(st.tuples(st.just(0), st.integers(1, 5)), max_size=2)) if may_be_empty else (),
             delay=dawdling(draw(st.integers(0, 99)), draw(st.sampled_from([0.0, 0.0, 0.0005]))),
         ),
+        pagination=pagination,
+        workers=workers,
+        window=draw(st.integers(1, 5 * workers)),
+        part_bytes=draw(st.sampled_from([1, 500, 100_000])),
+    )
+
+
+KINDS = st.one_of(
+    tables_and_strategies(PLANNED),
+    tables_and_strategies(GUESSED, far=True),
+    tables_and_strategies(IN_TURN),
+    tables_and_strategies(KEYS),
+    tables_and_strategies(TIES, ties=True).filter(lambda drawn: not any(map(of_one_key, drawn[0].keys))),
+    tables_and_strategies(RECEIVED, lengths=True),
+    tables_and_strategies(SLICED),
+)
+
+
+@st.composite
+def cases_of_every_kind(draw: st.DrawFn, kinds: st.SearchStrategy[tuple[Tables, Pagination]] = KINDS) -> Case:
+    api, pagination = draw(kinds)
+    workers = draw(st.integers(1, 8))
+    return Case(
+        api=api,
         pagination=pagination,
         workers=workers,
         window=draw(st.integers(1, 5 * workers)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,14 +11,26 @@ from hypothesis import strategies as st
 from airflow_paginated.paging import PageNumber
 from airflow_paginated.paging.errors import IncompleteError
 from tests.paging.api import Api, Style
+from tests.paging.tables import Tables
 from tests.pipeline.core import Case, Fate, task
 from tests.pipeline.disk import landed, leftovers, proved, published
-from tests.pipeline.draws import NEVER, STOP_RULES, cases, fates, thorough, whole_fates
+from tests.pipeline.draws import NEVER, STOP_RULES, cases, cases_of_every_kind, fates, thorough, whole_fates
 
 
 @given(case=cases(), lives=st.lists(fates, min_size=1, max_size=3), one_file=st.booleans())
 @thorough(max_examples=320)
 def test_the_rows_of_a_plain_loop_whatever_befalls_the_tries(case: Case, lives: list[Fate], one_file: bool) -> None:
+    check(case, lives, one_file)
+
+
+@given(case=cases_of_every_kind(), lives=st.lists(fates, min_size=1, max_size=3), one_file=st.booleans())
+@thorough(max_examples=320)
+def test_the_rows_of_the_tables_whatever_the_strategy(case: Case, lives: list[Fate], one_file: bool) -> None:
+    check(case, lives, one_file)
+
+
+def check(case: Case, lives: list[Fate], one_file: bool) -> None:
+    """Try until one try survives, and compare what is there with all rows."""
     with task(one_file) as made:
         died = 0
         for fate in [*lives, NEVER]:
@@ -39,22 +50,28 @@ def test_the_rows_of_a_plain_loop_whatever_befalls_the_tries(case: Case, lives: 
 @given(case=cases(least=1, holes=False), fate=fates, lives=st.lists(whole_fates, max_size=2))
 @thorough(max_examples=80)
 def test_a_partition_whose_newest_page_reads_otherwise_starts_over(case: Case, fate: Fate, lives: list[Fate]) -> None:
-    changed = replace(case, api=replace(case.api, row_bytes=3))
+    assert isinstance(case.api, Api)
+    check_changed(case, replace(case, api=replace(case.api, row_bytes=3)), fate, lives)
+
+
+@given(case=cases_of_every_kind(), fate=fates, lives=st.lists(whole_fates, max_size=2))
+@thorough(max_examples=120)
+def test_so_it_does_whatever_the_strategy(case: Case, fate: Fate, lives: list[Fate]) -> None:
+    assert isinstance(case.api, Tables)
+    check_changed(case, replace(case, api=replace(case.api, extra="xxx")), fate, lives)
+
+
+def check_changed(case: Case, changed: Case, fate: Fate, lives: list[Fate]) -> None:
+    """Die once, find all rows changed, and compare what is there with the old rows and the new ones."""
     with task() as made:
         assume(made.die(case, fate) is None)
         kept = landed(made.staging)
         assert any(made.die(changed, each) for each in [*lives, NEVER])
-        expected = b""
-        for table in range(len(case.api.tables)):
-            # A partition whose end is stored is not asked for again.
-            read = case if (stored := kept.get((table,))) and stored.ended else changed
-            expected += replace(read, api=replace(read.api, tables=alone(case.api.tables, table))).expected
-        assert proved(made.path) == expected
+        old, new = case.by_partition, changed.by_partition
+        # A partition whose end is stored is not asked for again.
+        ended = {partition for partition, stored in kept.items() if stored.ended}
+        assert proved(made.path) == b"".join((old if each in ended else new)[each] for each in sorted(new))
         assert leftovers(made.path) == set()
-
-
-def alone(tables: Sequence[int], table: int) -> list[int]:
-    return [rows if number == table else 0 for number, rows in enumerate(tables)]
 
 
 @given(
@@ -81,8 +98,8 @@ def test_a_total_that_changed_between_tries_fails_once_and_begins_anew(
         assert proved(made.path) == grown.expected
 
 
-@given(case=cases(), fate=fates, lost=st.sets(st.integers(0, 9), min_size=1))
-@thorough(max_examples=60)
+@given(case=cases() | cases_of_every_kind(), fate=fates, lost=st.sets(st.integers(0, 9), min_size=1))
+@thorough(max_examples=120)
 def test_a_staging_that_lost_any_of_its_files_still_leads_to_the_rows(case: Case, fate: Fate, lost: set[int]) -> None:
     with task() as made:
         assume(made.die(case, fate) is None and made.die(case, fate) is None)

@@ -21,10 +21,11 @@ MOST_PARTS: Final = 64
 class Sliced:
     """Page through ranges of a field with ``pagination``, each small enough for an API that refuses deep pages.
 
-    The first page of a range tells its total: from ``max_rows`` on, which may be a count that the API caps, the range
-    is split, again and again. ``start`` and ``end`` are whole numbers, dates or times (ISO 8601), ``end`` not included;
-    they are sent in ``from_param`` and ``to_param``, with ``to_inclusive=True`` as the last value that is included.
-    Rows outside the range, or without the field, are not asked for.
+    The first page of a range tells its total: from ``max_rows`` on, the range is split, again and again. Where the API
+    caps its totals, ``max_rows`` must be that cap or less. ``start`` and ``end`` are whole numbers, dates or times
+    (ISO 8601, UTC), ``end`` not included; they are sent in ``from_param`` and ``to_param``, with ``to_inclusive=True``
+    as the last value that is included: then the field must have whole seconds too. Rows outside the range, or without
+    the field, are not asked for.
 
     Example::
 
@@ -107,12 +108,14 @@ class Sliced:
         if high - low < 2:
             raise LimitExceeded(
                 f"the slice from {self._scale.text(low)!r} has {total} rows, as many as max_rows={self.max_rows} or"
-                " more, and cannot be split: slice by a field with more values"
+                f" more, and cannot be split: slice by a field with more values; does the API know {self.from_param!r}?"
             )
         count = min(max(2, 2 * total // self.max_rows), MOST_PARTS, high - low)
         borders = [low + (high - low) * number // count for number in range(count + 1)]
+        # The request may be a HEAD for the total: its state knows the method of the others.
+        whole = replace(request, method=(request.state or {}).get("method", request.method), state=None, sure=True)
         return tuple(
-            self._part(replace(request, partition=(*request.partition, number), state=None, sure=True), start, end)
+            self._part(replace(whole, partition=(*request.partition, number)), start, end)
             for number, (start, end) in enumerate(pairwise(borders))
         )
 
