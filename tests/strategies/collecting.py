@@ -88,13 +88,13 @@ class Collect:
         assert "\n" not in str(caught.value)
         return caught.value
 
-    def connection(self, url: str) -> str:
-        """Make a connection with secrets, and return its id."""
+    def connection(self, url: str, **headers: str) -> str:
+        """Make a connection with secrets and more headers, and return its id."""
         fields = {
             "conn_type": "paginated_api",
             "host": url,
             "password": SECRET,
-            "extra": json.dumps({"headers": {"X-Tenant": HIDDEN}}),
+            "extra": json.dumps({"headers": {"X-Tenant": HIDDEN, **headers}}),
         }
         self.monkeypatch.setenv("AIRFLOW_CONN_STYLED_API", json.dumps(fields))
         return "styled_api"

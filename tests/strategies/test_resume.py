@@ -41,51 +41,54 @@ class After:
         return self.fault if self.seen > self.good else None
 
 
-@dataclass(frozen=True)
+@dataclass
 class Task:
     """One task, tried again and again."""
 
+    collect: Collect
     server: FaultServer
-    hook: PaginatedApiHook
     case: Case
-    path: str
+    path: Path
+    workers: int
+    tries: int = 0
 
     def run(self, faults: Schedule) -> dict[str, Any]:
-        """Run one try; the log has its requests alone."""
+        """Run one try."""
+        self.tries += 1
         self.server.faults = faults
-        self.server.log.clear()
-        asked = {name: value for name, value in self.case.request.items() if name not in POLICIES}
-        names = ("method", "query", "headers", "body")
-        request = PageRequest("items", **{name: asked[name] for name in names if name in asked})
-        collection = Collection(
-            request=request,
-            pagination=self.case.pagination,
-            data_selector=asked["data_selector"],
-            response=self.hook.response.described(),
-        )
-        run = Run(Owner("dag", "collect", "run-1"), collection.plan(self.server.url, "styled_api"), request)
-        sink = FileSink(self.path).resolved(local_or_fsspec)
-        with closing(sink.open(run)) as dataset, self.hook.client(collection) as client:
+        hook, collection = self._hook(), self._collection()
+        run = Run(Owner("dag", "collect", "run-1"), collection.plan(self.server.url, "styled_api"), collection.request)
+        sink = FileSink(str(self.path)).resolved(local_or_fsspec)
+        with closing(sink.open(run)) as dataset, hook.client(collection) as client:
             result: dict[str, Any] = Pipeline(
                 collection=collection,
                 client=client,
                 dataset=dataset,
-                workers=self.hook.max_workers,
-                window=self.hook.window,
-                completeness=self.hook.completeness,
+                workers=self.workers,
+                window=hook.window,
+                completeness=hook.completeness,
             ).run()
             return result
 
     @property
     def rows(self) -> list[Any]:
         """What was published."""
-        return [json.loads(row) for row in Path(self.path).read_bytes().splitlines()]
+        return [json.loads(row) for row in self.path.read_bytes().splitlines()]
 
+    @property
+    def requests(self) -> int:
+        """How many requests the newest try has sent; one of the try before may still arrive."""
+        return sum(each.request.headers["x-try"] == str(self.tries) for each in self.server.log.requests)
 
-def tried(collect: Collect, server: FaultServer, case: Case, path: Path, workers: int) -> Task:
-    policies = {name: value for name, value in case.asked.items() if name in POLICIES}
-    hook = PaginatedApiHook(collect.connection(server.url), max_workers=workers, retry=FRAGILE, **policies)
-    return Task(server, hook, case, str(path / "rows.jsonl"))
+    def _hook(self) -> PaginatedApiHook:
+        conn_id = self.collect.connection(self.server.url, **{"X-Try": str(self.tries)})
+        policies = {name: value for name, value in self.case.asked.items() if name in POLICIES}
+        return PaginatedApiHook(conn_id, max_workers=self.workers, retry=FRAGILE, **policies)
+
+    def _collection(self) -> Collection:
+        asked, names = self.case.request, ("method", "query", "headers", "body")
+        request = PageRequest("items", **{name: asked[name] for name in names if name in asked})
+        return Collection(request=request, pagination=self.case.pagination, data_selector=asked["data_selector"])
 
 
 @pytest.mark.parametrize(("workers", "good"), [(1, 7), (16, 2)])
@@ -93,18 +96,17 @@ def tried(collect: Collect, server: FaultServer, case: Case, path: Path, workers
 def test_the_next_try_goes_on(collect: Collect, tmp_path: Path, name: str, workers: int, good: int) -> None:
     case = CASES[name]
     with FaultServer(case.api) as server:
-        task = tried(collect, server, case, tmp_path, workers)
+        task = Task(collect, server, case, tmp_path / "rows.jsonl", workers)
         with pytest.raises(PageFailed):
             task.run(After(good))
         result = task.run(no_faults)
-        requests = len(server.log.requests)
         assert not any(case.api.wrong(each.request) for each in server.log.requests)
     assert task.rows == [json.loads(row) for row in case.api.rows]
     landed = result["resumed_pages"]
     # Where one page follows the other, what has come is stored.
     assert landed == good if workers == 1 and not case.guesses else landed <= good
     again = 1 + len(numbered.RANGES) * (name in numbered.RANGES)
-    assert requests <= case.pages - landed + again + case.guesses * PAGES_PER_WORKER * workers
+    assert task.requests <= case.pages - landed + again + case.guesses * PAGES_PER_WORKER * workers
 
 
 EXPIRED = {"a refusal": Given(410, b"{}"), "a wrong request": Given(400, b'{"error": "invalid cursor"}')}
@@ -114,11 +116,11 @@ EXPIRED = {"a refusal": Given(410, b"{}"), "a wrong request": Given(400, b'{"err
 def test_a_cursor_that_has_expired_begins_anew(collect: Collect, tmp_path: Path, refusal: Fault) -> None:
     token = case(ByToken(), Cursor(cursor_path="next_cursor"), query={}, headers={})
     with FaultServer(token.api) as server:
-        task = tried(collect, server, token, tmp_path, workers=1)
+        task = Task(collect, server, token, tmp_path / "rows.jsonl", workers=1)
         with pytest.raises(PageFailed):
             task.run(After(5))
         # The last landed page is asked for once more, by a cursor that is not known any more.
-        result = task.run(lambda request, nth: refusal if len(server.log.requests) < 1 else None)
+        result = task.run(lambda request, nth: refusal if task.requests < 1 else None)
     assert task.rows == [json.loads(row) for row in token.api.rows]
     assert result["resumed_pages"] == 0
 
@@ -126,7 +128,7 @@ def test_a_cursor_that_has_expired_begins_anew(collect: Collect, tmp_path: Path,
 def test_a_refusal_that_says_nothing_of_a_cursor_is_one(collect: Collect, tmp_path: Path) -> None:
     token = case(ByToken(), Cursor(cursor_path="next_cursor"), query={}, headers={})
     with FaultServer(token.api) as server:
-        task = tried(collect, server, token, tmp_path, workers=1)
+        task = Task(collect, server, token, tmp_path / "rows.jsonl", workers=1)
         with pytest.raises(PageFailed):
             task.run(After(5))
         with pytest.raises(RequestRefused, match="403 Forbidden"):
