@@ -52,6 +52,11 @@ class Api:
         return Page.of(request, rows, envelope=envelope, headers=headers, bytes=sum(len(row) + 1 for row in rows))
 
     @property
+    def count(self) -> int:
+        """The number of tables."""
+        return len(self.tables)
+
+    @property
     def everything(self) -> Sequence[bytes]:
         """All rows of each table, as JSON Lines."""
         return [b"".join(self._lines(table)) for table in range(len(self.tables))]

@@ -73,6 +73,11 @@ class Tables:
         return b"".join(self.row(table, number) + b"\n" for number in range(len(self.keys[table])))
 
     @property
+    def count(self) -> int:
+        """The number of tables."""
+        return len(self.keys)
+
+    @property
     def everything(self) -> Sequence[bytes]:
         """All rows of each table, as JSON Lines."""
         return [self.rows(table) for table in range(len(self.keys))]

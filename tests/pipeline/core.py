@@ -73,7 +73,7 @@ class Case:
         """The rows of each partition, as a plain loop reads them."""
         prompt = replace(self.api, delay=no_delay)
         texts: dict[Partition, bytes] = {}
-        for seed in seeds_of(self.pagination, len(self.api.everything)):
+        for seed in seeds_of(self.pagination, self.api.count):
             for landing in plain_pages(seed, prompt, self.pagination):
                 partition = landing.page.request.partition
                 texts[partition] = texts.get(partition, b"") + landing.page.lines
@@ -213,7 +213,7 @@ class Task:
         self.watch = watch = Watch(fetch)
         strategy = (_WatchedAhead if isinstance(case.pagination, Ahead) else _Watched)(case.pagination, watch)
         request = self.run.base
-        partitions = [{"table": number} for number in range(len(case.api.everything))]
+        partitions = [{"table": number} for number in range(case.api.count)]
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
         with closing(sink.resolved(local_or_fsspec).open(run)) as dataset:
