@@ -53,7 +53,7 @@ class Api:
 
     @property
     def count(self) -> int:
-        """How many tables there are."""
+        """The number of tables."""
         return len(self.tables)
 
     @property

@@ -74,7 +74,7 @@ class Tables:
 
     @property
     def count(self) -> int:
-        """How many tables there are."""
+        """The number of tables."""
         return len(self.keys)
 
     @property

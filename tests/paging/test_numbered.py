@@ -108,11 +108,12 @@ class TestShortPages:
         with pytest.raises(ResponseError, match=r"set on_short_page='accept', else step='received'$"):
             read(Offset(**MORE), 10, 9, envelope={"more": True})
 
-    @pytest.mark.parametrize("strategy", [Offset(**MORE), PageNumber(**MORE, on_short_page="fail")])
+    @pytest.mark.parametrize("strategy", [Offset(**MORE), Offset(**BARE), PageNumber(**MORE, on_short_page="fail")])
     def test_a_page_that_is_ignored_is_not_short(self, strategy: Numbered) -> None:
         second = followed(strategy, answer(strategy.first(ASKED), 10, {"more": True}))
         third = followed(strategy, answer(second, 0, {"more": True}, ignored=True))
         assert own(third).get("offset", 20) == 20
+        assert followed(strategy, answer(third, 10, {"more": True})).index == 3
 
 
 def test_an_ignored_page_is_no_empty_one() -> None:

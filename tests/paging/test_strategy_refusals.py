@@ -272,3 +272,9 @@ def test_offsets_that_follow_the_rows_need_no_head() -> None:
 def test_no_page_is_short_where_offsets_follow_the_rows(given: Any) -> None:
     with pytest.raises(ConfigurationError, match="on_short_page says nothing with step='received'"):
         Offset(step="received", total_path="n", on_short_page=given)
+
+
+def test_a_page_that_repeats_a_row_holds_two() -> None:
+    with pytest.raises(ConfigurationError, match="inclusive needs a page_size of 2: each page repeats a row"):
+        Keyset(key_path="id", key_param="from", inclusive=True, page_size=1, page_size_param="limit")
+    assert Keyset(key_path="id", key_param="from", inclusive=True, page_size=2, page_size_param="limit")

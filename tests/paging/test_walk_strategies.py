@@ -93,9 +93,8 @@ def check(case: Case) -> Load:
     assert load.most_held <= case.window.pages
     assert load.most_running <= case.workers
     assert load.most_unsure <= case.workers
-    # What takes the place of a split partition goes before those that were opened after it.
-    depth = max((len(landing.page.request.partition) for landing in landings), default=1)
-    assert load.most_open <= case.window.pages * depth + 1
+    # What a split leaves waiting stays open.
+    assert load.most_open <= (case.window.pages + 1) * max(len(partition) for partition, _ in load.asked)
     return load
 
 

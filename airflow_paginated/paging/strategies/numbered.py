@@ -59,7 +59,8 @@ class Numbered(Strategy, ABC):
         known = self._known(page)
         stop = self._stop(page, known, page.request.index + 1 - self._before)
         self._check_step(page, known, last=stop is not None)
-        return stop or self._request(page.request, page.request.index + 1, known, short=known.step > page.count)
+        short = page.count < known.step and not page.ignored
+        return stop or self._request(page.request, page.request.index + 1, known, short)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``: sure within the known total, speculative without one."""
@@ -149,7 +150,7 @@ class Numbered(Strategy, ABC):
         )
 
     def _request(self, base: PageRequest, index: int, known: _Known, short: bool = False) -> PageRequest:
-        state = {"step": known.step, "total": known.total} | ({"short": True} if short and known.step else {})
+        state = {"step": known.step, "total": known.total} | ({"short": True} if short else {})
         sure = known.pages is not None and self.total_is == "exact"
         request = replace(base, index=index, state=state, sure=sure)
         return placed(request, self.inject_into, self.place(index - self._before, known.step))
