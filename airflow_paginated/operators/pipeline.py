@@ -84,7 +84,7 @@ class Pipeline:
         self._check_unfinished(strategy, progress)
         with closing(Audit(self.completeness, self.collection.sample_pages, strategy)) as audit:
             for record in self.dataset.records():
-                audit.recall(record)
+                audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
                 progress.saw(record, resumed=True)
             self._land_all(strategy, audit, progress)
             self._look_beyond(strategy, audit, progress)

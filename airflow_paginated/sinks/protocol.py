@@ -67,6 +67,9 @@ class Dataset(Protocol):
     def records(self) -> Iterator[PageRecord]:
         """Yield every stored page, sorted by partition and index."""
 
+    def lines(self, record: PageRecord) -> bytes:
+        """Return the rows of a stored page, as JSON Lines."""
+
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest stored page of a partition."""
 

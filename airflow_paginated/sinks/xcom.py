@@ -52,6 +52,10 @@ class XComDataset:
         for key in sorted(self._pages):
             yield self._pages[key][0]
 
+    def lines(self, record: PageRecord) -> bytes:
+        """Return the rows of a page."""
+        return self._pages[record.request.partition, record.request.index][1]
+
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest page of a partition."""
         index = max((index for part, index in self._pages if part == partition), default=None)
