@@ -216,12 +216,31 @@ class TestAPartitionThatIsSplit:
         leaves = [record(0, 10, partition=(0, 1, part), total=10, end="x") for part in (0, 1)]
         assert account([self.split(30), self.leaf(0, 10), deeper, *leaves]).complete
 
+    def test_lacks_what_was_ignored_in_its_parts(self) -> None:
+        lost = replace(record(0, 0, partition=(0, 1), total=20), ignored=True)
+        rest = record(1, 8, partition=(0, 1), end="x")
+        found = account([self.split(30), self.leaf(0, 10), lost, rest])
+        assert verdicts(found)["rows_equal_total"] == "waived"
+        with pytest.raises(IncompleteError, match="partition 0 have 31 rows"):
+            account([self.split(30), self.leaf(0, 23), lost, rest])
+
 
 def test_a_page_that_is_ignored_is_missing() -> None:
     found = account([replace(record(0), ignored=True), record(1, end="x")])
     assert verdicts(found)["no_page_ignored"] == "waived"
     assert evidence(found, "no_page_ignored").startswith("page 1 of partition 0")
     assert not found.complete
+
+
+def test_its_rows_are_not_asked_for_by_a_total() -> None:
+    lost = replace(record(0, 0, total=25), ignored=True)
+    found = account([lost, record(1, 10, total=25), record(2, 5, total=25, end="total reached")])
+    assert verdicts(found)["rows_equal_total"] == verdicts(found)["no_page_ignored"] == "waived"
+    assert "partition 0 has 15 items, the API declares 25" in evidence(found, "rows_equal_total")
+    with pytest.raises(IncompleteError, match="has 26 items, the API declares 25"):
+        account([lost, record(1, 26, total=25, end="total reached")])
+    with pytest.raises(IncompleteError, match="partition 1 has 9 items, the API declares 10"):
+        account([lost, record(1, end="x"), record(0, 9, total=10, partition=(1,), end="x")])
 
 
 class TestPagesThatDoNotFollow:
