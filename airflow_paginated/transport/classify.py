@@ -15,6 +15,7 @@ from urllib3 import exceptions as urllib3_errors
 from airflow_paginated.paging.errors import PermanentError, RequestRefused
 from airflow_paginated.transport.faults import CONNECTION, SERVER, Fault, Throttled
 from airflow_paginated.transport.policies import RequestRetry
+from airflow_paginated.transport.quota import quota_wait
 
 GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -55,7 +56,9 @@ def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | 
     """Return the seconds that an answer asks to wait, where it does and the policy respects it."""
     if not retry.respect_retry_after_header:
         return None
-    return retry_after(headers.get("retry-after"), now or datetime.now(UTC))
+    now = now or datetime.now(UTC)
+    asked = retry_after(headers.get("retry-after"), now)
+    return quota_wait(headers, now.timestamp()) if asked is None else asked
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:

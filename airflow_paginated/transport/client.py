@@ -21,13 +21,14 @@ from airflow_paginated.paging.errors import (
 )
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.exchange import Endpoint, Exchange
+from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.lines import Columns
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.quota import quota_wait
 from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
@@ -170,6 +171,7 @@ class PageClient:
         with self._pool.lease() as lease:
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
+        self._heed_quota(answer)
         rows = content.parts
         if rows.columns is not None:
             self._columns.check(request.partition, rows.columns)
@@ -187,6 +189,21 @@ class PageClient:
             end=content.end,
             ignored=content.ignored,
         )
+
+    def _heed_quota(self, answer: Answer) -> None:
+        """Pause before the quota is exceeded, where the answer says that this page took the last of it."""
+        retry = self._options.retry
+        wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
+        if not wait:
+            return
+        if wait <= retry.retry_after_max:
+            self._gate.pause(wait)
+        else:
+            self._gate.exhaust(
+                f"the API's quota is used up for {wait:.0f} s, more than"
+                f" retry.retry_after_max={retry.retry_after_max:g}",
+                wait,
+            )
 
     def _follow(self) -> None:
         self._gate.enter()

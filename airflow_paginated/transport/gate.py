@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Final
 
-from airflow_paginated.paging.errors import Cancelled, RetryBudgetExhausted
+from airflow_paginated.paging.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
 
 SPREAD: Final = 0.1
 """After a pause the threads come back over this share of it (at most a second), not in one instant."""
@@ -30,6 +30,8 @@ class Gate:
         """Guarded by the lock."""
         self._pauses = 0
         """Changed under the lock; how often the turns that were given out became void."""
+        self._exhausted: tuple[str, float] | None = None
+        """Set once, by any thread."""
         self.paused_seconds = 0.0
         """Guarded by the lock; the time during which the gate was shut for everybody."""
 
@@ -39,8 +41,10 @@ class Gate:
         return self._closed.is_set()
 
     def enter(self) -> None:
-        """Wait for this request's turn. Raises ``Cancelled`` when the run is over."""
+        """Wait for this request's turn. Raises ``Cancelled`` when the run is over, ``QuotaExceeded`` without quota."""
         while True:
+            if self._exhausted is not None:
+                raise QuotaExceeded(*self._exhausted)
             turn, pauses = self._turn()
             wait = turn - time.monotonic()
             if wait > 0 or self.closed:
@@ -52,6 +56,10 @@ class Gate:
         """Wait, unless the run ends before. Raises ``Cancelled`` then."""
         if self._closed.wait(max(0.0, seconds)):
             raise Cancelled("the run was told to stop")
+
+    def exhaust(self, message: str, seconds: float) -> None:
+        """Let no request out any more: there is no quota for ``seconds``, longer than anybody may wait."""
+        self._exhausted = (message, seconds)
 
     def pause(self, seconds: float) -> None:
         """Let no request out for so long; a longer pause that is under way holds."""
