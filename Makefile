@@ -6,6 +6,8 @@ SHELL := bash
 
 READY := .venv/.ready
 RUN := .venv/bin/python
+# How many processes share the tests; 0 is this one alone.
+WORKERS ?= 2
 export AIRFLOW_HOME := $(CURDIR)/.airflow/home
 export AIRFLOW__CORE__LOAD_EXAMPLES := False
 
@@ -22,7 +24,7 @@ demo: $(READY) ## collect a slow and flaky local API with Airflow, and prove tha
 
 test: $(READY) ## the whole test suite, with coverage
 	$(RUN) -m coverage erase
-	$(RUN) -m coverage run -m pytest $(ARGS)
+	$(RUN) -m coverage run -m pytest -n $(WORKERS) $(ARGS)
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 
@@ -41,10 +43,10 @@ constraints: $(READY) ## resolve constraints.txt anew
 		pyproject.toml --all-extras --group dev --output-file constraints.txt
 
 clean: ## remove whatever these commands made
-	rm -rf .venv .airflow .demo .bench build dist .coverage .coverage.* htmlcov \
+	rm -rf .venv .airflow .demo .bench .node build dist .coverage .coverage.* htmlcov \
 		.hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-$(READY): pyproject.toml constraints.txt .ci/install
+$(READY): pyproject.toml constraints.txt .ci/install .ci/install-node-packages
 	.ci/install
 	@touch $@

@@ -49,6 +49,7 @@ def _fields() -> dict[str, Any]:
         "rate_limit": _json_field("Rate limit", '{"requests": 10, "per_seconds": 1}; tasks can only tighten it.'),
         "limits": _json_field("Limits", '{"read_timeout": 60, "page_bytes": 67108864}; tasks can only tighten caps.'),
         "completeness": _json_field("Completeness", '{"min_rows": 1, "on_total_change": "fail"}'),
+        "response": _json_field("Responses", '{"error_path": "errors", "null_rows": "empty"}'),
     }
 
 

@@ -1,4 +1,4 @@
-"""An Airflow of the tests' own, set up before anything imports Airflow."""
+"""An Airflow of the tests' own, set up before anything imports Airflow, and how tests are dealt out to processes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,28 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ("tests.airflow_runs",)
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class _Shards(LoadScopeScheduling):
+    """Deals out single tests, except those with an Airflow: its first run of a DAG costs as much as a hundred later."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "in_airflow" if nodeid.startswith("tests/in_airflow/") else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Shards | None:
+    """Deal out the tests in our way when several processes run them (``-n``), unless ``--dist`` asks for another."""
+    return _Shards(config, log) if config.getvalue("dist") == "load" else None
 
 
 def _own_airflow() -> None:
@@ -24,3 +44,6 @@ def _own_airflow() -> None:
 
 
 _own_airflow()
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")

@@ -19,7 +19,7 @@ from airflow_paginated.transport.sessions import SessionOptions
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-POLICIES: Final = ("retry", "rate_limit", "limits", "completeness")
+POLICIES: Final = ("retry", "rate_limit", "limits", "completeness", "response")
 SESSION: Final = ("verify", "cert", "proxies", "trust_env")
 EXTRAS: Final = ("auth", "headers", *SESSION, *POLICIES)
 HTTP_HOOK_EXTRAS: Final = frozenset(

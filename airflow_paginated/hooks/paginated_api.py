@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from functools import cached_property
@@ -15,18 +15,20 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import totals_of, trimmed_by
-from airflow_paginated.paging.strategies import pagination_from, shown_parameters
-from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest
-from airflow_paginated.paging.walk import Window, walk
-from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry
+from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
+from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
+from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
+from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
 """How far the walk runs ahead: with less, one page that backs off makes all workers wait."""
@@ -41,6 +43,7 @@ class PaginatedApiHook(BaseHook):
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
     :param limits: a ``Limits`` or a dict; caps can only be tightened.
     :param completeness: a ``Completeness`` or a dict.
+    :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
     Example::
 
@@ -63,6 +66,7 @@ class PaginatedApiHook(BaseHook):
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
+        response: ResponseRules | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         check_number(max_workers, "max_workers", least=1, whole=True)
@@ -72,6 +76,7 @@ class PaginatedApiHook(BaseHook):
         self._rate_limit = rate_limit
         self._limits = limits
         self._completeness = completeness
+        self._response = response
 
     @cached_property
     def settings(self) -> ConnectionSettings:
@@ -98,6 +103,11 @@ class PaginatedApiHook(BaseHook):
             Completeness(), self.settings.policies.get("completeness"), "completeness (on the connection)"
         )
         return override(granted, self._completeness, "completeness")
+
+    @cached_property
+    def response(self) -> ResponseRules:
+        """How answers are read: default < connection < argument."""
+        return combined_response(self.settings.policies.get("response"), self._response)
 
     @property
     def window(self) -> Window:
@@ -130,6 +140,7 @@ class PaginatedApiHook(BaseHook):
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
                 limits=self.limits,
                 data_selector=collection.data_selector,
+                rules=self.response,
                 workers=self.max_workers,
                 shown=shown_parameters(collection.pagination),
                 secrets=self.settings.secrets,
@@ -159,28 +170,26 @@ class PaginatedApiHook(BaseHook):
             data_selector=data_selector,
             partitions=partitions,
             sample_pages=self.limits.sample_pages,
+            response=self.response.described(),
         )
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits.sample_pages)
+        audit = Audit(self.completeness, self.limits.sample_pages, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
-        with (
-            self.client(collection) as client,
-            closing(
-                walk(
-                    seeds,
-                    client.fetch,
-                    strategy,
-                    self.max_workers,
-                    self.window,
-                    admit=lambda page: audit.admit(trim(page)),
-                )
-            ) as landings,
-        ):
-            for landing in landings:
-                audit.see(PageRecord.of(landing, total(landing.page)))
-                yield landing.page
-        audit.account()
+        with closing(audit), self.client(collection) as client:
+            found = self._walk(seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
+            with closing(found) as landings:
+                for landing in landings:
+                    audit.see(PageRecord.of(landing, total(landing.page)))
+                    yield landing.page
+            for landing in self._walk(audit.beyond.requests(), lenient(client.fetch), SinglePage()):
+                audit.beyond.judge(landing.page, total(landing.page))
+            audit.account()
+
+    def _walk(
+        self, seeds: Iterator[PageRequest], fetch: Fetch, strategy: Pagination, admit: Admit = lambda page: page
+    ) -> Generator[Landing, None, None]:
+        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit)
 
     def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.

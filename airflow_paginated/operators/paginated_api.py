@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any
@@ -21,14 +21,16 @@ from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
+from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.transport.rules import combined_response
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
     from airflow_paginated.paging.policies import Limits
-    from airflow_paginated.transport import RateLimit, RequestRetry
+    from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 
 class PaginatedApiOperator(BaseOperator):
@@ -45,12 +47,17 @@ class PaginatedApiOperator(BaseOperator):
     :param body: a JSON body. Templated.
     :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
     :param partitions: parameter sets, each collected from its first page to its last. Templated.
+    :param row_filter: a function of a decoded row that says whether it is published.
+    :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
+        fraction as ``decimal.Decimal``, and run when all rows are there and counted.
     :param sink: ``"xcom"``, a path, or a sink such as ``FileSink(...)``. Its path is templated.
     :param max_workers: threads, sessions and connections, at most.
     :param retry: a ``RequestRetry`` or a dict, over the connection's.
     :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
     :param completeness: a ``Completeness`` or a dict, over the connection's.
     :param limits: a ``Limits`` or a dict; caps only tighter than the connection's.
+    :param response: a ``ResponseRules`` or a dict, over the connection's: the format of the answers, where they say
+        errors, what their statuses mean.
 
     Returns the rows with ``sink="xcom"``; with files a dict of ``path, manifest, files, rows, pages, bytes, requests,
     retries, throttled_seconds, seconds, stop_reason, resumed_pages``. Wrong arguments raise ``ConfigurationError``
@@ -77,12 +84,15 @@ class PaginatedApiOperator(BaseOperator):
         body: Json = None,
         data_selector: str | None = None,
         partitions: Sequence[Mapping[str, Json]] | None = None,
+        row_filter: Callable[[Any], object] | None = None,
+        row_map: Callable[[Any], Json] | None = None,
         sink: Any = "xcom",
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
+        response: ResponseRules | Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -95,6 +105,8 @@ class PaginatedApiOperator(BaseOperator):
         self.body = body
         self.data_selector = data_selector
         self.partitions = partitions
+        self.row_filter = row_filter
+        self.row_map = row_map
         # Rendering writes into the sink; mapped tasks, which share the arguments, must each have their own.
         self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
@@ -102,6 +114,7 @@ class PaginatedApiOperator(BaseOperator):
         self.rate_limit = rate_limit
         self.completeness = completeness
         self.limits = limits
+        self.response = response
         self._stop: StopSignal | None = None
         self._check()
 
@@ -133,10 +146,12 @@ class PaginatedApiOperator(BaseOperator):
         """Refuse at parse time what is wrong whatever the connection says."""
         check_number(self.max_workers, "max_workers", least=1, whole=True)
         check_path(self.data_selector, "data_selector", optional=True)
+        RowFunctions(self.row_filter, self.row_map)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
         combined_limits(None, self.limits)
         override(Completeness(), self.completeness, "completeness")
+        combined_response(None, self.response).check_selector(self.data_selector)
 
     def _hook(self) -> PaginatedApiHook:
         return PaginatedApiHook(
@@ -146,6 +161,7 @@ class PaginatedApiOperator(BaseOperator):
             rate_limit=self.rate_limit,
             limits=self.limits,
             completeness=self.completeness,
+            response=self.response,
         )
 
     def _collection(self, hook: PaginatedApiHook) -> Collection:
@@ -155,6 +171,7 @@ class PaginatedApiOperator(BaseOperator):
             data_selector=self.data_selector,
             partitions=None if self.partitions is None else list(self.partitions),
             sample_pages=hook.limits.sample_pages,
+            response=hook.response.described(),
         )
 
     def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:
@@ -164,6 +181,7 @@ class PaginatedApiOperator(BaseOperator):
             owner=Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
             plan=collection.plan(hook.settings.endpoint.base_url, self.http_conn_id),
             base=collection.request,
+            rows=RowFunctions(self.row_filter, self.row_map),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError
@@ -80,13 +81,17 @@ class Pipeline:
 
     def _collect(self, progress: Progress) -> Account:
         strategy = self.collection.strategy
-        total = totals_of(strategy)
-        audit = Audit(self.completeness, self.collection.sample_pages)
         self._check_unfinished(strategy, progress)
-        for record in self.dataset.records():
-            audit.recall(record)
-            progress.saw(record, resumed=True)
-        trim = trimmed_by(strategy)
+        with closing(Audit(self.completeness, self.collection.sample_pages, strategy)) as audit:
+            for record in self.dataset.records():
+                audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
+                progress.saw(record, resumed=True)
+            self._land_all(strategy, audit, progress)
+            self._look_beyond(strategy, audit, progress)
+            return audit.account()
+
+    def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
+        total, trim = totals_of(strategy), trimmed_by(strategy)
         walk = self._walk(self._seeds(strategy), strategy, progress, lambda page: audit.admit(trim(page)))
         with closing(walk) as landings:
             for landing in landings:
@@ -94,7 +99,12 @@ class Pipeline:
                 audit.see(record)
                 self.dataset.land(record, landing.page.lines)
                 progress.saw(record)
-        return audit.account()
+
+    def _look_beyond(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
+        total = totals_of(strategy)
+        requests = audit.beyond.requests()
+        for landing in self._walk(requests, SinglePage(), progress, fetch=lenient(self.client.fetch)):
+            audit.beyond.judge(landing.page, total(landing.page))
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""
@@ -142,7 +152,7 @@ class Pipeline:
         seeds: Iterable[PageRequest],
         strategy: Pagination,
         progress: Progress,
-        admit: Admit,
+        admit: Admit = lambda page: page,
         fetch: Fetch | None = None,
     ) -> Generator[Landing, None, None]:
         return walk(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +31,8 @@ class Collection:
     data_selector: str | None = None
     partitions: Sequence[Mapping[str, Json]] | None = None
     sample_pages: int | None = None
+    response: Mapping[str, Json] = field(default_factory=dict)
+    """The rules that answers are read by, as far as they are not the usual ones: they decide over the rows, too."""
 
     def __post_init__(self) -> None:
         check_path(self.data_selector, "data_selector", optional=True)
@@ -64,6 +66,7 @@ class Collection:
             "data_selector": self.data_selector,
             "partitions": None if self.partitions is None else _digest(self.partitions),
             "sample_pages": self.sample_pages,
+            **({"response": dict(self.response)} if self.response else {}),
         }
 
     def _check_distinct(self) -> None:

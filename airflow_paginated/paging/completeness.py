@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
+from airflow_paginated.paging.beyond import Beyond
 from airflow_paginated.paging.errors import IncompleteError, NothingCollected
+from airflow_paginated.paging.keys import Keys
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
+from airflow_paginated.paging.repeats import Repeats
 from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
@@ -59,6 +62,8 @@ class Audit:
 
     policy: Completeness
     sample_pages: int | None = None
+    strategy: object = None
+    """What the pages are collected by; it may know how to look beyond the end."""
     partitions: int = 0
     pages: int = 0
     rows: int = 0
@@ -72,19 +77,31 @@ class Audit:
     _ignored: int = 0
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     """Partitions that gave way to others: what they declared, and the rows of those others."""
+    beyond: Beyond = field(init=False)
+    keys: Keys = field(init=False)
     _repeats: Repeats = field(init=False)
 
     def __post_init__(self) -> None:
+        self.beyond = Beyond(self.strategy, self.policy)
+        self.keys = Keys(self.policy)
         self._repeats = Repeats(self.policy)
 
     def admit(self, page: Page) -> Page:
         """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
-        return self._repeats.admit(page)
+        page = self._repeats.admit(page)
+        return page if page.end is not None else self.keys.admit(page)
 
-    def recall(self, record: PageRecord) -> None:
-        """Count a page that an earlier try has stored."""
+    def recall(self, record: PageRecord, lines: builtins.bytes | None = None) -> None:
+        """Count a page that an earlier try has stored; its rows are asked for where they have a key."""
         self._repeats.remember(record)
+        if lines is not None:
+            self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
         self.see(record)
+
+    def close(self) -> None:
+        """Let go of what was remembered of the pages."""
+        self._repeats.close()
+        self.keys.close()
 
     def see(self, record: PageRecord) -> None:
         """Count one page and ask all that can be asked of it at this point."""
@@ -104,6 +121,7 @@ class Audit:
             self._ignored += 1
             self._waived.setdefault("no_page_ignored", f"{record.request.name} is the first that was")
         if isinstance(record.successor, Stop):
+            self.beyond.see(record)
             self._close(partition, tally, record.successor)
         elif isinstance(record.successor, Split):
             self._split(partition, tally)
@@ -193,6 +211,10 @@ class Audit:
     def _checks(self) -> list[Check]:
         if self._repeats.waived:
             self._waived["no_page_repeats"] = self._repeats.waived
+        if self.keys.waived:
+            self._waived["unique_key"] = self.keys.waived
+        if self.beyond.waived:
+            self._waived["nothing_beyond_total"] = self.beyond.waived
         if self.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
@@ -201,12 +223,19 @@ class Audit:
         return [
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
             verdict("every_page_once", True, f"{self.pages} pages, numbered without a gap"),
-            verdict("no_page_repeats", True, f"among the newest {REMEMBERED_PAGES} pages"),
+            verdict("no_page_repeats", True, f"none of {self.pages} pages"),
+            verdict("unique_key", self.keys.asked, f"{self.keys.rows} rows, {self.keys.twice} of them twice"),
             verdict("no_page_ignored", True, f"{self._ignored} pages"),
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
+            verdict("nothing_beyond_total", *self._looks()),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
+
+    def _looks(self) -> tuple[bool, str]:
+        beyond = self.beyond
+        sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.unsure
+        return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:
         if name in self._waived:

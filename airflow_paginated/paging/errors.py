@@ -23,9 +23,18 @@
 
 from __future__ import annotations
 
+from copy import copy
+from typing import Self
+
 
 class PaginatedApiError(Exception):
     """Base of every error that this package raises."""
+
+    def told(self, message: str) -> Self:
+        """Return the same error in other words, with all that it carries beside them."""
+        other = copy(self)
+        other.args = (message,)
+        return other
 
 
 class TransientError(PaginatedApiError):

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
-from airflow_paginated.paging.errors import ResponseError
+from airflow_paginated.paging.errors import OriginError, ResponseError
 from airflow_paginated.paging.values import Page
 
 # Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
@@ -18,6 +18,14 @@ _ANOTHER: Final = re.compile(r",\s*(?=<)")
 _NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
 """Relations that an API gives to pages: where they are, and no next one, there is none."""
+
+
+def as_utf8(header: str) -> str:
+    """Return a header's value, which was read as Latin-1, as the UTF-8 that it may be."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeError:
+        return header
 
 
 class Link(NamedTuple):
@@ -72,11 +80,13 @@ def _parts(header: str) -> Iterator[Link | str]:
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
-    Raises ``ResponseError`` for what is no URL.
+    Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
     """
     base = page.url or page.request.path
     try:
         url = urljoin(base, link.strip()).partition("#")[0]
+        if urlsplit(url).scheme not in ("", "http", "https"):
+            raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:
             return url
         here = urlsplit(base)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from airflow_paginated.paging.dicts import check_choice, check_number, override
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, override
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.selectors import ALL, check_path, parse_path
 
 MIB: Final = 1024 * 1024
 
@@ -19,20 +21,47 @@ class Completeness:
     task. ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest
     total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows or the
     same request as an earlier page of its partition fails the run (``fail``), ends its partition without being counted
-    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``). What
-    ``warn`` and ``allow`` waive makes the manifest ``complete: false``.
+    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``).
+    ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
+    must be empty or refused; of many partitions, the first hundred. ``key``: the path of a value that no two rows of
+    the run share, or several paths of which they do not share all; ``on_duplicate``: a row whose key an earlier one has
+    fails the run (``fail``), is left out (``drop``) or stays (``keep``). What ``warn``, ``allow`` and ``keep`` waive
+    makes the manifest ``complete: false``.
     """
 
     min_rows: int = 0
     on_empty: Literal["ok", "fail", "skip"] = "ok"
     on_total_change: Literal["fail", "extend", "warn"] = "fail"
     on_repeat: Literal["fail", "end", "allow"] = "fail"
+    look_beyond: bool = True
+    key: str | Sequence[str] | None = None
+    on_duplicate: Literal["fail", "drop", "keep"] = "fail"
 
     def __post_init__(self) -> None:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
         check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
+        check_flag(self.look_beyond, "completeness: look_beyond")
+        check_choice(self.on_duplicate, ("fail", "drop", "keep"), "completeness: on_duplicate")
+        self._check_key()
         check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")
+
+    def _check_key(self) -> None:
+        if not isinstance(self.key, str | list | tuple | None):
+            raise ConfigurationError(f"completeness: key must be a path or a list of paths, got {self.key!r}")
+        for path in paths_of(self.key):
+            check_path(path, "completeness: key")
+            if ALL in parse_path(str(path)):
+                raise ConfigurationError("completeness: key leads to one value of a row, [*] means many")
+        if self.key is not None and not paths_of(self.key):
+            raise ConfigurationError("completeness: key must not be empty")
+        if self.on_duplicate != "fail" and self.key is None:
+            raise ConfigurationError("completeness: on_duplicate needs a key")
+
+
+def paths_of(key: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return one or several paths as a tuple."""
+    return () if key is None else (key,) if isinstance(key, str) else tuple(key)
 
 
 @dataclass(frozen=True, kw_only=True)

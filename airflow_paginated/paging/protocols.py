@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from airflow_paginated.paging.values import Page, PageRequest, Successor, Total
+from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Successor, Total
 
 
 class Pagination(Protocol):
@@ -40,6 +40,14 @@ class Trimming(Protocol):
 
     def trim(self, page: Page) -> Page:
         """Return the page without those rows."""
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """Optional: a strategy that a total ends, and that can ask for what must not be there then."""
+
+    def beyond(self, last: PageRecord) -> PageRequest | None:
+        """Return the request for the page after ``last``, where a total ended the partition there with a full page."""
 
 
 def trimmed_by(pagination: Pagination) -> Callable[[Page], Page]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -10,49 +10,53 @@ from airflow_paginated.paging.errors import IncompleteError
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest
 
-REMEMBERED_PAGES: Final = 100_000
 EMPTY: Final = Page.of(PageRequest(""), ()).sha256
+# A temporary file that goes with the connection, and a cache that bounds the memory.
+_SCHEMA: Final = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -4096;
+CREATE TABLE marks (mark INTEGER PRIMARY KEY);
+BEGIN;
+"""
 
 
-@dataclass(slots=True)
-class _Trail:
-    """One open partition: the digest of its newest page, and a request to meet again (Brent's cycle detection)."""
+class _Marks:
+    """A set of hashes in flat memory."""
 
-    newest: str = EMPTY
-    anchor: int | None = None
-    steps: int = 0
-    power: int = 1
+    def __init__(self) -> None:
+        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._db.executescript(_SCHEMA)
+        self._execute = self._db.cursor().execute
 
-    def meets_again(self, request: int) -> bool:
-        if request == self.anchor:
-            return True
-        if self.anchor is None or self.steps == self.power:
-            self.anchor, self.steps, self.power = request, 0, 2 * self.power
-        self.steps += 1
-        return False
+    def add(self, mark: int) -> bool:
+        """Add a mark and say whether it is new."""
+        return self._execute("INSERT OR IGNORE INTO marks VALUES (?)", (mark,)).rowcount == 1
+
+    def close(self) -> None:
+        self._db.close()
 
 
 @dataclass(slots=True)
 class Repeats:
     """Tells a page that repeats an earlier one; changed by the caller's thread only.
 
-    By its rows, or by its request, which may be that of another partition; empty pages may be alike. Exact among the
-    newest ``REMEMBERED_PAGES`` of a run; a longer circle of requests is found in a later lap.
+    By its rows, or by its request, which may be that of another partition; empty pages may be alike.
     """
 
     policy: Completeness
     waived: str | None = None
     """The first repeat that the policy let pass."""
-    _seen: set[int] = field(default_factory=set)
-    _order: deque[tuple[int, ...]] = field(default_factory=deque)
-    _trails: dict[tuple[int, ...], _Trail] = field(default_factory=dict)
+    _marks: _Marks = field(default_factory=_Marks)
+    _newest: dict[tuple[int, ...], str] = field(default_factory=dict)
+    """Of each open partition, the digest of its newest page."""
 
     def admit(self, page: Page) -> Page:
         """Return the page; where it is the page before it again and that is the end, without its rows.
 
         Raises ``IncompleteError`` for another repeat, unless the policy lets it pass.
         """
-        newest = self._trail(page.request.partition).newest
+        newest = self._newest.get(page.request.partition, EMPTY)
         repeated = self._note(page.request, page.sha256)
         if repeated is None:
             return page
@@ -76,29 +80,18 @@ class Repeats:
 
     def forget(self, partition: tuple[int, ...]) -> None:
         """Let go of what only an open partition needs."""
-        self._trails.pop(partition, None)
+        self._newest.pop(partition, None)
 
-    def _trail(self, partition: tuple[int, ...]) -> _Trail:
-        return self._trails.setdefault(partition, _Trail())
+    def close(self) -> None:
+        """Forget everything."""
+        self._marks.close()
 
     def _note(self, request: PageRequest, sha256: str) -> str | None:
         """Remember a page and say what of it was there before."""
-        trail = self._trail(request.partition)
-        trail.newest = sha256
-        asked, rows = _asked(request), hash((request.partition, sha256))
-        repeated = None
-        if asked in self._seen or trail.meets_again(asked):
-            repeated = "request"
-        elif sha256 != EMPTY and rows in self._seen:
-            repeated = "rows"
-        self._remember((asked, rows))
-        return repeated
-
-    def _remember(self, marks: tuple[int, ...]) -> None:
-        self._seen.update(marks)
-        self._order.append(marks)
-        if len(self._order) > REMEMBERED_PAGES:
-            self._seen.difference_update(self._order.popleft())
+        self._newest[request.partition] = sha256
+        new_request = self._marks.add(_asked(request))
+        new_rows = sha256 == EMPTY or self._marks.add(hash((request.partition, sha256)))
+        return None if new_request and new_rows else "rows" if new_request else "request"
 
 
 def _asked(request: PageRequest) -> int:

@@ -92,6 +92,23 @@ def seen(value: Json) -> str:
     return "null" if value is None else "nothing" if value is ABSENT else f"a {type(value).__name__}"
 
 
+def beside_rows(envelope: Json, *paths: str) -> str:
+    """Say what a body has, beside its rows, where paths into it end."""
+    return "the body has nothing beside its rows" if envelope is None else seen_along(envelope, "the body", *paths)
+
+
+def seen_along(value: Json, name: str, *paths: str) -> str:
+    """Describe by its shape what is there as far as paths lead; ``name`` is that of the whole."""
+    return ", and ".join(dict.fromkeys(_seen_along(value, name, parse_path(path)) for path in paths))
+
+
+def _seen_along(value: Json, name: str, path: Path) -> str:
+    at = 0
+    while at < len(path) and isinstance(value, dict) and path[at] in value:
+        value, at = value[path[at]], at + 1
+    return f"at {'.'.join(map(str, path[:at]))!r} there is {seen(value)}" if at else f"{name} is {seen(value)}"
+
+
 def quoted(text: str) -> str:
     """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
     return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from airflow_paginated.paging.completeness import Account
 from airflow_paginated.paging.values import Json, PageRecord, PageRequest
+from airflow_paginated.sinks.rows import RowFunctions
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Run:
     """What a sink has to know of the run it stores.
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection. ``base`` is the
-    request that all pages have in common: what a stored page repeats of it is left out. ``proceed`` is called before
-    each step of publishing and raises ``Cancelled`` when the run was told to stop.
+    request that all pages have in common: what a stored page repeats of it is left out. ``rows`` are applied when the
+    rows are published. ``proceed`` is called before each step of publishing and raises ``Cancelled`` when the run was
+    told to stop.
     """
 
     owner: Owner
@@ -37,6 +39,7 @@ class Run:
     resume_max_age: float = 24 * 3600.0
     xcom_bytes: int = 1024 * 1024
     proceed: Callable[[], None] = lambda: None
+    rows: RowFunctions = field(default_factory=RowFunctions)
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +66,9 @@ class Dataset(Protocol):
 
     def records(self) -> Iterator[PageRecord]:
         """Yield every stored page, sorted by partition and index."""
+
+    def lines(self, record: PageRecord) -> bytes:
+        """Return the rows of a stored page, as JSON Lines."""
 
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest stored page of a partition."""

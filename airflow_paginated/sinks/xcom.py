@@ -11,6 +11,7 @@ from airflow_paginated.paging.completeness import Account
 from airflow_paginated.paging.errors import LimitExceeded
 from airflow_paginated.paging.values import Json, PageRecord, PageRequest
 from airflow_paginated.sinks.protocol import Run
+from airflow_paginated.sinks.rows import RowFunctions
 
 
 class XComSink:
@@ -18,7 +19,7 @@ class XComSink:
 
     def open(self, run: Run) -> XComDataset:
         """Begin a collection in memory."""
-        return XComDataset(run.xcom_bytes)
+        return XComDataset(run.xcom_bytes, run.rows)
 
     def __repr__(self) -> str:
         return "XComSink()"
@@ -35,8 +36,9 @@ class XComDataset:
 
     existing: dict[str, Any] | None = None
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, rows: RowFunctions = RowFunctions()) -> None:  # noqa: B008  # a frozen value
         self._limit = limit
+        self._rows = rows
         self._bytes = 0
         self._pages: dict[tuple[tuple[int, ...], int], tuple[PageRecord, bytes]] = {}
 
@@ -49,6 +51,10 @@ class XComDataset:
         """Yield every page, sorted by partition and index."""
         for key in sorted(self._pages):
             yield self._pages[key][0]
+
+    def lines(self, record: PageRecord) -> bytes:
+        """Return the rows of a page."""
+        return self._pages[record.request.partition, record.request.index][1]
 
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest page of a partition."""
@@ -78,7 +84,10 @@ class XComDataset:
     def publish(self, account: Account) -> list[Json]:
         """Return all rows in the order of partition, page and row."""
         decoder = msgspec.json.Decoder()
-        return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._pages[key][1])]
+        return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._published(*self._pages[key]))]
+
+    def _published(self, record: PageRecord, lines: bytes) -> bytes:
+        return b"\n".join(self._rows.apply(lines, record.request.name)) if self._rows else lines
 
     def discard(self) -> None:
         """Forget everything."""

@@ -20,16 +20,17 @@ GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 LONGEST_WAIT: Final = 1e10
 """What a ``Retry-After`` of any number of digits is read as at most: three centuries."""
+TOO_MANY: Final = "page_size may be more than the API allows"
 ADVICE: Final[Mapping[int, str]] = {
-    400: "check query, body and the page-size argument",
+    400: f"check query and body; {TOO_MANY}",
     401: "check the credentials on the connection",
     403: "the credentials on the connection may not read this",
     404: "check the connection's host and the endpoint",
     405: "check the method",
     406: "check the Accept header",
-    413: "lower page_size",
+    413: TOO_MANY,
     414: "shorten the query, or send it in the body",
-    422: "check query, body and the page-size argument",
+    422: f"check query and body; {TOO_MANY}",
 }
 
 
@@ -40,16 +41,21 @@ def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, n
     """
     if status in GOOD:
         return
-    cause = _phrase(status)
-    asked = (
-        retry_after(headers.get("retry-after"), now or datetime.now(UTC)) if retry.respect_retry_after_header else None
-    )
+    cause = phrase(status)
+    asked = asked_wait(headers, retry, now)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
         raise Throttled(cause, asked)
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
     advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
-    raise RequestRefused(f"{cause}: {advice}")
+    raise RequestRefused(f"{cause}: {advice}", status)
+
+
+def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:
+    """Return the seconds that an answer asks to wait, where it does and the policy respects it."""
+    if not retry.respect_retry_after_header:
+        return None
+    return retry_after(headers.get("retry-after"), now or datetime.now(UTC))
 
 
 def retry_after(text: str | None, now: datetime) -> float | None:
@@ -90,7 +96,8 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     return Fault(f"the connection broke ({_innermost(error)})", CONNECTION, stale=stale)
 
 
-def _phrase(status: int) -> str:
+def phrase(status: int) -> str:
+    """Return a status with its usual name, ``404 Not Found``."""
     try:
         return f"{status} {HTTPStatus(status).phrase}"
     except ValueError:

@@ -7,30 +7,30 @@ import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
 
-from airflow_paginated.paging.errors import Cancelled, PageFailed, PaginatedApiError, PermanentError, QuotaExceeded
+from airflow_paginated.paging.errors import (
+    Cancelled,
+    PageFailed,
+    PaginatedApiError,
+    PermanentError,
+    QuotaExceeded,
+    RequestRefused,
+)
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.classify import judge_status
-from airflow_paginated.transport.decode import inflate, split, to_utf8
-from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
-from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
+from airflow_paginated.transport.exchange import Endpoint, Exchange
+from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
+from airflow_paginated.transport.judge import Judge
+from airflow_paginated.transport.lines import Columns
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
-
-SNIPPET: Final = 200
-"""How many characters of the API's own words stand in a message."""
-EITHER: Final = "text/plain; charset=latin-1"
-"""A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
-HEARD: Final = 65536
-"""How many bytes of them are read: secrets must be found before they are cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +46,7 @@ class ClientOptions:
     rate_limit: RateLimit | None = None
     limits: Limits = field(default_factory=Limits)
     data_selector: str | None = None
+    rules: ResponseRules = field(default_factory=ResponseRules)
     workers: int = 8
     shown: Collection[str] = ()
     secrets: Iterable[str] = field(default=(), repr=False)
@@ -75,6 +76,9 @@ class _Tries:
     charged: int = 0
     throttled: int = 0
     stale: bool = False
+    expired: int | None = None
+    """The generation of the credentials that were refused."""
+    renewed: bool = False
 
 
 class PageClient:
@@ -87,18 +91,30 @@ class PageClient:
         netrc = _netrc(options)
         endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
         self._options = options
-        self._exchange = Exchange(endpoint, options.limits)
+        self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
+        self._exchange = Exchange(endpoint, options.limits, options.rules.accept, self._scrub.learn)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         self._budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
+        self._judge = Judge(
+            options.rules,
+            options.data_selector,
+            options.retry,
+            options.limits.page_bytes,
+            self._scrub,
+            self._exchange.credentials.refreshable,
+        )
+        self._columns = Columns()
         self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
+        if isinstance(error, PaginatedApiError):
+            # What a strategy says of an answer may hold a secret that the answer repeats.
+            error.args = (self._scrub(str(error)),)
 
     @property
     def throttled_seconds(self) -> float:
@@ -119,11 +135,9 @@ class PageClient:
         started = time.monotonic()  # the wait for the first turn is nobody's fault
         tries = _Tries(deadline=started + self._options.limits.page_timeout)
         while True:
-            tries.sent += 1
-            self.traffic.sent(retry=tries.sent > 1)
             try:
                 page = self._attempt(request, tries, started)
-            except (Throttled, Fault) as exc:
+            except (Throttled, Fault, Expired) as exc:
                 trouble = exc
             except PaginatedApiError as exc:
                 raise self._told(exc, request) from None
@@ -140,18 +154,25 @@ class PageClient:
                 del trouble  # it refers to this frame, which would keep the answer and its socket
             self._gate.enter()
 
-    def _recover(self, trouble: Throttled | Fault, request: PageRequest, tries: _Tries) -> None:
+    def _recover(self, trouble: Throttled | Fault | Expired, request: PageRequest, tries: _Tries) -> None:
         if isinstance(trouble, Throttled):
             self._pause(trouble, request, tries)
+        elif isinstance(trouble, Expired):
+            self._replay(trouble, request, tries)
         else:
             self._back_off(trouble, request, tries)
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
+        self._renew(tries)
+        tries.sent += 1
+        self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
-        answer = self._exchange.attempt(request, self._pool.lease(), deadline, self._follow)
-        self._judge(answer)
-        body = to_utf8(self._inflated(answer), answer.headers.get("content-type", ""))
-        rows = split(body, self._options.data_selector)
+        with self._pool.lease() as lease:
+            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
+        content = self._judge.content(answer, request.method)
+        rows = content.parts
+        if rows.columns is not None:
+            self._columns.check(request.partition, rows.columns)
         return Page(
             request=request,
             lines=rows.lines,
@@ -160,30 +181,27 @@ class PageClient:
             envelope=rows.envelope,
             headers=answer.headers,
             attempts=tries.sent,
-            bytes=len(body),
+            bytes=content.size,
             seconds=time.monotonic() - started,
+            url=answer.url,
+            end=content.end,
+            ignored=content.ignored,
         )
 
     def _follow(self) -> None:
         self._gate.enter()
         self.traffic.sent(retry=False)
 
-    def _judge(self, answer: Answer) -> None:
-        try:
-            judge_status(answer.status, answer.headers, self._options.retry)
-        except PermanentError as exc:
-            said = self._said(answer)
-            raise type(exc)(f"{exc}; the API says: {said!r}" if said.strip() else str(exc)) from None
+    def _renew(self, tries: _Tries) -> None:
+        if tries.expired is not None and not tries.renewed:
+            self._exchange.credentials.renew(tries.expired)
+            tries.renewed = True
 
-    def _said(self, answer: Answer) -> str:
-        try:
-            body = self._inflated(answer)
-        except (Fault, PermanentError):
-            return ""
-        return self._scrub(to_utf8(body[:HEARD], EITHER).decode())[:SNIPPET]
-
-    def _inflated(self, answer: Answer) -> bytes:
-        return inflate(answer.body, answer.headers.get("content-encoding", ""), self._options.limits.page_bytes)
+    def _replay(self, expired: Expired, request: PageRequest, tries: _Tries) -> None:
+        if tries.renewed:
+            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; check those on the connection"
+            raise self._told(RequestRefused(refusal, expired.status), request)
+        tries.expired = expired.generation
 
     def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
         tries.throttled += 1
@@ -236,7 +254,7 @@ class PageClient:
 
     def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
         self._check_open()
-        return type(error)(f"{self._name(request)}: {self._scrub(str(error))}")
+        return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"

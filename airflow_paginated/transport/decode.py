@@ -34,12 +34,24 @@ MEMBERS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
-    """A body taken apart: its rows as JSON Lines, how many, and the body without them."""
+class Parts:
+    """A body taken apart: its rows as JSON Lines, how many, and the body without them; of CSV, its header line."""
 
-    lines: bytes
-    count: int
-    envelope: Json
+    lines: bytes = b""
+    count: int = 0
+    envelope: Json = None
+    columns: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """What may stand where the rows should be, and means that there are none: nothing at all, or null."""
+
+    missing: bool = False
+    null: bool = False
+
+
+STRICT: Final = Tolerance()
 
 
 def inflate(body: bytes, encoding: str, most: int) -> bytes:
@@ -109,13 +121,13 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
-def split(body: bytes, selector: str | None) -> Split:
+def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> Parts:
     """Take a JSON body apart at ``selector`` (``None``: the body is the list of rows).
 
     Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list.
     """
     try:
-        return _split(body, _steps(selector))
+        return _split(body, _steps(selector), tolerance)
     except msgspec.ValidationError:
         raise _unexpected(body, selector) from None
     except msgspec.DecodeError:
@@ -124,56 +136,84 @@ def split(body: bytes, selector: str | None) -> Split:
         raise ResponseError(TOO_DEEP) from None
 
 
+def json_value(text: str) -> Json:
+    """Return what a JSON text says, or ``ABSENT`` for a text that is none."""
+    try:
+        return _ANY.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return ABSENT
+
+
 def _steps(selector: str | None) -> Path:
     """Return the way to the single row; a selector without [*] names the list."""
     path = parse_path(selector) if selector else ()
     return path if ALL in path else (*path, ALL)
 
 
-def _split(body: bytes, steps: Path) -> Split:
+def _split(body: bytes, steps: Path, tolerance: Tolerance) -> Parts:
     at = steps.index(ALL)
-    envelope, found = _peel(Raw(body), steps[:at])
+    envelope, found = _peel(Raw(body), steps[:at], tolerance)
     if at:
-        _refuse_twice(body, bytes(found))
-    rows = _LIST.decode(found)
+        _refuse_twice(body, found)
+    rows = _elements(found, tolerance)
     if rest := steps[at + 1 :]:
-        rows = [row for element in rows for row in _dig(element, rest)]
-    return Split(_lines(rows), len(rows), envelope)
+        rows = [row for element in rows for row in _dig(element, rest, tolerance)]
+    return Parts(_lines(rows), len(rows), envelope)
 
 
-def _peel(raw: Raw, names: Path) -> tuple[Json, Raw]:
+def _peel(raw: Raw, names: Path, tolerance: Tolerance) -> tuple[Json, Raw | None]:
     """Follow ``names`` down to the rows; return what is beside the way, and what lies at its end."""
     envelope: Json = None
     place: dict[str, Any] = {}
     for depth, name in enumerate(names):
+        if tolerance.null and _is_null(raw):
+            return envelope, raw
         beside = _OBJECT.decode(raw)
-        if name not in beside:
-            raise _absent(names[: depth + 1], beside)
-        raw = beside.pop(str(name))
+        rows = beside.pop(str(name), None)
         level = {key: _ANY.decode(value) for key, value in beside.items()}
         if depth == 0:
             envelope = level
         else:
             place[str(names[depth - 1])] = level
-        place = level
+        if rows is None:
+            if tolerance.missing:
+                return envelope, None
+            raise _absent(names[: depth + 1], beside)
+        raw, place = rows, level
     return envelope, raw
 
 
-def _dig(raw: Raw, steps: Path) -> list[Raw]:
+def _dig(raw: Raw, steps: Path, tolerance: Tolerance) -> list[Raw]:
     for depth, step in enumerate(steps):
         if step is ALL:
-            return [row for element in _LIST.decode(raw) for row in _dig(element, steps[depth + 1 :])]
+            return [row for each in _elements(raw, tolerance) for row in _dig(each, steps[depth + 1 :], tolerance)]
+        if tolerance.null and _is_null(raw):
+            return []
         found = _OBJECT.decode(raw)
         if step not in found:
+            if tolerance.missing:
+                return []
             raise _absent((ALL, *steps[: depth + 1]), found)
         if bytes(raw).count(b'"%b"' % str(step).encode()) > 1:
-            _refuse_twice(bytes(raw), bytes(found[str(step)]))
+            _refuse_twice(bytes(raw), found[str(step)])
         raw = found[str(step)]
     return [raw]
 
 
-def _refuse_twice(body: bytes, rows: bytes) -> None:
+def _elements(raw: Raw | None, tolerance: Tolerance) -> list[Raw]:
+    return [] if raw is None or (tolerance.null and _is_null(raw)) else _LIST.decode(raw)
+
+
+def _is_null(raw: Raw) -> bool:
+    return bytes(raw).strip() == b"null"
+
+
+def _refuse_twice(body: bytes, found: Raw | None) -> None:
     """Refuse a name that is twice in one object beside the rows: readers differ in which value they take."""
+    if found is None:
+        _ONCE.decode(body.decode())
+        return
+    rows = bytes(found)
     # bytes.find is slow for a long needle.
     start, at = rows[:64], body.find(rows[:64])
     while at >= 0 and not body.startswith(rows, at):
@@ -208,7 +248,10 @@ def _line(row: bytes) -> bytes:
 
 def _absent(path: Path, beside: Mapping[str, Any]) -> ResponseError:
     way = ".".join(str(step) for step in path).replace(".[*]", "[*]")
-    return ResponseError(f"data_selector: the answer has nothing at {way!r}, only {seen(dict(beside))}")
+    return ResponseError(
+        f"data_selector: the answer has nothing at {way!r}, only {seen(dict(beside))};"
+        " if that says that there are no rows, set missing_rows='empty' in response"
+    )
 
 
 def _unexpected(body: bytes, selector: str | None) -> Exception:
@@ -219,11 +262,14 @@ def _unexpected(body: bytes, selector: str | None) -> Exception:
         return Fault("the body is not JSON")
     except RecursionError:
         return ResponseError(TOO_DEEP)
+    misfit = _misfit(value, _steps(selector))
+    advice = "; if that says that there are no rows, set null_rows='empty' in response" if misfit is None else ""
     if selector is None:
-        advice = "; name the list in it with data_selector" if isinstance(value, dict) else ""
+        advice = "; name the list in it with data_selector" if isinstance(value, dict) else advice
         return ResponseError(f"the answer should be a list of rows, it is {seen(value)}{advice}")
-    misfit = seen(_misfit(value, _steps(selector)))
-    return ResponseError(f"data_selector {selector!r} should lead to a list of rows, it leads to {misfit}")
+    return ResponseError(
+        f"data_selector {selector!r} should lead to a list of rows, it leads to {seen(misfit)}{advice}"
+    )
 
 
 def _misfit(value: Json, path: Path) -> Json:

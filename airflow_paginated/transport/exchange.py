@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, Final
-from urllib.parse import urljoin
+from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import msgspec
 import requests
@@ -16,18 +16,21 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
+from airflow_paginated.paging.links import as_utf8
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
+from airflow_paginated.transport.credentials import Auth, Credentials
 from airflow_paginated.transport.faults import SERVER, Fault
-from airflow_paginated.transport.origin import check_origin, encode_query, join, origin_of
+from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
+SHORTEST: Final = 8
+"""A shorter text is hardly a secret, and would be blotted out of every message."""
 NO_RETRIES: Final = Retry(False)
 DEFAULT_HEADERS: Final = {
-    "Accept": "application/json",
     "Accept-Encoding": "gzip",
     "User-Agent": "airflow-provider-paginated-api",
 }
@@ -37,86 +40,114 @@ DEFAULT_HEADERS: Final = {
 class Endpoint:
     """Where requests go and what each of them carries.
 
-    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown.
+    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown. An ``auth`` that
+    is ``Refreshable`` is renewed when a request is refused with 401.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth: Callable[[requests.PreparedRequest], requests.PreparedRequest] | None = field(default=None, repr=False)
+    auth: Auth | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Status, headers (names in lower case) and the body, whole and as it was sent."""
+    """Status, headers (names in lower case) and the body, whole and as it was sent.
+
+    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common."""
+    """What all requests to one path have in common, whatever their query; ``url`` has none."""
 
     url: str
-    path_url: str
+    target: str
     headers: dict[str, str]
     request: requests.PreparedRequest
 
 
 class Exchange:
-    """Makes single attempts. All threads use it; it has no state but a cache."""
+    """Makes single attempts. All threads use it; it has no state but a cache.
 
-    def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
+    ``learn`` is told what authentication puts on requests: secrets that nobody else may know of.
+    """
+
+    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str, learn: Callable[[Iterable[str]], None]) -> None:
         self._endpoint = endpoint
+        self._headers = {**DEFAULT_HEADERS, "Accept": accept}
         self._limits = limits
         self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
+        self._learn = learn
+        self.credentials = Credentials(endpoint.auth)
         self.origin = origin_of(endpoint.base_url)
 
-    def attempt(self, request: PageRequest, lease: Lease, deadline: float, turn: Callable[[], None]) -> Answer:
+    def attempt(
+        self,
+        request: PageRequest,
+        lease: Lease,
+        deadline: float,
+        settles: Callable[[Answer], bool],
+        turn: Callable[[], None],
+    ) -> Answer:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
-        ``turn`` is called before a redirect is followed, and may wait. Raises ``Fault`` for what may be tried again,
-        and a ``PermanentError`` for what may not.
+        A redirect that ``settles`` the matter is not followed; ``turn`` is called before one is, and may wait. Raises
+        ``Fault`` for what may be tried again, and a ``PermanentError`` for what may not.
         """
         lease.watch.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
                 turn()
             answer = self._exchange(request, lease)
-            if answer.status not in REDIRECTS:
+            if answer.status not in REDIRECTS or settles(answer):
                 return answer
             request = self._redirected(request, answer)
         raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
 
     def url(self, request: PageRequest) -> str:
-        """Return the URL of a request without its query, for messages."""
-        return join(self._endpoint.base_url, request.path)
+        """Return the URL of a request with the query of its path alone, for messages."""
+        path, query = cut(request.path)
+        return with_query(join(self._endpoint.base_url, path), query)
 
-    def _prepare(self, path: str, method: str) -> _Prepared:
+    def _prepare(self, path: str, method: str, generation: int) -> _Prepared:
+        """Prepare requests to a path; ``generation`` is that of the credentials, and tells the cache of new ones."""
         url = join(self._endpoint.base_url, path)
         check_origin(url, self.origin)
-        headers = {**DEFAULT_HEADERS, **self._endpoint.headers}
+        headers = {**self._headers, **self._endpoint.headers}
         try:
-            prepared = requests.Request(method, url, headers=headers, auth=self._endpoint.auth).prepare()
+            prepared = requests.Request(method, url, headers=headers).prepare()
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
+        bare = prepared.copy()
+        self.credentials.put_on(prepared)
+        self._learn(_added(prepared, bare))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
-        return _Prepared(str(prepared.url), prepared.path_url, plain, prepared)
+        place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
+        return _Prepared(place, prepared.path_url, plain, prepared)
 
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
-        prepared = self._prepared(request.path, request.method)
-        target = _with_query(prepared.path_url, encode_query(request.query))
+        # Links differ in their query from page to page: what is costly is made once for all of them.
+        path, query = cut(request.path)
+        generation = self.credentials.generation
+        prepared = self._prepared(path, request.method, generation)
+        target = with_query(prepared.target, query, encode_query(request.query))
         headers, body = _payload(request, prepared.headers)
         connections, answered = lease.watch.connections, False
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
             answered = True
-            answer = self._read(response)
+            answer = self._read(response, prepared.url, generation)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -146,7 +177,7 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse) -> Answer:
+    def _read(self, response: BaseHTTPResponse, url: str, generation: int) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
@@ -160,21 +191,21 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue())
+        return Answer(response.status, headers, body.getvalue(), url, generation)
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
-        location = answer.headers.get("location")
+        location = as_utf8(answer.headers.get("location", ""))
         if not location:
             raise RequestRefused(f"{answer.status} without a Location")
         if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
-        here = _with_query(self.url(request), encode_query(request.query))
+        here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
         try:
             url = urljoin(here, location)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return replace(request, path=url.partition("#")[0], query={})
+        return replace(request, path=url, query={})
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
@@ -191,13 +222,24 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
     return headers, msgspec.json.encode(request.body)
 
 
+def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> Iterator[str]:
+    """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
+    changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
+    known = parse_qsl(urlsplit(str(bare.url)).query)
+    changed += [value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known]
+    for value in changed:
+        yield from (word for word in value.split() if len(word) >= SHORTEST)
+
+
 def _check_headers(headers: Mapping[str, str]) -> None:
     """Refuse what http.client would refuse with the value in its message."""
     for name, value in headers.items():
         try:
             check_header_validity((name, value))
             f"{name}{value}".encode("latin-1")
-        except (requests.RequestException, UnicodeError):
+            if "\0" in value:
+                raise ValueError(name)
+        except ValueError:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None
 
 
@@ -218,7 +260,3 @@ def _route(lease: Lease, prepared: _Prepared) -> Route:
         adapter.cert_verify(pool, str(prepared.url), verify, cert)  # type: ignore[no-untyped-call]  # requests is untyped
     proxied = bool(proxies) and not str(adapter.request_url(prepared.request, proxies)).startswith("/")
     return Route(pool, proxied)
-
-
-def _with_query(url: str, query: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url

@@ -30,3 +30,12 @@ class Throttled(Exception):
 
     cause: str
     seconds: float | None = None
+
+
+@dataclass(eq=False)
+class Expired(Exception):
+    """The server refuses the credentials of this ``generation``, and there may be new ones. Not charged to the page."""
+
+    cause: str
+    generation: int
+    status: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
@@ -13,6 +14,9 @@ from airflow_paginated.paging.errors import ConfigurationError, OriginError
 from airflow_paginated.paging.values import Json
 
 PORTS: Final = {"http": 80, "https": 443}
+SAFE: Final = "!$%&'()*+,/:;=?@~"
+"""What stands in a query as it is, beside letters and digits (RFC 3986, 3.4)."""
+STRAY: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
 class Origin(NamedTuple):
@@ -43,9 +47,33 @@ def origin_of(url: str) -> Origin:
 
 def join(base_url: str, path: str) -> str:
     """Return the URL of ``path`` below ``base_url``; an absolute URL is returned as it is."""
-    if "://" in path.partition("?")[0]:
+    plain, mark, query = path.partition("?")
+    if "://" in plain:
         return path
-    return f"{base_url.rstrip('/')}/{path.lstrip('/')}" if path else base_url
+    url = f"{base_url.rstrip('/')}/{plain.lstrip('/')}" if plain else base_url
+    return f"{url}{mark}{query}"
+
+
+def cut(path: str) -> tuple[str, str]:
+    """Return a path or URL without query and fragment, and the query as it goes over the wire.
+
+    What is encoded in it stays so, and nothing is encoded twice: a server may have signed its link. Raises
+    ``OriginError`` for an absolute URL with a backslash, ``ConfigurationError`` for a text that is not Unicode.
+    """
+    plain, _, query = path.partition("#")[0].partition("?")
+    if "\\" in query and "://" in plain:
+        raise OriginError("a URL must carry no backslash")
+    try:
+        return plain, quote(STRAY.sub("%25", query), safe=SAFE)
+    except UnicodeEncodeError:
+        raise ConfigurationError("endpoint: the query is not valid Unicode") from None
+
+
+def with_query(url: str, *queries: str) -> str:
+    """Append queries to a URL that may have one."""
+    for query in filter(None, queries):
+        url = f"{url}{'&' if '?' in url else '?'}{query}"
+    return url
 
 
 def check_origin(url: str, origin: Origin) -> None:

@@ -6,22 +6,35 @@ import base64
 import html
 import json
 import re
+import threading
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
 
 class Scrubber:
-    """Replaces each secret, plain or as it is often written, by stars."""
+    """Replaces each secret, plain or as it is often written, by stars. All threads use it."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if secret for form in _forms(secret)}
-        # Hex digits and host names come in either case.
-        self._forms = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))), re.IGNORECASE)
-        self._any = bool(forms)
+        self._lock = threading.Lock()
+        self._known: frozenset[str] = frozenset()
+        """Changed under the lock, as the pattern is."""
+        self._pattern: re.Pattern[str] | None = None
+        self.learn(secrets)
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Replace these, too, from now on."""
+        with self._lock:
+            known = self._known.union(filter(None, secrets))
+            if known != self._known:
+                forms = {form for secret in known for form in _forms(secret)}
+                longest_first = sorted(forms, key=len, reverse=True)
+                # Hex digits and host names come in either case.
+                self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+                self._known = known
 
     def __call__(self, text: str) -> str:
         """Return the text without the secrets."""
-        return self._forms.sub("***", text) if self._any else text
+        return self._pattern.sub("***", text) if self._pattern else text
 
 
 def _forms(secret: str) -> Iterable[str]:

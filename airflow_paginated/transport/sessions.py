@@ -1,11 +1,12 @@
-"""One session per worker thread, and a watchdog over all."""
+"""One session for each thread that fetches, and a watchdog over all."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Final, NamedTuple
@@ -61,7 +62,7 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One worker's session, its adapter and its watch; ``routes`` is changed by the worker only."""
+    """A session, its adapter and its watch; ``routes`` is changed by who has it only."""
 
     session: requests.Session
     adapter: WatchedAdapter
@@ -70,7 +71,9 @@ class Lease:
 
 
 class SessionPool:
-    """Hands each thread its own session, and can shut the sockets of all.
+    """Lends sessions, each to one thread at a time, and can shut the sockets of all.
+
+    The session that came back last goes out first: there are never more of them than threads that fetch at once.
 
     A watchdog thread, started with the first lease, shuts the sockets whose deadline has passed: no timeout of
     ``requests`` bounds a dribbled answer or handshake.
@@ -78,18 +81,25 @@ class SessionPool:
 
     def __init__(self, options: SessionOptions) -> None:
         self._options = options
-        self._local = threading.local()
         self._lock = threading.Lock()
         self._leases: list[Lease] = []
         """Guarded by the lock; appended only."""
+        self._idle: list[Lease] = []
+        """A stack; threads only push and pop."""
         self._ended = threading.Event()
 
-    def lease(self) -> Lease:
-        """Return the calling thread's session, made on its first call."""
-        found: Lease | None = getattr(self._local, "lease", None)
-        if found is None:
-            found = self._local.lease = self._new_lease()
-        return found
+    @contextmanager
+    def lease(self) -> Iterator[Lease]:
+        """Lend a session for one attempt."""
+        try:
+            lease = self._idle.pop()
+        except IndexError:
+            lease = self._new_lease()
+        try:
+            yield lease
+        finally:
+            lease.watch.disarm()
+            self._idle.append(lease)
 
     def end(self) -> None:
         """Shut all sockets: requests in flight fail at once, and no new one gets through."""

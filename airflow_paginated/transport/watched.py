@@ -24,9 +24,9 @@ NEVER: Final = float("inf")
 
 
 class Watch:
-    """The open sockets of one worker, and when they must be shut.
+    """The open sockets of one session, and when they must be shut.
 
-    The worker arms it, the watchdog and the run's end shut it; sockets and the flags are guarded by the lock.
+    Who has the session arms it, the watchdog and the run's end shut it; sockets and the flags are guarded by the lock.
     """
 
     def __init__(self) -> None:
@@ -35,13 +35,18 @@ class Watch:
         self._deadline = NEVER
         self._ended = False
         self.connections = 0
-        """Changed by the worker only."""
+        """Changed by who has the session only."""
         self.expired = False
 
     def arm(self, deadline: float) -> None:
         """Shut the sockets at ``deadline`` (of the monotonic clock), unless armed anew before."""
         with self._lock:
             self._deadline, self.expired = deadline, False
+
+    def disarm(self) -> None:
+        """Let idle connections live."""
+        with self._lock:
+            self._deadline = NEVER
 
     def add(self, sock: socket.socket) -> socket.socket:
         """Take note of a socket that is about to connect, and return a handle that can shut it.

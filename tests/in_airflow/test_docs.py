@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Offset, PageNumber, SinglePage
+from airflow_paginated.paging import PageNumber
 from tests.servers import FaultServer, Given, PagedApi, Request
 
 ROOT = Path(__file__).resolve().parents[2]
-CHOICE = r"^\|.*\| `((?:PageNumber|Offset|SinglePage)\(.*\))` \|$"
 
 
 def blocks(name: str) -> list[str]:
@@ -30,14 +29,6 @@ def test_the_task_of_the_readme() -> None:
     from airflow.sdk import task
 
     exec(blocks("README.md")[1], {"task": task, "PaginatedApiHook": PaginatedApiHook, "PageNumber": PageNumber})
-
-
-def test_the_strategies_of_the_chooser() -> None:
-    table = re.findall(CHOICE, (ROOT / "docs/pagination.md").read_text(), re.MULTILINE)
-    assert len(table) == 7
-    known = {"PageNumber": PageNumber, "Offset": Offset, "SinglePage": SinglePage}
-    for text in table:
-        eval(text, known)
 
 
 def test_the_custom_strategy_of_the_guide(connect: Callable[..., str]) -> None:

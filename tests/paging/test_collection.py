@@ -199,6 +199,11 @@ def test_the_plan_is_json_and_says_what_is_collected() -> None:
     assert json.loads(plan())["partitions"] is None
 
 
+def test_the_plan_says_how_answers_are_read_where_that_is_not_the_usual_way() -> None:
+    assert "response" not in json.loads(plan(response={}))
+    assert json.loads(plan(response={"response_format": "csv"}))["response"] == {"response_format": "csv"}
+
+
 def test_the_plan_is_the_same_for_the_same_collection() -> None:
     assert plan() == plan(request=replace(REQUEST, headers={"authorization": "secret"}))
     assert plan(partitions=[{"a": 1, "b": 2}]) == plan(partitions=[{"b": 2, "a": 1}])
@@ -217,6 +222,7 @@ def test_the_plan_is_the_same_for_the_same_collection() -> None:
         {"partitions": []},
         {"partitions": [{"a": 1}]},
         {"sample_pages": 1},
+        {"response": {"null_rows": "empty"}},
     ],
 )
 def test_the_plan_is_another_for_another_collection(change: dict[str, Any]) -> None:

@@ -141,17 +141,17 @@ class TestKeysThatCannotLeadOn:
     @pytest.mark.parametrize(
         ("row", "shown"),
         [
-            ({"key": 1}, "an object with the keys 'key'"),
-            ({"id": None}, "an object with the keys 'id'"),
-            ([1], "a list of 1"),
-            ("secret", "a str"),
-            (7, "a int"),
+            ({"key": 1}, "the row is an object with the keys 'key'"),
+            ({"id": None}, "at 'id' there is null"),
+            ([1], "the row is a list of 1"),
+            ("secret", "the row is a str"),
+            (7, "the row is a int"),
         ],
     )
     def test_a_row_without_the_key(self, row: Json, shown: str) -> None:
         with pytest.raises(ResponseError) as caught:
             PLAIN.follow(page_of(PLAIN, [row]))
-        assert str(caught.value) == f"key_path 'id' leads to nothing in a row, which is {shown}"
+        assert str(caught.value) == f"key_path 'id' leads to nothing in a row; {shown}"
 
     def test_one_in_the_middle(self) -> None:
         """An API does not find it behind any key: such rows would be missing from page 2 on."""

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_paginated.paging import Completeness, Page, PageRequest, Stop
 from airflow_paginated.paging.errors import IncompleteError
-from airflow_paginated.paging.repeats import REMEMBERED_PAGES, Repeats
+from airflow_paginated.paging.repeats import Repeats
 from airflow_paginated.paging.values import Landing, PageRecord
 
 
@@ -99,17 +99,16 @@ def test_the_order_of_parameters_does_not_matter() -> None:
         repeats.admit(again)
 
 
-def test_rows_are_known_among_the_newest_100_000_pages() -> None:
-    repeats = admitted(map(page, range(REMEMBERED_PAGES)))
-    with pytest.raises(IncompleteError, match="page 100001 of partition 0 has the same rows"):
-        repeats.admit(page(REMEMBERED_PAGES, rows="own 0"))
-    repeats.admit(page(REMEMBERED_PAGES + 1, rows="own 0"))
+def test_rows_are_known_among_any_number_of_pages() -> None:
+    repeats = admitted(map(page, range(20_000)))
+    for index in (0, 10_000, 19_999):
+        with pytest.raises(IncompleteError, match="page 20001 of partition 0 has the same rows"):
+            repeats.admit(page(20_000, rows=f"own {index}", asked=f"new {index}"))
 
 
-def test_a_circle_that_is_longer_than_what_is_remembered_is_found() -> None:
-    length = REMEMBERED_PAGES + 10
-    circles = (page(index, rows="", asked=f"{index % length}") for index in range(4 * length))
-    with pytest.raises(IncompleteError, match="the same request"):
+def test_a_long_circle_of_empty_pages_is_found() -> None:
+    circles = (page(index, rows="", asked=f"{index % 20_000}") for index in range(20_001))
+    with pytest.raises(IncompleteError, match="page 20001 of partition 0 has the same request"):
         admitted(circles)
 
 

@@ -205,17 +205,18 @@ def test_a_total_in_a_header_is_a_count(given: str) -> None:
 @pytest.mark.parametrize(
     ("envelope", "shown"),
     [
-        ({"metadata": {"total": 3}, "links": {}}, "an object with the keys 'metadata', 'links'"),
-        ({}, "an empty object"),
-        (None, "null"),
-        ({"meta": {"total": None}}, "an object with the keys 'meta'"),
+        ({"metadata": {"total": 3}, "links": {}}, "the body is an object with the keys 'metadata', 'links'"),
+        ({}, "the body is an empty object"),
+        ({"meta": {"count": 3}}, "at 'meta' there is an object with the keys 'count'"),
+        ({"meta": {"total": None}}, "at 'meta.total' there is null"),
+        (None, "the body has nothing beside its rows"),
     ],
 )
 def test_a_total_that_is_missing_names_the_path_and_what_is_there(envelope: Json, shown: str) -> None:
     strategy = PageNumber(total_path="meta.total")
     with pytest.raises(ResponseError) as caught:
         strategy.follow(answer(strategy.first(ASKED), 10, envelope))
-    assert str(caught.value) == f"total_path 'meta.total' matches nothing; the body is {shown}"
+    assert str(caught.value) == f"total_path 'meta.total' matches nothing; {shown}"
 
 
 def test_a_header_that_is_missing_names_those_that_are_there() -> None:
@@ -246,14 +247,14 @@ def test_has_more_has_the_last_word_beside_a_total() -> None:
 @pytest.mark.parametrize(
     ("envelope", "shown"),
     [
-        ({"more": "no"}, "a str there"),
-        ({"more": ""}, "a str there"),
-        ({"more": 2}, "a int there"),
-        ({"more": 0.0}, "a float there"),
-        ({"more": None}, "null there"),
-        ({"more": [True]}, "a list of 1 there"),
-        ({"next": True}, "nothing there; the body is an object with the keys 'next'"),
-        (None, "nothing there; the body is null"),
+        ({"more": "no"}, "at 'more' there is a str"),
+        ({"more": ""}, "at 'more' there is a str"),
+        ({"more": 2}, "at 'more' there is a int"),
+        ({"more": 0.0}, "at 'more' there is a float"),
+        ({"more": None}, "at 'more' there is null"),
+        ({"more": [True]}, "at 'more' there is a list of 1"),
+        ({"next": True}, "the body is an object with the keys 'next'"),
+        (None, "the body has nothing beside its rows"),
     ],
 )
 def test_has_more_is_a_flag(envelope: Json, shown: str) -> None:

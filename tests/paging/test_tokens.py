@@ -122,11 +122,11 @@ def test_so_is_an_empty_header() -> None:
 @pytest.mark.parametrize(
     ("envelope", "shown"),
     [
-        ({"meta": {"nxt": "a"}}, "an object with the keys 'meta'"),
-        ({"next": "a"}, "an object with the keys 'next'"),
-        ({}, "an empty object"),
-        ([], "a list of 0"),
-        (None, "null"),
+        ({"meta": {"nxt": "a"}}, "at 'meta' there is an object with the keys 'nxt'"),
+        ({"next": "a"}, "the body is an object with the keys 'next'"),
+        ({}, "the body is an empty object"),
+        ([], "the body is a list of 0"),
+        (None, "the body has nothing beside its rows"),
     ],
 )
 def test_on_the_first_page_a_wrong_name_looks_like_the_end(envelope: Json, shown: str) -> None:
@@ -134,7 +134,7 @@ def test_on_the_first_page_a_wrong_name_looks_like_the_end(envelope: Json, shown
     with pytest.raises(ResponseError) as caught:
         CURSOR.follow(page)
     assert str(caught.value) == (
-        f"cursor_path 'meta.next' leads to no cursor; the body is {shown};"
+        f"cursor_path 'meta.next' leads to no cursor; {shown};"
         " if the API leaves it out on its last page, set missing_next='end'"
     )
     assert stopped(replace(CURSOR, missing_next="end"), page) == "no next page"

@@ -51,7 +51,8 @@ class Job:
     @property
     def identity(self) -> Run:
         plan = self.collection.plan(self.url, "hr_api")
-        return Run(Owner("dag", "collect", self.run), plan, self.collection.request, self.resume_max_age)
+        owner = Owner("dag", "collect", self.run)
+        return Run(owner, plan, self.collection.request, resume_max_age=self.resume_max_age)
 
 
 def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:

@@ -114,11 +114,17 @@ def _pagination(rng: random.Random) -> Pagination:
     return rng.choice([by_number, Offset(total_path="meta.total", page_size=size)])
 
 
+def enough(hits: Counter[str], kills: int) -> bool:
+    """Say whether there were so many kills, and each part of a try had its share; when a kill hits is chance."""
+    shares = {"collecting": kills // 10, "publishing": kills // 10, "cleaning": 1}
+    return hits.total() >= kills and all(hits[phase] >= least for phase, least in shares.items())
+
+
 @pytest.mark.parametrize("kills", [30, pytest.param(200, marks=pytest.mark.slow)])
 def test_after_any_kill_the_next_try_is_exact(kills: int, server: ServerProcess, tmp_path: Path) -> None:
     api = PagedApi(rows=STORES)
     hits: Counter[str] = Counter()
-    for number in range(kills):
+    for number in range(10 * kills):
         rng = random.Random(f"kill {number}")
         path = str(tmp_path / str(number)) + rng.choice(["/", "/employees.jsonl"])
         before = None
@@ -135,12 +141,10 @@ def test_after_any_kill_the_next_try_is_exact(kills: int, server: ServerProcess,
             sink={"part_bytes": rng.choice([5_000, 50_000])} if path.endswith("/") else {},
         )
         siege = Siege(job, server, rng, before, api.reference())
-        siege.run(min(rng.randint(2, 6), kills - hits.total()))
+        siege.run(rng.randint(2, 6))
         hits += siege.hits
         shutil.rmtree(tmp_path / str(number))
-        if hits.total() == kills:
+        if enough(hits, kills):
             break
     print(f"{number + 1} collections, killed while {dict(hits)}")
-    assert hits.total() == kills
-    assert min(hits["collecting"], hits["publishing"]) >= kills // 10
-    assert hits["cleaning"]
+    assert enough(hits, kills)

@@ -40,13 +40,14 @@ from tests.servers.faults import (
     UnframedCut,
 )
 from tests.servers.log import RequestLog, Seen, Summary
-from tests.servers.process import ServerProcess
+from tests.servers.process import ChildServer, ServerProcess
 from tests.servers.schedules import Schedule, first_of, four_faults, mixed, no_faults, on_page, seven_faults
 from tests.servers.server import FaultServer, server_from
 from tests.servers.wire import Reply, Request
 
 __all__ = [
     "BadChunkSize",
+    "ChildServer",
     "CloseBeforeHeaders",
     "CorruptGzip",
     "CutChunk",

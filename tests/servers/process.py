@@ -1,8 +1,9 @@
-"""A fault server in a process of its own, for clients that get killed or measured."""
+"""Servers in processes of their own: a fault server for clients that get killed or measured, and any other."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -17,22 +18,23 @@ ROOT = Path(__file__).resolve().parents[2]
 _OPENER = build_opener(ProxyHandler({}))
 
 
-class ServerProcess:
-    """Run ``tests.servers.fault_server`` with this configuration; it ends with the block, or with this process."""
+class ChildServer:
+    """Run a server by its command, which prints its port first; it ends with the block, or with this process."""
 
-    def __init__(self, config: Mapping[str, Any]) -> None:
-        self._config = config
+    def __init__(self, *command: str) -> None:
+        self._command = command
         self.port = 0
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "tests.servers.fault_server", "--until-eof", "--config"]
         self._process = subprocess.Popen(
-            [*command, json.dumps(self._config)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._command, cwd=ROOT, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self._process.stdout is not None
-        self.port = int(self._process.stdout.readline() or 0)
-        if not self.port:
-            raise RuntimeError("the fault server did not start")
+        said = self._process.stdout.readline().strip()
+        if not said.isdigit() or said == "0":
+            self.__exit__()
+            raise RuntimeError(f"the server did not start, it said {said!r}: {' '.join(self._command)}")
+        self.port = int(said)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,6 +54,14 @@ class ServerProcess:
     def url(self) -> str:
         """The base URL, without a slash at its end; plain HTTP."""
         return f"http://127.0.0.1:{self.port}"
+
+
+class ServerProcess(ChildServer):
+    """Run ``tests.servers.fault_server`` with this configuration."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        module = (sys.executable, "-m", "tests.servers.fault_server")
+        super().__init__(*module, "--until-eof", "--config", json.dumps(config))
 
     def _control(self, path: str, body: bytes | None = None) -> bytes:
         with _OPENER.open(Request(self.url + path, data=body), timeout=30) as response:
@@ -74,3 +84,8 @@ class ServerProcess:
     def set_faults(self, config: Any) -> None:
         """Replace the fault schedule, in the JSON form of ``schedule_from``."""
         self._control("/__faults__", json.dumps(config).encode())
+
+
+def _environment() -> dict[str, str]:
+    # A server runs none of the code that is measured: coverage would only slow it down.
+    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}

@@ -16,7 +16,20 @@ from typing import Any, Final, Self, TypeAlias, cast
 
 from tests.servers.log import RequestLog
 from tests.servers.schedules import Schedule, no_faults, schedule_from
-from tests.servers.wire import Answered, Close, Doom, Framing, Reply, Request, Reset, Send, Step, Wait, read_request
+from tests.servers.wire import (
+    Answered,
+    Close,
+    Doom,
+    Framing,
+    Reply,
+    Request,
+    Reset,
+    Send,
+    Step,
+    Wait,
+    bodiless,
+    read_request,
+)
 from tests.servers.wire import healthy as healthy_steps
 
 Application: TypeAlias = Callable[[Request], Reply]
@@ -231,7 +244,8 @@ class FaultServer:
             return (Reset(),)
         framing = self.framing(request) if callable(self.framing) else self.framing
         reply = self.app(request)
-        return healthy_steps(reply, framing) if fault is None else fault.steps(reply, framing)
+        steps = healthy_steps(reply, framing) if fault is None else fault.steps(reply, framing)
+        return bodiless(steps) if request.method == "HEAD" else steps
 
     def control(self, request: Request) -> Reply:
         """Answer the endpoints that a test in another process uses: log, counts, reset and faults."""

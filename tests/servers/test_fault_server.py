@@ -6,6 +6,7 @@ import gzip
 import http.client
 import json
 import os
+import select
 import socket
 import ssl
 import threading
@@ -152,6 +153,18 @@ def test_framings_carry_the_same_body(framing: Framing) -> None:
         assert (gzip.decompress(text) if zipped else text) == ask(API, page="2").body
 
 
+@pytest.mark.parametrize("framing", ["plain", "chunked", "gzip"])
+def test_a_head_has_the_headers_alone(framing: Framing) -> None:
+    with FaultServer(API, framing=framing) as server, Client(server) as client:
+        for path in ("/bare", "/none"):
+            client.request("HEAD", path)
+            with client.getresponse() as response:
+                assert response.read() == b""
+                assert response.headers["X-Total-Count"] == (None if path == "/none" else "250")
+        assert get(client, "/bare")[0] == 200
+        assert server.log.summary().connections == 1
+
+
 def test_schedules_depend_on_page_and_attempt_only() -> None:
     one, other = seven_faults(0.3, seed=5), seven_faults(0.3, seed=5)
     requests = [Request("GET", "/employees", {"page": str(page)}) for page in range(2000)]
@@ -212,9 +225,10 @@ def test_one_connection_after_the_other_never_seems_to_overlap() -> None:
 def test_many_pages_are_served_fast() -> None:
     api = PagedApi(rows=20_000, page_size=10)
     with FaultServer(api) as server, Client(server) as client:
-        begun = time.monotonic()
+        begun = time.process_time()
         assert rows_of(get(client, f"/employees?page={page}")[1] for page in range(1, 2001)) == api.reference()
-        assert time.monotonic() - begun < 10
+        # Of both sides, in all threads; what else the machine does is not counted.
+        assert time.process_time() - begun < 10
 
 
 def test_requests_sent_in_pieces_or_at_once() -> None:
@@ -233,7 +247,7 @@ def test_open_connections_can_be_dropped() -> None:
     with FaultServer(API) as server, Client(server) as client:
         get(client, "/employees")
         server.drop_connections()
-        time.sleep(0.05)
+        assert select.select([client.sock], [], [], 20)[0]  # the end has arrived
         with pytest.raises(OSError, match=r"reset|Broken pipe"):
             get(client, "/employees")
 

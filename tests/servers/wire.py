@@ -16,13 +16,17 @@ CHUNK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request as it was read; header names are lower-case, a repeated query parameter keeps its last value."""
+    """One request as it was read; header names are lower-case, a repeated query parameter keeps its last value.
+
+    ``target`` is what stood in the request line, to the letter.
+    """
 
     method: str
     path: str
     query: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    target: str = field(default="", compare=False)
 
     @property
     def key(self) -> str:
@@ -99,7 +103,7 @@ def read_request(buffer: bytearray) -> Request | None:
     body = bytes(buffer[end + 4 : end + 4 + length])
     del buffer[: end + 4 + length]
     path, _, query = target.partition("?")
-    return Request(method, unquote(path), dict(parse_qsl(query, keep_blank_values=True)), headers, body)
+    return Request(method, unquote(path), dict(parse_qsl(query, keep_blank_values=True)), headers, body, target)
 
 
 def head(reply: Reply, *extra: tuple[str, str]) -> bytes:
@@ -141,3 +145,17 @@ def healthy(reply: Reply, framing: Framing = "plain") -> tuple[Step, ...]:
     """Return the steps of a response without any fault."""
     sent = Send(b"".join(framed(reply, framing)))
     return (sent, Close()) if framing == "unframed" else (sent,)
+
+
+def bodiless(steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """Return the steps of the same response to a HEAD request: all but what follows the blank line."""
+    kept: list[Step] = []
+    ended = False
+    for step in steps:
+        if not isinstance(step, Send):
+            kept.append(step)
+        elif not ended:
+            top, end, _ = step.data.partition(b"\r\n\r\n")
+            kept.append(Send(top + end))
+            ended = bool(end)
+    return tuple(kept)

@@ -1,16 +1,23 @@
 from __future__ import annotations
 
+import json
+import threading
 import tracemalloc
+import zlib
 from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 
 from airflow_paginated.paging.completeness import Account
-from airflow_paginated.sinks.files import segments
+from airflow_paginated.paging.errors import Cancelled
+from airflow_paginated.sinks.files import compose, segments
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, record_of, run_of
+from tests.sinks.pages import Api, collect, record_of, run_of
+from tests.sinks.reading import parts, published
 
 ROWS = Api(rows=2)
+MANY = Api(pages=60)
 
 
 def peak_of_a_run(lake: Lake, pages: int, file_format: str) -> int:
@@ -44,3 +51,43 @@ def test_ten_times_the_pages_take_the_same_memory(
     small, large = (peak_of_a_run(local, pages, file_format) for pages in (1_000, 10_000))
     # The names of all parts are known at once.
     assert large < small + 300_000, (small, large)
+
+
+@pytest.mark.parametrize("file_format", ["jsonl", "jsonl.gz"])
+@pytest.mark.parametrize("part_bytes", [15_000, 100_000])
+def test_the_manifest_knows_the_digest_of_what_lies_there(
+    near: Lake, monkeypatch: pytest.MonkeyPatch, file_format: str, part_bytes: int
+) -> None:
+    monkeypatch.setattr(compose, "BLOCK_BYTES", 2_000)
+    collect(near.open(file_format=file_format, part_bytes=part_bytes), MANY)
+    listed = json.loads(near.files()["_manifest.json"])["files"]
+    found = parts(near)
+    assert len(listed) == (1 if part_bytes > len(MANY.lines()) else 3)
+    assert {file["path"]: (file["bytes"], file["sha256"]) for file in listed} == {
+        name: (len(data), sha256(data).hexdigest()) for name, data in found.items()
+    }
+    unzipped = (zlib.decompress(found[file["path"]], 31) for file in listed)
+    assert (b"".join(unzipped) if file_format == "jsonl.gz" else published(near)) == MANY.lines()
+
+
+@pytest.mark.parametrize("steps", [4, 30, 55])
+def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
+    near: Lake, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    monkeypatch.setattr(compose, "BLOCK_BYTES", 2_000)
+    asked = 0
+
+    def proceed() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > steps:
+            raise Cancelled("the run was told to stop")
+
+    before = threading.active_count()
+    with pytest.raises(Cancelled):
+        collect(near.open(run=run_of(proceed=proceed)), MANY)
+    assert threading.active_count() == before
+    assert parts(near) == {}
+    assert not [name for name in near.files() if name.endswith(".tmp")]
+    collect(near.open(), MANY)
+    assert published(near) == MANY.lines()

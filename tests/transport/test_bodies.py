@@ -136,11 +136,18 @@ def test_a_refusal_fails_at_once_with_advice(
     body = gzip.compress(said) if coding and coding[0][1] == "gzip" else said
     error = refused(answering(server, Given(status, body, headers=coding)))
     assert isinstance(error, RequestRefused)
+    assert error.status == status
     assert f"page 1 (GET {server.url}/employees?page=1&token=***): {status} " in str(error)
     assert SECRET not in str(error)
     readable = not coding or coding[0][1] == "gzip"
     assert ("""; the API says: '{"error": "no, ***"}'""" in str(error)) == readable
     assert len(server.log.requests) == 1
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_refusal_that_a_large_page_may_cause_names_page_size(server: FaultServer, status: int) -> None:
+    error = refused(answering(server, Given(status, b'{"error": "limit"}')))
+    assert "page_size may be more than the API allows; the API says: " in str(error)
 
 
 def test_a_refusal_without_words(server: FaultServer) -> None:
@@ -161,7 +168,7 @@ def test_all_members_of_a_gzip_body_are_read(server: FaultServer) -> None:
     assert fetch(answering(server, members(b'{"data": ', b"[1,", b"2]}"))).rows == [b"1", b"2"]
 
 
-@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]])
+@pytest.mark.parametrize("spoilt", [b"junk", gzip.compress(b"2]}")[:-1]], ids=["junk", "a cut member"])
 def test_a_gzip_body_with_anything_else_behind_it_is_broken(server: FaultServer, spoilt: bytes) -> None:
     body = gzip.compress(b'{"data": [1]}') + spoilt
     error = refused(answering(server, Given(200, body, headers=(("Content-Encoding", "gzip"),))))

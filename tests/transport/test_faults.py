@@ -86,7 +86,7 @@ def name(fault: object) -> str | None:
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=name)
 def test_once(server: FaultServer, fault: Fault, cause: str) -> None:
     server.faults = on_page(2, fault, times=1)
-    got = fetch(server.url, page(2), limits=short())
+    got = fetch(server.url, page(2), limits=short(attempt_timeout=1.0 if cause == LATE else 20.0))
     assert got.lines == lines(2)
     assert (got.count, got.attempts, got.envelope["meta"]["page"]) == (100, 2, 2)
     assert server.log.counts == {("", 1): 2}
@@ -95,7 +95,8 @@ def test_once(server: FaultServer, fault: Fault, cause: str) -> None:
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=name)
 def test_for_ever(server: FaultServer, fault: Fault, cause: str) -> None:
     server.faults = on_page(2, fault)
-    error = refused(server.url, page(2, query={"per_page": 100}), limits=short(attempt_timeout=0.2))
+    limits = short(attempt_timeout=0.2 if cause == LATE else 20.0)
+    error = refused(server.url, page(2, query={"per_page": 100}), limits=limits)
     asked = f"GET {server.url}/employees?page=2&token=***&per_page=***"
     assert isinstance(error, PageFailed)
     assert str(error).startswith(f"page 2 ({asked}) failed in 3 attempts; last cause: {cause}")
@@ -159,7 +160,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_not_used_again(server
 
 def test_a_connection_that_dies_silently_is_replaced(server: FaultServer) -> None:
     server.faults = on_page(2, StallBeforeHeaders(), times=1)
-    with connect(server.url, limits=short(attempt_timeout=20, read_timeout=0.2)) as client:
+    with connect(server.url, limits=short(attempt_timeout=20, read_timeout=1.0)) as client:
         client.fetch(page(1))
         assert client.fetch(page(2)).attempts == 2
     assert [seen.connection for seen in server.log.requests] == [1, 1, 2]

@@ -118,7 +118,7 @@ def test_what_passes_is_where_requests_goes(rest: str) -> None:
         ("http://a/", "x", "http://a/x"),
         ("http://a/v1", "/x", "http://a/v1/x"),
         ("http://a/v1/", "//evil/x", "http://a/v1/evil/x"),
-        ("http://a/v1", "?q=http://b", "http://a/v1/?q=http://b"),
+        ("http://a/v1", "?q=http://b", "http://a/v1?q=http://b"),
         ("http://a/v1", "x?next=http://b", "http://a/v1/x?next=http://b"),
         ("http://a/v1", "http://a/x", "http://a/x"),
         ("http://a/v1", "ftp://b", "ftp://b"),

@@ -138,3 +138,10 @@ def test_every_spelling_is_found(spelling: str) -> None:
 def test_the_longest_secret_is_found_first() -> None:
     assert Scrubber(["key", "key-2", ""])("key-2 key") == "*** ***"
     assert Scrubber([])("key") == "key"
+
+
+def test_secrets_may_be_learned_later() -> None:
+    scrub = Scrubber(["a key"])
+    scrub.learn(["t0ken", ""])
+    scrub.learn(["t0ken"])
+    assert scrub("a+key t0ken T0KEN") == "*** *** ***"

@@ -193,7 +193,8 @@ def test_a_thread_that_ends_during_the_run_does_not_matter(server: FaultServer) 
     with connect(server.url) as client:
         for number in (1, 2, 3):
             Calls(client.fetch, [page(number)]).join()
-    assert server.log.summary().connections == 3
+    # Its connection goes to the thread that comes after it.
+    assert server.log.summary().connections == 1
 
 
 def test_closing_twice_and_before_anything_happened(server: FaultServer) -> None:
@@ -208,8 +209,8 @@ def test_closing_twice_and_before_anything_happened(server: FaultServer) -> None
 def test_a_worker_that_comes_too_late_gets_no_connection(server: FaultServer) -> None:
     pool = SessionPool(SessionOptions())
     pool.close()
-    with pytest.raises(requests.ConnectionError):
-        pool.lease().session.get(server.url)
+    with pytest.raises(requests.ConnectionError), pool.lease() as lease:
+        lease.session.get(server.url)
     assert not server.open_transports
 
 

@@ -162,6 +162,7 @@ def test_a_rate_limit_holds_when_a_pause_ends(server: FaultServer) -> None:
 
 
 def test_a_slow_rate_limit_does_not_eat_the_time_of_a_page(server: FaultServer) -> None:
-    with connect(server.url, rate_limit=RateLimit(requests=2), limits=short(page_timeout=0.8)) as client:
+    limits = short(attempt_timeout=1.8, page_timeout=1.8)
+    with connect(server.url, rate_limit=RateLimit(requests=2), limits=limits) as client:
         outcomes = Calls(client.fetch, [page(1) for _ in range(5)]).join()
     assert [type(each).__name__ for each in outcomes] == ["Page"] * 5

@@ -9,7 +9,7 @@ from typing import Final, Literal
 from airflow_paginated.paging.dicts import check_choice, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter
-from airflow_paginated.paging.selectors import ABSENT, check_path, quoted, seen, select
+from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, quoted, seen, select
 from airflow_paginated.paging.values import Json, Page, Total, TotalKind
 
 MOST_DIGITS: Final = 18
@@ -100,10 +100,7 @@ class Strategy:
         found = select(page.envelope, path)
         flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
         if flag is None:
-            raise ResponseError(
-                f"has_more_path {path!r} must be true or false, the answer has {seen(found)} there; "
-                f"the body is {seen(page.envelope)}"
-            )
+            raise ResponseError(f"has_more_path {path!r} must be true or false; {beside_rows(page.envelope, path)}")
         return flag
 
     def _check_max(self, pages: int) -> None:
@@ -117,7 +114,8 @@ class Strategy:
         if self.total_header:
             names = ", ".join(quoted(name) for name in sorted(page.headers))
             return ResponseError(f"total_header {self.total_header!r} is not in the answer; its headers are {names}")
-        return ResponseError(f"total_path {self.total_path!r} matches nothing; the body is {seen(page.envelope)}")
+        there = beside_rows(page.envelope, self.total_path or "")
+        return ResponseError(f"total_path {self.total_path!r} matches nothing; {there}")
 
 
 def names_of(given: object) -> tuple[str, ...]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import unquote
 
 from airflow_paginated.paging.dicts import check_flag
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
-from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, select
 from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
@@ -96,11 +97,20 @@ class Cursor(Tokens):
     Example::
 
         Cursor(cursor_path="meta.next_cursor", cursor_param="cursor")
-        Cursor(cursor_path="data.users.pageInfo.endCursor", has_more_path="data.users.pageInfo.hasNextPage",
-               cursor_param="variables.after", inject_into="body")
+        Cursor.relay("data.users")
     """
 
     cursor_path: str | Sequence[str]
+
+    @classmethod
+    def relay(cls, connection: str, cursor_param: str = "variables.after", **fields: Any) -> Cursor:
+        """Return the strategy for a GraphQL query with a Relay connection at a path of the answer.
+
+        Source: GraphQL Cursor Connections Specification, section "PageInfo".
+        """
+        info = f"{connection}.pageInfo"
+        known = {"cursor_path": f"{info}.endCursor", "has_more_path": f"{info}.hasNextPage", "inject_into": "body"}
+        return cls(**{"cursor_param": cursor_param, **known, **fields})
 
     def __post_init__(self) -> None:
         for path in names_of(self.cursor_path) or (self.cursor_path,):
@@ -118,7 +128,7 @@ class Cursor(Tokens):
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         where = " and ".join(repr(path) for path in self._sources)
-        return f"cursor_path {where} leads to no cursor; the body is {seen(page.envelope)}"
+        return f"cursor_path {where} leads to no cursor; {beside_rows(page.envelope, *self._sources)}"
 
 
 def _is_token(given: Json) -> bool:

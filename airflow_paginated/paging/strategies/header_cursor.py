@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_paginated.paging.links import as_utf8
 from airflow_paginated.paging.selectors import ABSENT, quoted
 from airflow_paginated.paging.strategies.common import names_of
 from airflow_paginated.paging.strategies.cursor import Tokens
@@ -30,7 +31,9 @@ class HeaderCursor(Tokens):
 
     def token(self, page: Page, source: str) -> Json:
         """Return the value of a header."""
-        return page.headers.get(source.lower(), ABSENT)
+        found = page.headers.get(source.lower())
+        # From header to header, the bytes stay what they are.
+        return ABSENT if found is None else found if self.inject_into == "header" else as_utf8(found)
 
     def missing(self, page: Page) -> str:
         """Name the header, and those that are there."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from airflow_paginated.paging.dicts import check_text
 from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.paging.links import SIBLINGS, links_in, number_in, resolved, series_of
+from airflow_paginated.paging.links import SIBLINGS, as_utf8, links_in, number_in, resolved, series_of
 from airflow_paginated.paging.selectors import ABSENT, quoted
 from airflow_paginated.paging.strategies.json_link import Linked
 from airflow_paginated.paging.values import Json, Page, PageRequest
@@ -36,7 +36,7 @@ class HeaderLink(Linked):
         header = page.headers.get(self.link_header.lower())
         if header is None:
             return ABSENT
-        links = links_in(header)
+        links = links_in(as_utf8(header))
         target = links.target(self.relation)
         if target is not None or not header.strip():
             return target
@@ -47,7 +47,7 @@ class HeaderLink(Linked):
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``, as far as the last page that is known."""
-        links = links_in(page.headers.get(self.link_header.lower(), ""))
+        links = links_in(as_utf8(page.headers.get(self.link_header.lower(), "")))
         following, last = links.target(self.relation), links.target("last")
         if not following or not last or not page.request.index:
             return None

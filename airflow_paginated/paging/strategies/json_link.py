@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from airflow_paginated.paging.dicts import check_flag, check_text
 from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.links import SIBLINGS, resolved
-from airflow_paginated.paging.selectors import ABSENT, check_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, seen, select
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
@@ -76,15 +76,22 @@ class JsonLink(Linked):
         return found
 
     def _named(self, links: list[Json]) -> Json:
-        relations = [_relation(each) for each in links]
-        if self.relation.lower() in relations:
-            return links[relations.index(self.relation.lower())]
-        return None if SIBLINGS.intersection(relations) else ABSENT
+        every = [_relations(each) for each in links]
+        named = [link for link, relations in zip(links, every, strict=True) if self.relation.lower() in relations]
+        if named:
+            return named[0]
+        return None if any(relations & SIBLINGS for relations in every) else ABSENT
 
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
-        return f"next_url_path {self.next_url_path!r} leads to no link; the body is {seen(page.envelope)}"
+        listed = isinstance(select(page.envelope, self.next_url_path), list)
+        relation = f" with the relation {self.relation!r}" if listed else ""
+        there = beside_rows(page.envelope, self.next_url_path)
+        return f"next_url_path {self.next_url_path!r} leads to no link{relation}; {there}"
 
 
-def _relation(link: Json) -> str:
-    return str(link.get("rel", link.get("relation"))).lower() if isinstance(link, Mapping) else ""
+def _relations(link: Json) -> frozenset[str]:
+    """Return the names that an object in a list of links has, in lower case: one or several, or none."""
+    given = link.get("rel", link.get("relation")) if isinstance(link, Mapping) else None
+    names = given if isinstance(given, list) else [given]
+    return frozenset(" ".join(each for each in names if isinstance(each, str)).lower().split())

@@ -15,7 +15,7 @@ import msgspec
 from airflow_paginated.paging.dicts import check_flag
 from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.injection import placed
-from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen, select
+from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen_along, select
 from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
@@ -168,7 +168,8 @@ class Keyset(Sequential):
         value = _DECODE(row)
         found = [select(value, path) for path in names_of(self.key_path)]
         if ABSENT in found or None in found:
-            raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row, which is {seen(value)}")
+            there = seen_along(value, "the row", *names_of(self.key_path))
+            raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row; {there}")
         return dict(zip(self._names, map(self._plain, found), strict=True))
 
     def _plain(self, value: Json) -> Json:

@@ -11,7 +11,7 @@ from airflow_paginated.paging.dicts import check_choice, check_flag
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.strategies.common import Strategy
-from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
+from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest, Stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,15 @@ class Numbered(Strategy, ABC):
         if known.pages == 0 or (limit is not None and index - self._before >= limit):
             return None
         return self._request(sent, index, known)
+
+    def beyond(self, last: PageRecord) -> PageRequest | None:
+        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        state: Mapping[str, Any] = last.request.state or {}
+        step = state.get("step") or last.rows
+        by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
+        if not by_total or not last.rows or last.rows < step or last.request.index < self._before:
+            return None
+        return self._request(last.request, last.request.index + 1, _Known(step, state.get("total"), None))
 
     @property
     def _before(self) -> int:

@@ -10,7 +10,7 @@ from airflow_paginated.paging.dicts import check_choice, check_number
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.strategies.numbered import Numbered
-from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
+from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest, Stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,17 @@ class Offset(Numbered):
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``, where the offsets do not depend on what comes."""
         return super().ahead(page, sent) if self.step == "served" else None
+
+    def beyond(self, last: PageRecord) -> PageRequest | None:
+        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        if self.step == "served":
+            return super().beyond(last)
+        state: Mapping[str, Any] = last.request.state or {}
+        by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
+        if not by_total or last.rows < (self.page_size or 0):
+            return None
+        request = replace(last.request, index=last.request.index + 1)
+        return placed(request, self.inject_into, self._from(state.get("rows", 0) + last.rows))
 
     def _from(self, row: int) -> Mapping[str, Json]:
         limit = {self.limit_param: self.page_size} if self.limit_param else {}

@@ -9,10 +9,10 @@ from typing import Any, Final
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter, placed, value_at
-from airflow_paginated.paging.protocols import Ahead, Pagination, trimmed_by
+from airflow_paginated.paging.protocols import Ahead, Looking, Pagination, trimmed_by
 from airflow_paginated.paging.ranges import Border, Scale, scale_of
 from airflow_paginated.paging.strategies.common import Strategy, check_distinct
-from airflow_paginated.paging.values import Page, PageRequest, Split, Successor, Total
+from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Split, Successor, Total
 
 MOST_PARTS: Final = 64
 
@@ -75,6 +75,10 @@ class Sliced:
     def trim(self, page: Page) -> Page:
         """Ask the strategy inside."""
         return trimmed_by(self.pagination)(page)
+
+    def beyond(self, last: PageRecord) -> PageRequest | None:
+        """Ask the strategy inside."""
+        return self.pagination.beyond(last) if isinstance(self.pagination, Looking) else None
 
     def total(self, page: Page) -> Total | None:
         """Return the total of a range; one that equals ``max_rows`` may be capped, and says nothing."""

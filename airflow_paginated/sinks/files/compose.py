@@ -5,21 +5,23 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
-from typing import Final
+from typing import Final, Protocol
 
 from airflow_paginated.paging.errors import StoreError
 from airflow_paginated.sinks.files.formats import FileFormat
 from airflow_paginated.sinks.files.index import PageIndex, Place
 from airflow_paginated.sinks.files.manifest import FileEntry
-from airflow_paginated.sinks.files.segments import SegmentReader
+from airflow_paginated.sinks.files.segments import SegmentId
 from airflow_paginated.sinks.files.storage import Pending
 
 VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
+BLOCK_BYTES: Final = 1024 * 1024
 
 
 class DamagedError(StoreError):
@@ -28,10 +30,15 @@ class DamagedError(StoreError):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One data file to be: how many pages go into it, and how many bytes of rows they have."""
+    """One data file to be: how many pages go into it, and how many rows and bytes of rows they have."""
 
     pages: int
+    rows: int
     bytes: int
+
+    def grown(self, place: Place) -> Cut:
+        """Return this file with one page more."""
+        return Cut(self.pages + 1, self.rows + place.rows, self.bytes + place.bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,53 +48,78 @@ class Plan:
     digest: str
     cuts: tuple[Cut, ...]
 
+    @property
+    def rows(self) -> int:
+        """The rows of all data files."""
+        return sum(cut.rows for cut in self.cuts)
 
-def plan(index: PageIndex, file_format: FileFormat, part_bytes: int | None) -> Plan:
-    """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one."""
+    @property
+    def bytes(self) -> int:
+        """The bytes of their rows, as JSON Lines."""
+        return sum(cut.bytes for cut in self.cuts)
+
+
+def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, landed: PageIndex | None = None) -> Plan:
+    """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one.
+
+    ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
+    has the same name, tells of both.
+    """
     options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
-    cuts: list[Cut] = []
-    pages = size = 0
-    for place in index.places():
+    for place in landed.places() if landed else ():
         digest.update(place.key + place.sha256.encode())
-        if part_bytes is not None and size and size + place.bytes > part_bytes:
-            cuts.append(Cut(pages, size))
-            pages = size = 0
-        pages += 1
-        size += place.bytes
-    if size or part_bytes is None:
-        cuts.append(Cut(pages, size))
+    cuts = [Cut(0, 0, 0)]
+    for place in pages.places():
+        digest.update(place.key + place.sha256.encode())
+        if part_bytes is not None and cuts[-1].bytes and cuts[-1].bytes + place.bytes > part_bytes:
+            cuts.append(Cut(0, 0, 0))
+        cuts[-1] = cuts[-1].grown(place)
+    if part_bytes is not None and not cuts[-1].bytes:
+        cuts.pop()
     return Plan(digest.hexdigest()[:16], tuple(cuts))
+
+
+class Payloads(Protocol):
+    """Where the rows of a page are read."""
+
+    def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
+        """Return a payload."""
+
+
+def payload_of(place: Place, reader: Payloads) -> bytes:
+    """Return the rows of a page. Raises ``DamagedError`` where they are not those that were put there."""
+    payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
+    if place.bytes and sha256(payload).hexdigest() != place.sha256:
+        raise DamagedError(
+            f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
+        )
+    return payload
 
 
 class Source:
     """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
-    def __init__(self, index: PageIndex, reader: SegmentReader, proceed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, index: PageIndex, reader: Payloads, proceed: Callable[[], None] = lambda: None) -> None:
         self._proceed = proceed
         self._places: Iterator[Place] = index.places()
         self._reader = reader
 
     def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
         """Write the pages of the next data file and return what it became; the file is not committed."""
-        tap = _Tap(pending)
-        composer = file_format.compose(tap.write)
         rows = 0
-        for place in islice(self._places, cut.pages):
-            self._proceed()
-            rows += place.rows
-            if place.bytes:
-                composer.add(self._payload(place))
-        composer.finish()
-        return FileEntry(name, rows, tap.bytes, tap.digest.hexdigest())
-
-    def _payload(self, place: Place) -> bytes:
-        payload = self._reader.read(place.segment, place.offset, place.bytes)
-        if sha256(payload).hexdigest() != place.sha256:
-            raise DamagedError(
-                f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
-            )
-        return payload
+        # Leaving waits for the digest of one block at most, so nobody who stops a run has to wait.
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
+            tap = _Tap(pending, beside)
+            composer = file_format.compose(tap.write)
+            for place in islice(self._places, cut.pages):
+                self._proceed()
+                rows += place.rows
+                if place.bytes:
+                    composer.add(payload_of(place, self._reader))
+            composer.finish()
+            digest = tap.finish()
+        return FileEntry(name, rows, tap.bytes, digest)
 
 
 def write_accounting(index: PageIndex, pending: Pending) -> None:
@@ -99,14 +131,42 @@ def write_accounting(index: PageIndex, pending: Pending) -> None:
 
 
 class _Tap:
-    """Counts and digests what is written to a file."""
+    """Counts and digests what is written to a file, block by block.
 
-    def __init__(self, pending: Pending) -> None:
+    Each block is digested in a thread beside the reading and verifying of the next one: without instructions of the
+    processor for it, hashing takes most of the time of publishing.
+    """
+
+    def __init__(self, pending: Pending, beside: Executor) -> None:
         self._pending = pending
+        self._beside = beside
+        self._digest = sha256()
+        """Changed by one thread at a time: a block has to wait for the one before it."""
+        self._digesting: Future[None] | None = None
+        self._chunks: list[bytes] = []
+        self._held = 0
         self.bytes = 0
-        self.digest = sha256()
 
     def write(self, data: bytes) -> None:
-        self.bytes += len(data)
-        self.digest.update(data)
-        self._pending.write(data)
+        self._chunks.append(data)
+        self._held += len(data)
+        if self._held >= BLOCK_BYTES:
+            block = self._take()
+            self._digesting = self._beside.submit(self._digest.update, block)
+            self._pending.write(block)
+
+    def finish(self) -> str:
+        """Write what is still held and return the digest, in hex."""
+        block = self._take()
+        self._digest.update(block)
+        self._pending.write(block)
+        return self._digest.hexdigest()
+
+    def _take(self) -> bytes:
+        if self._digesting is not None:
+            self._digesting.result()
+        block = b"".join(self._chunks)
+        self._chunks = []
+        self._held = 0
+        self.bytes += len(block)
+        return block

@@ -11,10 +11,10 @@ from airflow_paginated.paging.completeness import Account
 from airflow_paginated.paging.values import PageRecord
 from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.claims import Claim
-from airflow_paginated.sinks.files.compose import DamagedError
+from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.publish import Publication
-from airflow_paginated.sinks.files.segments import SegmentWriter, segment_ids, stored_frames
+from airflow_paginated.sinks.files.segments import SegmentReader, SegmentWriter, segment_ids, stored_frames
 from airflow_paginated.sinks.files.site import Site
 from airflow_paginated.sinks.protocol import Run
 
@@ -35,6 +35,7 @@ class FileDataset:
         # Segments of claims that are gone must not be taken for our own.
         self._claim = Claim.take(staging, above=max((each.claim for each in segment_ids(staging)), default=0))
         self._writer = SegmentWriter(self._claim.staging, self._claim)
+        self._reader = SegmentReader(self._claim.staging)
         self._index = PageIndex(run.base)
         self._closed = False
         try:
@@ -50,6 +51,18 @@ class FileDataset:
     def records(self) -> Iterator[PageRecord]:
         """Yield every stored page, sorted by partition and index."""
         return self._index.records()
+
+    def lines(self, record: PageRecord) -> bytes:
+        """Return the rows of a stored page.
+
+        Raises ``StoreError`` where they are damaged, and forgets everything.
+        """
+        self._writer.finish()
+        try:
+            return payload_of(self._index.place(record.request.partition, record.request.index), self._reader)
+        except DamagedError:
+            self.discard()
+            raise
 
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest stored page of a partition."""
@@ -98,6 +111,7 @@ class FileDataset:
         if not self._closed:
             self._closed = True
             self._writer.close()
+            self._reader.close()
             self._index.close()
 
     def _load(self) -> None:
@@ -140,6 +154,10 @@ class SettledDataset:
     def records(self) -> Iterator[PageRecord]:
         """Yield nothing."""
         return iter(())
+
+    def lines(self, record: PageRecord) -> bytes:
+        """Refuse: there is no page to ask for."""
+        raise RuntimeError("nothing is stored for a target that is skipped")
 
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Know no page."""

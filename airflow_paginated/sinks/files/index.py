@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from airflow_paginated.paging.errors import StoreError
 from airflow_paginated.paging.values import PageRecord, PageRequest
@@ -13,6 +13,7 @@ from airflow_paginated.sinks.files.frames import Header, Partition, decode, reco
 from airflow_paginated.sinks.files.segments import SegmentId
 
 _CHUNK: Final = 500
+_PLACE: Final = "part, idx, claim, segment, offset, rows, bytes, sha256"
 _OPEN, _ENDED, _SPLIT = range(3)
 # Nothing here outlives the process, so nothing has to be safe on disk; the cache bounds the memory.
 _SCHEMA: Final = """
@@ -122,11 +123,18 @@ class PageIndex:
 
     def places(self) -> Iterator[Place]:
         """Yield where all pages lie, in order; nothing may be changed meanwhile."""
+        for found in self._db.execute(f"SELECT {_PLACE} FROM pages ORDER BY part, idx"):  # noqa: S608  # a constant
+            yield _place(*found)
+
+    def place(self, partition: Partition, index: int) -> Place:
+        """Return where one page lies. Raises ``KeyError`` for one that is not there."""
         found = self._db.execute(
-            "SELECT part, idx, claim, segment, offset, rows, bytes, sha256 FROM pages ORDER BY part, idx"
-        )
-        for part, idx, claim, segment, offset, rows, size, digest in found:
-            yield Place(part + _number(idx), SegmentId(claim, segment), offset, rows, size, digest)
+            f"SELECT {_PLACE} FROM pages WHERE part = ? AND idx = ?",  # noqa: S608  # a constant
+            (_key(partition), index),
+        ).fetchone()
+        if found is None:
+            raise KeyError((partition, index))
+        return _place(*found)
 
     def lines(self) -> Iterator[bytes]:
         """Yield the header lines of all pages, in order; nothing may be changed meanwhile."""
@@ -148,6 +156,10 @@ class PageIndex:
         header = decode(line)
         assert header is not None, "only sound headers are put"  # noqa: S101  # for mypy: an invariant of this class
         return record_of(header, self._base)
+
+
+def _place(part: bytes, idx: int, claim: int, segment: int, *rest: Any) -> Place:
+    return Place(part + _number(idx), SegmentId(claim, segment), *rest)
 
 
 _number: Final = struct.Struct(">Q").pack

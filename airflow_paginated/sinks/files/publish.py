@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.completeness import Account, Check
 from airflow_paginated.paging.errors import ClaimLost, IncompleteError, StoreError, TargetError
 from airflow_paginated.sinks.files import compose, sweep
 from airflow_paginated.sinks.files.claims import Claim
@@ -22,6 +22,7 @@ from airflow_paginated.sinks.files.manifest import VERSION, FileEntry, Manifest,
 from airflow_paginated.sinks.files.segments import SegmentReader
 from airflow_paginated.sinks.files.site import Site
 from airflow_paginated.sinks.files.storage import Pending
+from airflow_paginated.sinks.files.transform import MappedPages
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)
@@ -45,9 +46,12 @@ class Publication:
         self._run = run
         self._index = index
         self._account = account
-        self._plan = compose.plan(index, site.file_format, site.part_bytes)
         self._reader = SegmentReader(claim.staging)
-        self._source = compose.Source(index, self._reader, run.proceed)
+        self._mapped = self._map() if run.rows else None
+        self._pages = index if self._mapped is None else self._mapped.index
+        landed = None if self._mapped is None else index
+        self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
+        self._source = compose.Source(self._pages, self._mapped or self._reader, run.proceed)
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
         """The one-file target, written but not committed."""
@@ -70,6 +74,16 @@ class Publication:
         finally:
             self.close()
         return self._manifest()
+
+    def _map(self) -> MappedPages:
+        mapped = MappedPages(self._run.base)
+        try:
+            mapped.fill(self._index, self._reader, self._run.rows, self._run.proceed)
+        except BaseException:
+            mapped.close()
+            self._reader.close()
+            raise
+        return mapped
 
     def _check_sums(self) -> None:
         account = self._account
@@ -105,6 +119,8 @@ class Publication:
     def close(self) -> None:
         """Let go of all files; what was not committed is discarded."""
         self._reader.close()
+        if self._mapped is not None:
+            self._mapped.close()
         if self._held is not None:
             self._held.discard()
             self._held = None
@@ -160,7 +176,7 @@ class Publication:
         pending.commit()
 
     def _verify(self) -> None:
-        if sum(file.rows for file in self._files) != self._account.rows:
+        if sum(file.rows for file in self._files) != self._plan.rows:
             raise compose.DamagedError("the composed files do not have the rows that were collected")
         if self._site.layout.name is not None:
             return
@@ -186,14 +202,19 @@ class Publication:
             plan=self._run.plan,
             partitions=account.partitions,
             pages=account.pages,
-            rows=account.rows,
-            bytes=account.bytes,
+            rows=self._plan.rows,
+            bytes=self._plan.bytes,
             files=tuple(self._files),
-            checks=account.checks,
+            checks=(*account.checks, *self._row_check()),
             stop_reason=account.stop_reason,
             watermark=None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+    def _row_check(self) -> Iterator[Check]:
+        if self._mapped is not None:
+            counts = f"{self._plan.rows} of {self._account.rows} rows are published"
+            yield Check("row_functions", "passed", f"{counts}; row_filter and row_map saw each of them once")
 
     def _tolerant(self, name: str, run: Callable[[], None]) -> None:
         try:

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from airflow.sdk import DAG
 
-from airflow_paginated.operators.paginated_api import PaginatedApiOperator
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
 
 
 @dataclass
@@ -54,6 +54,10 @@ def run_dag(database: None) -> Callable[..., Any]:
 @pytest.fixture
 def run_operator(run_dag: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Outcome]:
     """Return a function that runs one operator in a DAG of its own; ``when`` repeats the same run."""
+
+    from airflow.sdk import DAG
+
+    from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 
     def run(*, when: datetime | None = None, retries: int = 0, **arguments: Any) -> Outcome:
         errors: list[BaseException] = []
