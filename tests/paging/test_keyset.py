@@ -86,6 +86,12 @@ class TestWhatIsSent:
         both = Keyset(key_path=["a", "b"], key_param=["x", "y"], first_key=0)
         assert own(both.first(ASKED)) == {"x": 0, "y": 0}
 
+    def test_it_says_nothing_of_the_order(self) -> None:
+        """It may be a sign for the beginning, wherever the first row lies."""
+        strategy = replace(PLAIN, first_key=0)
+        assert own(followed(strategy, page_of(strategy, ids(9, 7)))) == {"after": 7}
+        assert own(followed(strategy, page_of(strategy, ids(0, 7)))) == {"after": 7}
+
     def test_a_page_size(self) -> None:
         strategy = replace(PLAIN, page_size=2, page_size_param="limit")
         assert own(strategy.first(ASKED)) == {"limit": 2}
@@ -217,6 +223,11 @@ class TestInclusive:
         page = page_of(TIES, ties(2, 2, 2, 3), second)
         assert rows_of(page) == [{"k": 2, "row": "c"}, {"k": 3, "row": "a"}]
         assert own(followed(TIES, page)) == {"from": 3}
+
+    def test_no_more_is_remembered_than_the_rows_of_the_last_key(self) -> None:
+        second = followed(TIES, page_of(TIES, ties(1, 1, 2, 2)))
+        third = followed(TIES, page_of(TIES, ties(2, 2, 3), second))
+        assert [len(each.state["border"]) for each in (second, third)] == [2, 1]
 
     def test_in_whatever_order_rows_of_one_key_come(self) -> None:
         a, b, c, d = ties(2, 2, 2, 2)

@@ -263,6 +263,10 @@ def test_a_parameter_has_one_meaning(kind: str, given: dict[str, Any], said: str
         pagination_from({"type": kind, **LEAST[kind], **given})
 
 
+def test_in_two_places_it_has_two() -> None:
+    assert Sliced(**{**LEAST["sliced"], "from_param": "offset", "inject_into": "body"})
+
+
 def test_offsets_that_follow_the_rows_need_no_head() -> None:
     with pytest.raises(ConfigurationError, match="step='received' does not go with total_method='HEAD'"):
         Offset(step="received", total_method="HEAD", total_header="X-Total")

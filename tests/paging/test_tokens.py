@@ -216,6 +216,7 @@ class TestFirstCursor:
         assert own(replace(pair, first_cursor="").first(ASKED)) == {"part": "", "row": ""}
         assert own(replace(pair, first_cursor=["a", 0]).first(ASKED)) == {"part": "a", "row": 0}
         assert own(replace(CURSOR, first_cursor=["a", 0]).first(ASKED)) == {"cursor": '["a",0]'}
+        assert own(replace(CURSOR, first_cursor=["a"]).first(ASKED)) == {"cursor": '["a"]'}
 
 
 class TestTheSameCursorAgain:
