@@ -61,10 +61,10 @@ def test_a_worker_keeps_its_connection_through_errors(server: FaultServer) -> No
 
 
 def test_the_connections_are_closed_with_the_client(server: FaultServer) -> None:
-    client = connect(server.url)
-    Calls(client.fetch, [page(number) for number in (1, 2, 3)]).join()
-    assert len(server.open_transports) == 3
-    client.close()
+    with connect(server.url) as client:
+        Calls(client.fetch, [page(number) for number in (1, 2, 3)]).join()
+        # A thread that comes late may take the connection of one that is done.
+        assert 1 <= len(server.open_transports) <= 3
     eventually(lambda: not server.open_transports)
 
 
