@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -11,7 +12,7 @@ import msgspec
 from airflow_paginated.paging.errors import PermanentError, RequestRefused, ResponseError
 from airflow_paginated.paging.selectors import select
 from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.classify import asked_wait, judge_status, phrase
+from airflow_paginated.transport.classify import TOO_MANY, asked_wait, judge_status, phrase
 from airflow_paginated.transport.decode import Parts, Tolerance, split
 from airflow_paginated.transport.exchange import Answer
 from airflow_paginated.transport.faults import SERVER, Expired, Fault, Throttled
@@ -27,6 +28,7 @@ HEARD: Final = 65536
 """How many of them are read: secrets must be found before they are cut."""
 NO_ROWS: Final = Parts()
 STATIC: Final = "the authentication of the connection has nothing to refresh"
+ABOUT_SIZE: Final = re.compile(r"size|limit|per.?page|max|first", re.IGNORECASE)
 FAILS: Final = "an action of response_actions makes this a failure"
 
 
@@ -154,7 +156,8 @@ class Judge:
         found = select(body, path)
         if is_something(found):
             said = self._cut(_words(found))
-            raise ResponseError(f"{phrase(answer.status)}, but the body says at error_path {path!r}: {said!r}")
+            advice = f"; {TOO_MANY}" if ABOUT_SIZE.search(said) else ""
+            raise ResponseError(f"{phrase(answer.status)}, but the body says at error_path {path!r}: {said!r}{advice}")
 
     def _with_words(self, text: str, reading: Reading) -> str:
         said = self._cut(reading.text)

@@ -80,7 +80,12 @@ def check_origin(url: str, origin: Origin) -> None:
     """Raise ``OriginError`` for a URL that leads away from ``origin``."""
     found = origin_of(url)
     if found != origin:
-        raise OriginError(f"the API leads to {found}, away from the connection's origin {origin}; refused")
+        advice = (
+            "; if it does not know by which scheme it is reached, set own_host=True"
+            if found.host == origin.host
+            else ""
+        )
+        raise OriginError(f"the API leads to {found}, away from the connection's origin {origin}; refused{advice}")
 
 
 def encode_query(query: Mapping[str, Json]) -> str:

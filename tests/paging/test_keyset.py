@@ -150,8 +150,8 @@ class TestKeysThatCannotLeadOn:
             ({"key": 1}, "the row is an object with the keys 'key'"),
             ({"id": None}, "at 'id' there is null"),
             ([1], "the row is a list of 1"),
-            ("secret", "the row is a str"),
-            (7, "the row is a int"),
+            ("secret", "the row is a text"),
+            (7, "the row is a number"),
         ],
     )
     def test_a_row_without_the_key(self, row: Json, shown: str) -> None:

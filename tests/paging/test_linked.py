@@ -214,7 +214,9 @@ class TestInTheBody:
         assert str(caught.value).startswith(f"next_url_path 'links' leads to {shown}")
         assert str(caught.value).endswith("; if the API leaves it out on its last page, set missing_next='end'")
 
-    @pytest.mark.parametrize(("given", "shown"), [(5, "a int"), (True, "a bool"), ({"href": [NEXT]}, "a list of 1")])
+    @pytest.mark.parametrize(
+        ("given", "shown"), [(5, "a number"), (True, "true or false"), ({"href": [NEXT]}, "a list of 1")]
+    )
     def test_a_link_is_a_text(self, given: Json, shown: str) -> None:
         with pytest.raises(ResponseError, match=f"the link to the next page should be a text, it is {shown}"):
             JsonLink().follow(answer(JsonLink().first(ASKED), 1, {"next": given}))

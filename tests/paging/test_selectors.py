@@ -134,9 +134,9 @@ def test_the_body_itself_may_be_the_list() -> None:
         ([1, 2, 3], "a list of 3"),
         (None, "null"),
         (ABSENT, "nothing"),
-        ("secret", "a str"),
-        (5, "a int"),
-        (True, "a bool"),
+        ("secret", "a text"),
+        (5, "a number"),
+        (True, "true or false"),
     ],
 )
 def test_a_value_is_described_by_its_shape_alone(value: Json, said: str) -> None:

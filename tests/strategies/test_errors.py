@@ -149,10 +149,10 @@ def test_a_complete_200_with_garbage_in_it_is_asked_for_again_and_never_taken(
         ),
         (b'{"data": null, "meta": {}}', "it leads to null"),
         (b'{"data": {"0": {"id": 1}}}', "it leads to an object with the keys '0'"),
-        (b'{"data": "none"}', "it leads to a str"),
-        (b'{"data": 0}', "it leads to a int"),
+        (b'{"data": "none"}', "it leads to a text"),
+        (b'{"data": 0}', "it leads to a number"),
         (b"null", "null"),
-        (b'"OK"', "a str"),
+        (b'"OK"', "a text"),
         (b"[]", "a list of 0"),
         (b"{}", "an empty object"),
     ],
@@ -172,6 +172,7 @@ def test_a_200_with_errors_is_told_with_the_words_of_the_api(collect: Collect) -
     error = collect.error(api, strategy, response={"error_path": "errors"}, **DATA)
     assert isinstance(error, ResponseError)
     assert "200 OK, but the body says at error_path 'errors': 'page size must not exceed 100'" in str(error)
+    assert "page_size may be more than the API allows" in str(error)
 
 
 def test_errors_beside_rows_are_errors(collect: Collect) -> None:

@@ -97,7 +97,7 @@ def test_depth_is_an_error_and_no_crash(server: FaultServer, body: bytes, deep: 
         (b'{"data": null}', "data_selector 'data' should lead to a list of rows, it leads to null"),
         (b'{"data": {"id": 1}}', "it leads to an object with the keys 'id'"),
         (b'{"data": {}}', "it leads to an empty object"),
-        (b'{"data": "none"}', "it leads to a str"),
+        (b'{"data": "none"}', "it leads to a text"),
         (b"[]", "it leads to a list of 0"),
         (b"null", "it leads to null"),
         (b'{"data": [1], "data": []}', "the answer has a name twice in an object with the keys 'data'"),

@@ -96,6 +96,11 @@ def test_another_origin_is_named() -> None:
         check_origin("http://evil:81/x", origin_of("http://api.test"))
 
 
+def test_another_scheme_of_the_same_host_is_told_with_the_remedy() -> None:
+    with pytest.raises(OriginError, match=r"leads to http://api\.test, away from .*set own_host=True"):
+        check_origin("http://api.test/rows?page=2", origin_of("https://api.test/"))
+
+
 @given(st.text(alphabet="htps:/\\@?#[]%.ae1 \t\n", max_size=30))
 def test_what_passes_is_where_requests_goes(rest: str) -> None:
     url = "http:" + rest
