@@ -21,7 +21,7 @@ from airflow_paginated.sinks.files.storage import Pending
 VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
-BLOCK_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 
 
 class DamagedError(StoreError):
