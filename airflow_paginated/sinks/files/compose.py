@@ -21,7 +21,7 @@ from airflow_paginated.sinks.files.storage import Pending
 VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
-BLOCK_BYTES: Final = 1024 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 
 
 class DamagedError(StoreError):
@@ -131,10 +131,10 @@ def write_accounting(index: PageIndex, pending: Pending) -> None:
 
 
 class _Tap:
-    """Counts and digests what is written to a file, block by block.
+    """Counts and digests what is written to a file.
 
-    Each block is digested in a thread beside the reading and verifying of the next one: without instructions of the
-    processor for it, hashing takes most of the time of publishing.
+    It is digested block by block in a thread beside the reading and verifying of what follows: without instructions of
+    the processor for it, hashing takes most of the time of publishing.
     """
 
     def __init__(self, pending: Pending, beside: Executor) -> None:
@@ -143,30 +143,30 @@ class _Tap:
         self._digest = sha256()
         """Changed by one thread at a time: a block has to wait for the one before it."""
         self._digesting: Future[None] | None = None
-        self._chunks: list[bytes] = []
-        self._held = 0
+        self._block: list[bytes] = []
+        self._size = 0
         self.bytes = 0
 
     def write(self, data: bytes) -> None:
-        self._chunks.append(data)
-        self._held += len(data)
-        if self._held >= BLOCK_BYTES:
-            block = self._take()
-            self._digesting = self._beside.submit(self._digest.update, block)
-            self._pending.write(block)
+        self._pending.write(data)
+        self.bytes += len(data)
+        self._block.append(data)
+        self._size += len(data)
+        if self._size >= BLOCK_BYTES:
+            self._digesting = self._beside.submit(self._update, self._take())
 
     def finish(self) -> str:
-        """Write what is still held and return the digest, in hex."""
-        block = self._take()
-        self._digest.update(block)
-        self._pending.write(block)
+        """Return the digest of all that was written, in hex."""
+        self._update(self._take())
         return self._digest.hexdigest()
 
-    def _take(self) -> bytes:
+    def _take(self) -> list[bytes]:
         if self._digesting is not None:
             self._digesting.result()
-        block = b"".join(self._chunks)
-        self._chunks = []
-        self._held = 0
-        self.bytes += len(block)
+        block, self._block, self._size = self._block, [], 0
         return block
+
+    def _update(self, block: list[bytes]) -> None:
+        # One by one: to join them costs more than it saves.
+        for data in block:
+            self._digest.update(data)
