@@ -78,11 +78,11 @@ def cpu_per_page(plan: Plan) -> Iterator[Line]:
 
 def wall_time(plan: Plan) -> Iterator[Line]:
     """Wall time with 50 ms of latency against the ideal, and with 5 % faults of four kinds against that without."""
-    api = {"rows": plan.pages * 100}
+    server = {"api": {"rows": plan.pages * 100}, "latency": LATENCY, "exact": True}
     faults = {"type": "four_faults", "rate": 0.05, "seed": 1}
     with (
-        ServerProcess({"api": api, "latency": LATENCY}) as good,
-        ServerProcess({"api": api, "latency": LATENCY, "faults": faults}) as bad,
+        ServerProcess(server) as good,
+        ServerProcess({**server, "faults": faults}) as bad,
     ):
         urls = {"fine": good.url, "flaky": bad.url}
 

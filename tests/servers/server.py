@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import socket
 import ssl
 import struct
@@ -146,7 +147,8 @@ class FaultServer:
 
     ``app``, ``faults``, ``framing`` and ``latency`` may be replaced while the server runs; the next request sees it.
     ``mute`` accepts connections and never says a word, not even in a TLS handshake. With ``tls`` the certificate is
-    made on entry; ``ca_file`` is what a client must trust. Use it as a context manager.
+    made on entry; ``ca_file`` is what a client must trust. ``exact``: a latency to the microsecond, where the usual
+    timers round up to the next millisecond, but of few connections. Use it as a context manager.
     """
 
     def __init__(
@@ -160,6 +162,7 @@ class FaultServer:
         tls: bool = False,
         tls_names: tuple[str, ...] = ("localhost", "127.0.0.1"),
         mute: bool = False,
+        exact: bool = False,
     ) -> None:
         self.app, self.faults, self.framing, self.latency, self.mute = app, faults, framing, latency, mute
         self.log = RequestLog()
@@ -167,7 +170,7 @@ class FaultServer:
         self.open_transports: set[asyncio.Transport] = set()  # the server's thread only
         self._tls_names = tls_names if tls else ()
         self._numbers = count(1)
-        self._loop = asyncio.new_event_loop()
+        self._loop = asyncio.SelectorEventLoop(selectors.SelectSelector() if exact else None)
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-server", daemon=True)
         self._directory = TemporaryDirectory(prefix="fault-server-")
 
@@ -264,7 +267,7 @@ class FaultServer:
 
 
 def server_from(config: Mapping[str, Any]) -> FaultServer:
-    """Build a server from JSON: ``{"api": {...}, "faults": ..., "framing", "latency", "port", "tls", "mute"}``."""
+    """Build a server from JSON: ``{"api": {...}, "faults": ...}``, and options of a ``FaultServer`` by their names."""
     from tests.servers.api import PagedApi
 
     options = {name: value for name, value in config.items() if name not in {"api", "faults"}}
