@@ -42,7 +42,7 @@ class TestWhatIsSent:
         first = PLAIN.first(ASKED)
         assert first == replace(ASKED, index=0)
         second = followed(PLAIN, page_of(PLAIN, ids(3, 7)))
-        assert own(second) == {"after": 7}
+        assert (own(second), second.state) == ({"after": 7}, {"key": {"after": 7}})
         assert own(followed(PLAIN, page_of(PLAIN, ids(8), second))) == {"after": 8}
 
     @pytest.mark.parametrize(
