@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import selectors
 import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -78,9 +80,10 @@ class _Connection(asyncio.Protocol):
         if request.path.startswith("/__"):
             self._play(iter(healthy_steps(self._server.control(request))))
             return
+        arrived = time.monotonic()
         steps = self._server.answer(request, self._number, self._doomed)
         self._counted = True
-        delay = self._server.delay(request)
+        delay = self._server.delay(request) - (time.monotonic() - arrived)
         self._play(iter((Wait(delay), *steps) if delay > 0 else steps))
 
     def _play(self, steps: Iterator[Step]) -> None:
@@ -154,7 +157,8 @@ class FaultServer:
         self.open_transports: set[asyncio.Transport] = set()  # the server's thread only
         self._tls_names = tls_names if tls else ()
         self._numbers = count(1)
-        self._loop = asyncio.new_event_loop()
+        # epoll counts in whole milliseconds, rounded up: a latency would be half of one too long.
+        self._loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
         self._thread = threading.Thread(target=self._loop.run_forever, name="fault-server", daemon=True)
         self._directory = TemporaryDirectory(prefix="fault-server-")
 
@@ -217,7 +221,7 @@ class FaultServer:
             _reset(transport)
 
     def delay(self, request: Request) -> float:
-        """Return the seconds before the answer to this request starts."""
+        """Return the seconds from the arrival of this request until its answer starts."""
         return self.latency(request) if callable(self.latency) else self.latency
 
     def answer(self, request: Request, connection: int, doomed: bool) -> tuple[Step, ...]:
