@@ -9,6 +9,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
@@ -92,9 +93,10 @@ class _Connection(asyncio.Protocol):
         if request.path.startswith("/__"):
             self._play(iter(healthy_steps(self._server.control(request))))
             return
+        arrived = time.monotonic()
         steps = self._server.answer(request, self._number, self._doomed)
         self._counted = True
-        delay = self._server.delay(request)
+        delay = self._server.delay(request) - (time.monotonic() - arrived)
         self._play(iter((Wait(delay), *steps) if delay > 0 else steps))
 
     def _play(self, steps: Iterator[Step]) -> None:
@@ -233,7 +235,7 @@ class FaultServer:
             _reset(transport)
 
     def delay(self, request: Request) -> float:
-        """Return the seconds before the answer to this request starts."""
+        """Return the seconds from the arrival of this request until its answer starts."""
         return self.latency(request) if callable(self.latency) else self.latency
 
     def answer(self, request: Request, connection: int, doomed: bool) -> tuple[Step, ...]:
