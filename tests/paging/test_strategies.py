@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, SinglePage, Stop, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.protocols import Ahead, Counted, Pagination, totals_of
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json
@@ -242,6 +242,16 @@ def test_has_more_has_the_last_word_beside_a_total() -> None:
     assert isinstance(strategy.follow(answer(first, 10, {"more": True, "n": 10})), PageRequest)
     assert strategy.ahead(answer(first, 10, {"more": True, "n": 10}), first) is None
     assert strategy.follow(answer(first, 10, {"more": False, "n": 100})) == Stop("no more pages")
+
+
+@pytest.mark.parametrize("last", [False, "false", 0])
+def test_a_flag_may_mean_the_last_page(last: Json) -> None:
+    strategy = PageNumber(has_more_path="last", has_more_value=False)
+    first = strategy.first(ASKED)
+    assert isinstance(strategy.follow(answer(first, 10, {"last": last})), PageRequest)
+    assert strategy.follow(answer(first, 10, {"last": True})) == Stop("no more pages")
+    with pytest.raises(ConfigurationError, match="has_more_value says what is at has_more_path"):
+        PageNumber(total_path="n", has_more_value=False)
 
 
 @pytest.mark.parametrize(

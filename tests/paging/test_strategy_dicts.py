@@ -56,6 +56,7 @@ OTHER: dict[str, Any] = {
     "total_header": "X-Total",
     "total_kind": "pages",
     "total_is": "hint",
+    "has_more_value": False,
     "total_method": "HEAD",
     "has_more_path": "more",
     "stop_after_empty_page": True,
@@ -87,6 +88,7 @@ OTHER: dict[str, Any] = {
 }
 TWO_TOKENS = Cursor(cursor_path=["a", "b"], cursor_param=["x", "y"])
 BESIDE: dict[str, dict[str, Any]] = {
+    "has_more_value": {"has_more_path": "more"},
     "page_size": {"page_size_param": "per"},
     "page_size_param": {"page_size": 7},
     "total_is": {"stop_after_empty_page": True},

@@ -100,6 +100,9 @@ PAGES: Final[Mapping[str, Case]] = {
         More(),
     ),
     "a flag": case(BY_PAGE, PageNumber(has_more_path="has_more"), More()),
+    "a flag that means last": case(
+        BY_PAGE, PageNumber(has_more_path="last", has_more_value=False), More(path=("last",), yes=False, no=True)
+    ),
     "a flag as text": case(
         BY_PAGE, PageNumber(has_more_path="meta.more"), More(path=("meta", "more"), yes="true", no="False")
     ),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Final, Literal
 
-from airflow_paginated.paging.dicts import check_choice, check_number, check_text
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, quoted, seen, select
@@ -23,8 +23,9 @@ class Strategy:
 
     ``total_path`` (in the body) or ``total_header`` says how much there is, counted as ``total_kind`` says; the run
     fails where it does not come to that, unless ``total_is`` a mere ``"hint"``. Where ``has_more_path`` is given, it
-    has the last word. ``max_pages`` fails when it is passed: it never truncates. ``inject_into`` says where the
-    parameters go; in the body, their names are paths.
+    has the last word: there is more as long as ``has_more_value`` is there, ``False`` for a flag that means "last".
+    ``max_pages`` fails when it is passed: it never truncates. ``inject_into`` says where the parameters go; in the
+    body, their names are paths.
     """
 
     page_size: int | None = None
@@ -33,6 +34,7 @@ class Strategy:
     total_kind: TotalKind = "items"
     total_is: Literal["exact", "hint"] = "exact"
     has_more_path: str | None = None
+    has_more_value: bool = True
     max_pages: int | None = None
     inject_into: InjectInto = "query"
 
@@ -41,6 +43,9 @@ class Strategy:
         check_number(self.max_pages, "pagination: max_pages", least=1, whole=True, optional=True)
         check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
         check_choice(self.total_is, ("exact", "hint"), "pagination: total_is")
+        check_flag(self.has_more_value, "pagination: has_more_value")
+        if not (self.has_more_value or self.has_more_path):
+            raise ConfigurationError("pagination: has_more_value says what is at has_more_path: give that, too")
         check_choice(self.inject_into, PLACES, "pagination: inject_into")
         for name in ("total_path", "has_more_path"):
             check_path(getattr(self, name), f"pagination: {name}", optional=True)
@@ -101,7 +106,7 @@ class Strategy:
         flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
         if flag is None:
             raise ResponseError(f"has_more_path {path!r} must be true or false; {beside_rows(page.envelope, path)}")
-        return flag
+        return flag is self.has_more_value
 
     def _check_max(self, pages: int) -> None:
         if self.max_pages is not None and pages > self.max_pages:
