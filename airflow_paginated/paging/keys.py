@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -14,20 +13,14 @@ import msgspec
 
 from airflow_paginated.paging.errors import IncompleteError, ResponseError
 from airflow_paginated.paging.policies import Completeness, paths_of
+from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.selectors import parse_path
 from airflow_paginated.paging.values import Page
 
 DIGEST_BYTES: Final = 16
 """At this size two keys that differ have one digest in no run that anybody could collect."""
 NO_KEY: Final = b"null"
-# A temporary file that goes with the connection, and a cache that bounds the memory.
-_SCHEMA: Final = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA cache_size = -16384;
-CREATE TABLE keys (key BLOB PRIMARY KEY) WITHOUT ROWID;
-BEGIN;
-"""
+CACHE_KIB: Final = 16384
 
 
 @dataclass(slots=True)
@@ -42,27 +35,26 @@ class Keys:
     twice: int = 0
     waived: str | None = None
     _paths: tuple[str, ...] = ()
-    _db: sqlite3.Connection | None = field(init=False, default=None)
+    _seen: SeenSet | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self._paths = paths_of(self.policy.key)
         if self._paths:
-            self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-            self._db.executescript(_SCHEMA)
+            self._seen = SeenSet("BLOB", CACHE_KIB)
 
     @property
     def asked(self) -> bool:
         """Say whether there is a key to look at."""
-        return self._db is not None
+        return self._seen is not None
 
     def admit(self, page: Page) -> Page:
         """Return the page, without the rows that are to be dropped.
 
         Raises ``IncompleteError`` for a row that is there twice, ``ResponseError`` for one without the key.
         """
-        if self._db is None or not page.count:
+        if self._seen is None or not page.count:
             return page
-        new = self._new(page, self._db.cursor())
+        new = [self._seen.add(digest) for digest in self._digests(page)]
         self.rows += len(new)
         if all(new):
             return page
@@ -73,12 +65,8 @@ class Keys:
 
     def close(self) -> None:
         """Forget everything."""
-        if self._db is not None:
-            self._db.close()
-
-    def _new(self, page: Page, cursor: sqlite3.Cursor) -> list[bool]:
-        add = cursor.execute
-        return [add("INSERT OR IGNORE INTO keys VALUES (?)", (digest,)).rowcount == 1 for digest in self._digests(page)]
+        if self._seen is not None:
+            self._seen.close()
 
     def _digests(self, page: Page) -> Iterator[bytes]:
         reader = reader_of(self._paths)

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass, field
 from typing import Final
 
 from airflow_paginated.paging.errors import IncompleteError
 from airflow_paginated.paging.policies import Completeness
+from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest
 
 EMPTY: Final = Page.of(PageRequest(""), ()).sha256
-# A temporary file that goes with the connection, and a cache that bounds the memory.
-_SCHEMA: Final = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA cache_size = -4096;
-CREATE TABLE marks (mark INTEGER PRIMARY KEY);
-BEGIN;
-"""
-
-
-class _Marks:
-    """A set of hashes in flat memory."""
-
-    def __init__(self) -> None:
-        self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._db.executescript(_SCHEMA)
-        self._execute = self._db.cursor().execute
-
-    def add(self, mark: int) -> bool:
-        """Add a mark and say whether it is new."""
-        return self._execute("INSERT OR IGNORE INTO marks VALUES (?)", (mark,)).rowcount == 1
-
-    def close(self) -> None:
-        self._db.close()
+CACHE_KIB: Final = 4096
 
 
 @dataclass(slots=True)
@@ -47,7 +24,7 @@ class Repeats:
     policy: Completeness
     waived: str | None = None
     """The first repeat that the policy let pass."""
-    _marks: _Marks = field(default_factory=_Marks)
+    _marks: SeenSet = field(default_factory=lambda: SeenSet("INTEGER", CACHE_KIB))
     _newest: dict[tuple[int, ...], str] = field(default_factory=dict)
     """Of each open partition, the digest of its newest page."""
 

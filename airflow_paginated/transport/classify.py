@@ -15,12 +15,10 @@ from urllib3 import exceptions as urllib3_errors
 from airflow_paginated.paging.errors import PermanentError, RequestRefused
 from airflow_paginated.transport.faults import CONNECTION, SERVER, Fault, Throttled
 from airflow_paginated.transport.policies import RequestRetry
-from airflow_paginated.transport.quota import quota_wait
+from airflow_paginated.transport.quota import LONGEST_WAIT, quota_wait
 
 GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-LONGEST_WAIT: Final = 1e10
-"""What a ``Retry-After`` of any number of digits is read as at most: three centuries."""
 TOO_MANY: Final = "page_size may be more than the API allows"
 ADVICE: Final[Mapping[int, str]] = {
     400: f"check query and body; {TOO_MANY}",

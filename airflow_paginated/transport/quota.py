@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 LONGEST_WAIT: Final = 1e10
+"""What a wait of any number of digits is read as at most: three centuries."""
 EPOCH_FROM: Final = 1e9
 """A reset that is larger is a moment, in seconds since 1970, or in milliseconds where it is larger by far."""
 MILLISECONDS_FROM: Final = 1e12
