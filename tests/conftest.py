@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ("tests.airflow_runs",)
+pytest_plugins = ("tests.airflow_runs", "tests.faults.matrix")
 
 ROOT = Path(__file__).resolve().parents[1]
 

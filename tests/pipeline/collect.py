@@ -37,11 +37,23 @@ class Job:
     resume_max_age: float = 24 * 3600.0
     sink: Mapping[str, Any] = field(default_factory=dict)
     completeness: Completeness = field(default_factory=Completeness)
+    request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
+    client: Mapping[str, Any] = field(default_factory=dict)
+    """More for the client: ``limits``, ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
 
     @property
     def collection(self) -> Collection:
-        request = PageRequest("/employees")
-        return Collection(request=request, pagination=self.pagination, data_selector="data", partitions=self.partitions)
+        return Collection(
+            request=self.request, pagination=self.pagination, data_selector="data", partitions=self.partitions
+        )
+
+    @property
+    def options(self) -> ClientOptions:
+        """What the client is made of."""
+        given = dict(self.client)
+        endpoint = Endpoint(self.url, given.pop("headers", {}), given.pop("auth", None))
+        known = {"endpoint": endpoint, "data_selector": "data", "shown": {"page"}, "workers": self.workers}
+        return ClientOptions(**{"retry": RETRY, **known, **given})
 
     @property
     def staging(self) -> Path:
@@ -65,10 +77,8 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
         stop.check()
 
     sink = FileSink(job.path, **job.sink).resolved(local_or_fsspec)
-    options = ClientOptions(
-        endpoint=Endpoint(job.url), data_selector="data", shown={"page"}, workers=job.workers, retry=RETRY
-    )
-    with closing(sink.open(replace(job.identity, proceed=go_on))) as dataset, PageClient(options) as client:
+    run = replace(job.identity, proceed=go_on)
+    with closing(sink.open(run)) as dataset, PageClient(job.options) as client:
         result: dict[str, Any] = Pipeline(
             collection=job.collection,
             client=client,
