@@ -14,10 +14,11 @@ from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
-from airflow_paginated.sinks.files.file_sink import local_or_fsspec
+from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.pipeline.disk import folder_of
+from tests.sinks.s3_client import filesystem_at
 
 BY_ITEMS = PageNumber(total_path="meta.total")
 # Faults shall cost little time: what is tested here is not how long a backoff is.
@@ -38,6 +39,8 @@ class Job:
     sink: Mapping[str, Any] = field(default_factory=dict)
     completeness: Completeness = field(default_factory=Completeness)
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
+    store: str = ""
+    """The URL of an S3 server, for a path that begins with ``s3://``."""
     client: Mapping[str, Any] = field(default_factory=dict)
     """More for the client: ``limits``, ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
 
@@ -54,6 +57,13 @@ class Job:
         endpoint = Endpoint(self.url, given.pop("headers", {}), given.pop("auth", None))
         known = {"endpoint": endpoint, "data_selector": "data", "shown": {"page"}, "workers": self.workers}
         return ClientOptions(**{"retry": RETRY, **known, **given})
+
+    @property
+    def resolve(self) -> Resolve:
+        """How a path becomes a file system."""
+        if not self.store:
+            return local_or_fsspec
+        return lambda path: (filesystem_at(self.store), path.removeprefix("s3://"))
 
     @property
     def staging(self) -> Path:
@@ -76,7 +86,7 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             proceed()
         stop.check()
 
-    sink = FileSink(job.path, **job.sink).resolved(local_or_fsspec)
+    sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     run = replace(job.identity, proceed=go_on)
     with closing(sink.open(run)) as dataset, PageClient(job.options) as client:
         result: dict[str, Any] = Pipeline(
