@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
@@ -14,7 +15,8 @@ from airflow_paginated.operators.progress import Progress, Standing
 from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
-from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError
+from airflow_paginated.paging.deadline import NEVER, Deadline
+from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage
@@ -30,8 +32,13 @@ GONE: Final = (400, 404, 410, 422)
 
 @dataclass(slots=True)
 class StopSignal:
-    """Tells a run to stop. ``ask`` may be called by a signal handler: it takes no lock that the run could hold."""
+    """Tells a run to stop: when it is asked to, and when its time is over.
 
+    ``ask`` may be called by a signal handler: it takes no lock that the run could hold.
+    """
+
+    deadline: Deadline = NEVER
+    """Set once, before the run begins."""
     asked: bool = False
     inbox: Inbox = field(default_factory=SimpleQueue)
 
@@ -41,9 +48,10 @@ class StopSignal:
         self.inbox.put(None)
 
     def check(self) -> None:
-        """Raise ``Cancelled`` when the run was told to stop."""
+        """Raise ``Cancelled`` when the run was told to stop, ``RunTimeout`` when its time is over."""
         if self.asked:
             raise Cancelled("the run was told to stop")
+        self.deadline.check()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,13 @@ class Pipeline:
         started = time.monotonic()
         progress = Progress(self.report, self._retries, partitions=len(self.collection.partitions or [None]))
         try:
+            result = self._collect_and_publish(progress)
+        except RunTimeout as exc:
+            raise exc.told(f"{exc}; {self._stored(progress)}") from None
+        return result | self._figures(progress, started) if isinstance(result, dict) else result
+
+    def _collect_and_publish(self, progress: Progress) -> Any:
+        try:
             account = self._collect(progress)
         except IncompleteError:
             # The data changed while it was read: what is stored would fail the next try in the same way.
@@ -76,8 +91,14 @@ class Pipeline:
             raise
         self.report(progress.standing())
         self.stop.check()
-        result = self.dataset.publish(account)
-        return result | self._figures(progress, started) if isinstance(result, dict) else result
+        return self.dataset.publish(account)
+
+    def _stored(self, progress: Progress) -> str:
+        """Say what a try that ends now leaves to the next one."""
+        counts = f"{progress.pages} pages with {progress.rows} rows"
+        if not self.dataset.keeps:
+            return f"{counts} were collected, and are lost: the next try begins anew"
+        return f"{counts} are stored, and the next try goes on from there"
 
     def _collect(self, progress: Progress) -> Account:
         strategy = self.collection.strategy
@@ -86,6 +107,7 @@ class Pipeline:
             for record in self.dataset.records():
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
                 progress.saw(record, resumed=True)
+                self.stop.check()
             self._land_all(strategy, audit, progress)
             self._look_beyond(strategy, audit, progress)
             return audit.account()
@@ -99,6 +121,7 @@ class Pipeline:
                 audit.see(record)
                 self.dataset.land(record, landing.page.lines)
                 progress.saw(record)
+                self.stop.check()
 
     def _look_beyond(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
         total = totals_of(strategy)
@@ -163,8 +186,12 @@ class Pipeline:
             self.window,
             admit=admit,
             inbox=self.stop.inbox,
-            tick=progress.tick,
+            tick=partial(self._tick, progress),
         )
+
+    def _tick(self, progress: Progress) -> None:
+        self.stop.check()
+        progress.tick()
 
     def _retries(self) -> tuple[int, float]:
         return self.client.traffic.retries, self.client.throttled_seconds

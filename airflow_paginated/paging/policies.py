@@ -72,7 +72,8 @@ class Limits:
     rows of an XCom result. ``resume_max_age``: how old the newest stored page may be for a retry to go on with it.
     ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
     ``connect_timeout`` and ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt,
-    ``page_timeout`` all attempts of one page with the waits between them.
+    ``page_timeout`` all attempts of one page with the waits between them, ``run_timeout`` one try of the task, from its
+    first request to the commit.
     """
 
     buffer_bytes: int = 64 * MIB
@@ -84,6 +85,7 @@ class Limits:
     read_timeout: float = 60.0
     attempt_timeout: float = 120.0
     page_timeout: float = 600.0
+    run_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
@@ -92,9 +94,10 @@ class Limits:
         check_number(self.resume_max_age, "limits: resume_max_age")
         for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
             check_number(getattr(self, name), f"limits: {name}", least=0.001)
+        check_number(self.run_timeout, "limits: run_timeout", least=0.001, optional=True)
 
 
-CAPS: Final = ("buffer_bytes", "page_bytes", "xcom_bytes", "resume_max_age", "sample_pages")
+CAPS: Final = ("buffer_bytes", "page_bytes", "xcom_bytes", "resume_max_age", "sample_pages", "run_timeout")
 
 
 def combined_limits(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Limits | None) -> Limits:

@@ -25,6 +25,12 @@ PARTITIONS: Final = [{"store": store} for store in STORES]
 API: Final = PagedApi(rows=STORES)
 
 
+# Publishing some 130 pages takes long enough for kills to hit every part of it.
+SLOW: Final = Manner(pause=0.001)
+# In a store nothing has landed before a segment is closed.
+CLOSING: Final = Manner(segment_pages=7)
+
+
 class Ground(Protocol):
     """Where targets lie."""
 
@@ -49,8 +55,7 @@ class Disk:
 
     root: Path
     store: str = ""
-    # Publishing some 130 pages takes long enough for kills to hit every part of it.
-    manner: Manner = Manner(pause=0.001)
+    manner: Manner = SLOW
 
     def path(self, name: str) -> str:
         return f"{self.root}/{name}"
@@ -68,7 +73,7 @@ class Store:
 
     root: Path
     store: str
-    manner: Manner = Manner(segment_pages=7)
+    manner: Manner = CLOSING
     _kept: dict[tuple[str, str], bytes] = field(default_factory=dict)
 
     def path(self, name: str) -> str:
