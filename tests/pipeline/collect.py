@@ -11,6 +11,7 @@ from typing import Any
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.paging import Completeness, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
@@ -86,9 +87,11 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             proceed()
         stop.check()
 
+    options = replace(job.options, deadline=Deadline.of(job.options.limits.run_timeout))
+    stop.deadline = options.deadline
     sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     run = replace(job.identity, proceed=go_on)
-    with closing(sink.open(run)) as dataset, PageClient(job.options) as client:
+    with closing(sink.open(run)) as dataset, PageClient(options) as client:
         result: dict[str, Any] = Pipeline(
             collection=job.collection,
             client=client,
