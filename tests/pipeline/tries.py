@@ -8,7 +8,7 @@ import resource
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +18,7 @@ from typing import Any, Final, Self
 
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.sinks.files import segments
+from airflow_paginated.sinks.files.publish import Publication, Step
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.disk import published
 
@@ -30,7 +31,9 @@ _FORKS.set_forkserver_preload(["tests.pipeline.tries", "s3fs"])
 
 @dataclass(frozen=True)
 class Manner:
-    """How a try behaves while it publishes: ``pause`` seconds before each step, frozen or killed before one.
+    """How a try behaves while it publishes: ``pause`` seconds before each step, frozen or killed by itself before one.
+
+    The steps are counted from 0; each page that is composed and each step after the commit is one, too.
 
     ``segment_pages``: as many pages close a segment. In a store, only what is in a closed one has landed.
     """
@@ -172,19 +175,32 @@ def _main(job: Job, manner: Manner, results: Connection) -> None:
     steps = 0
     segments.MAX_PAGES = manner.segment_pages  # type: ignore[misc]  # to close many segments in a short time
 
-    def proceed() -> None:
+    def step() -> None:
         nonlocal steps
         if steps in (manner.freeze, manner.die):
             os.kill(os.getpid(), signal.SIGSTOP if steps == manner.freeze else signal.SIGKILL)
         steps += 1
         time.sleep(manner.pause)
 
+    _before_cleaning(step)
     try:
-        result = collect(job, proceed=proceed)
+        result = collect(job, proceed=step)
     except PaginatedApiError as exc:
         results.send(Outcome(None, type(exc).__name__, str(exc), _peak_kib()))
     else:
         results.send(Outcome(result, peak_kib=_peak_kib()))
+
+
+def _before_cleaning(step: Callable[[], None]) -> None:
+    """Let ``step`` be called before each step of cleaning: after the commit, no run asks whether to go on."""
+    every = Publication.cleaning_steps
+
+    def cleaning_steps(publication: Publication) -> Iterator[Step]:
+        for each in every(publication):
+            step()
+            yield each
+
+    Publication.cleaning_steps = cleaning_steps  # type: ignore[method-assign]  # in a process of its own
 
 
 def _peak_kib() -> int:
