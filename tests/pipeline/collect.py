@@ -17,6 +17,7 @@ from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.pipeline.disk import folder_of
 from tests.sinks.s3_client import filesystem_at
@@ -39,6 +40,7 @@ class Job:
     resume_max_age: float = 24 * 3600.0
     sink: Mapping[str, Any] = field(default_factory=dict)
     completeness: Completeness = field(default_factory=Completeness)
+    rows: RowFunctions = field(default_factory=RowFunctions)
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
     store: str = ""
     """The URL of an S3 server, for a path that begins with ``s3://``."""
@@ -75,7 +77,7 @@ class Job:
     def identity(self) -> Run:
         plan = self.collection.plan(self.url, "hr_api")
         owner = Owner("dag", "collect", self.run)
-        return Run(owner, plan, self.collection.request, resume_max_age=self.resume_max_age)
+        return Run(owner, plan, self.collection.request, resume_max_age=self.resume_max_age, rows=self.rows)
 
 
 def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:

@@ -27,5 +27,5 @@ def filesystem_at(url: str) -> S3FileSystem:
 class S3Process(ChildServer):
     """moto's S3 server with the bucket ``lake``; it outlives whoever is killed while using it."""
 
-    def __init__(self, latency: float = 0.0) -> None:
-        super().__init__(sys.executable, "-m", "tests.sinks.s3_server", str(latency))
+    def __init__(self) -> None:
+        super().__init__(sys.executable, "-m", "tests.sinks.s3_server")

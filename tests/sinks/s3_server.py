@@ -1,7 +1,7 @@
 """moto's S3 server on loopback, with errors on demand in front of it.
 
-As a process of its own, ``python -m tests.sinks.s3_server [LATENCY]`` has the bucket ``lake``, prints its port, and
-ends when its input is closed.
+As a process of its own, ``python -m tests.sinks.s3_server`` has the bucket ``lake``, prints its port, and ends when its
+input is closed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,16 @@ class _Handler(WSGIRequestHandler):
 
 @dataclass
 class Fault:
-    """The next ``times`` requests of this method whose query and path have these in them are answered with 500."""
+    """The next ``times`` requests of this method whose query and path have these in them are answered with an error.
+
+    S3 can answer the completion of an upload with an error under ``status`` 200.
+    """
 
     method: str
     query: str
     times: int
     path: str = ""
+    status: str = "500 Internal Server Error"
 
 
 @dataclass
@@ -44,6 +48,7 @@ class S3Server:
 
     faults: list[Fault] = field(default_factory=list)
     answered_500: int = 0
+    """How many were answered with an error."""
     latency: float = 0.0
     """How long each PUT takes at least, in seconds."""
 
@@ -73,7 +78,7 @@ class S3Server:
                 fault.times -= 1
                 self.answered_500 += 1
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-                start("500 Internal Server Error", [("Content-Length", str(len(_ERROR)))])
+                start(fault.status, [("Content-Length", str(len(_ERROR)))])
                 return [_ERROR]
         if environ["REQUEST_METHOD"] == "PUT":
             time.sleep(self.latency)
@@ -83,7 +88,7 @@ class S3Server:
 
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with S3Server(latency=float(sys.argv[1]) if len(sys.argv) > 1 else 0.0) as server:
+    with S3Server() as server:
         server.filesystem().mkdir("lake")
         print(server.url.rpartition(":")[2], flush=True)
         sys.stdin.read()
