@@ -105,7 +105,9 @@ def test_killed_between_any_two_steps(target: str, steps: int, tmp_path: Path, r
 
 
 @pytest.mark.fault("K4")
-@pytest.mark.parametrize(("target", "steps"), [("out/", (4, 13, 14, 16)), ("out/rows.jsonl", (12,))])
+@pytest.mark.parametrize(
+    ("target", "steps"), [("out/", (4, 13, 14, 16)), ("out/rows.jsonl", (12,))], ids=["folder", "file"]
+)
 def test_killed_between_steps_with_a_store(
     target: str, steps: tuple[int, ...], store: S3Process, tmp_path: Path, record_property: Record
 ) -> None:
@@ -163,8 +165,8 @@ def test_nobody_waits_for_a_try_that_was_killed(ground: Ground) -> None:
 
 
 @pytest.mark.fault("K6")
-def test_many_runs_in_one_process(tmp_path: Path, record_property: Record) -> None:
-    runs = 1_000
+@pytest.mark.parametrize("runs", [200, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_many_runs_in_one_process(runs: int, tmp_path: Path, record_property: Record) -> None:
     held: set[tuple[int, int]] = set()
     # Every 13th request breaks. In a process of its own: its sockets are not to be counted.
     faults = {"type": "seven_faults", "rate": 0.08, "seed": 7}
