@@ -15,13 +15,12 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
-from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
@@ -166,7 +165,7 @@ class PaginatedApiHook(BaseHook):
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
-            pagination=pagination_from(pagination),
+            pagination=overlapped(pagination_from(pagination), self.completeness.overlap),
             data_selector=data_selector,
             partitions=partitions,
             sample_pages=self.limits.sample_pages,
@@ -174,7 +173,7 @@ class PaginatedApiHook(BaseHook):
         )
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits.sample_pages, strategy)
+        audit = Audit(self.completeness, self.limits, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
         with closing(audit), self.client(collection) as client:
             found = self._walk(seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
@@ -182,8 +181,9 @@ class PaginatedApiHook(BaseHook):
                 for landing in landings:
                     audit.see(PageRecord.of(landing, total(landing.page)))
                     yield landing.page
-            for landing in self._walk(audit.beyond.requests(), lenient(client.fetch), SinglePage()):
-                audit.beyond.judge(landing.page, total(landing.page))
+            for look in audit.looks():
+                for landing in self._walk(look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
+                    look.judge(landing.page)
             audit.account()
 
     def _walk(
