@@ -22,7 +22,8 @@ class _Shards(LoadScopeScheduling):
     """Deals out single tests, except those with an Airflow: its first run of a DAG costs as much as a hundred later."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "in_airflow" if nodeid.startswith("tests/in_airflow/") else nodeid
+        together = ("tests/in_airflow/", "tests/faults/test_airflow_tasks.py")
+        return next((scope for scope in together if nodeid.startswith(scope)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -17,6 +17,7 @@ from urllib3.util import Retry
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
+from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
@@ -129,7 +130,7 @@ class PaginatedApiHook(BaseHook):
         """Return the URL of an endpoint below the connection's base URL, for ``get_conn``."""
         return join(self.settings.endpoint.base_url, endpoint)
 
-    def client(self, collection: Collection) -> PageClient:
+    def client(self, collection: Collection, deadline: Deadline) -> PageClient:
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
@@ -138,6 +139,7 @@ class PaginatedApiHook(BaseHook):
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
                 limits=self.limits,
+                deadline=deadline,
                 data_selector=collection.data_selector,
                 rules=self.response,
                 workers=self.max_workers,
@@ -161,7 +163,7 @@ class PaginatedApiHook(BaseHook):
         """Yield the pages of an endpoint as they come, in order within their partition.
 
         Raises when a page fails for good, and at the end when the pages do not add up: rows that were taken from
-        earlier pages are then not the whole table.
+        earlier pages are then not the whole table. ``limits.run_timeout`` counts from the first page that is asked for.
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
@@ -175,21 +177,28 @@ class PaginatedApiHook(BaseHook):
         total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
-        with closing(audit), self.client(collection) as client:
-            found = self._walk(seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
+        deadline = Deadline.of(self.limits.run_timeout)
+        with closing(audit), self.client(collection, deadline) as client:
+            found = self._walk(deadline, seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
             with closing(found) as landings:
                 for landing in landings:
+                    deadline.check()
                     audit.see(PageRecord.of(landing, total(landing.page)))
                     yield landing.page
             for look in audit.looks():
-                for landing in self._walk(look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
+                for landing in self._walk(deadline, look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
                     look.judge(landing.page)
             audit.account()
 
     def _walk(
-        self, seeds: Iterator[PageRequest], fetch: Fetch, strategy: Pagination, admit: Admit = lambda page: page
+        self,
+        deadline: Deadline,
+        seeds: Iterator[PageRequest],
+        fetch: Fetch,
+        strategy: Pagination,
+        admit: Admit = lambda page: page,
     ) -> Generator[Landing, None, None]:
-        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit)
+        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit, tick=deadline.check)
 
     def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
+from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.operators.target import resolve, warn_of_local_target
@@ -124,9 +125,10 @@ class PaginatedApiOperator(BaseOperator):
         self._stop = StopSignal()
         with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
             hook = self._hook()
+            deadline = self._stop.deadline = run_deadline(hook.limits.run_timeout, self.execution_timeout)
             collection = self._collection(hook)
             run = self._run(collection, hook, context)
-            with closing(self._target().open(run)) as dataset, hook.client(collection) as client:
+            with closing(self._target().open(run)) as dataset, hook.client(collection, deadline) as client:
                 return Pipeline(
                     collection=collection,
                     client=client,

@@ -7,13 +7,22 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
-from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, TableChanged
+from airflow_paginated.paging.deadline import NEVER, Deadline
+from airflow_paginated.paging.errors import (
+    Cancelled,
+    IncompleteError,
+    RequestRefused,
+    ResponseError,
+    RunTimeout,
+    TableChanged,
+)
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage
@@ -29,8 +38,13 @@ GONE: Final = (400, 404, 410, 422)
 
 @dataclass(slots=True)
 class StopSignal:
-    """Tells a run to stop. ``ask`` may be called by a signal handler: it takes no lock that the run could hold."""
+    """Tells a run to stop: when it is asked to, and when its time is over.
 
+    ``ask`` may be called by a signal handler: it takes no lock that the run could hold.
+    """
+
+    deadline: Deadline = NEVER
+    """Set once, before the run begins."""
     asked: bool = False
     inbox: Inbox = field(default_factory=SimpleQueue)
 
@@ -40,9 +54,10 @@ class StopSignal:
         self.inbox.put(None)
 
     def check(self) -> None:
-        """Raise ``Cancelled`` when the run was told to stop."""
+        """Raise ``Cancelled`` when the run was told to stop, ``RunTimeout`` when its time is over."""
         if self.asked:
             raise Cancelled("the run was told to stop")
+        self.deadline.check()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +84,13 @@ class Pipeline:
         started = time.monotonic()
         progress = Progress(self.report, self._retries, partitions=len(self.collection.partitions or [None]))
         try:
+            result = self._collect_and_publish(progress)
+        except RunTimeout as exc:
+            raise exc.told(f"{exc}; {self._stored(progress)}") from None
+        return result | self._figures(progress, started) if isinstance(result, dict) else result
+
+    def _collect_and_publish(self, progress: Progress) -> Any:
+        try:
             account = self._collect(progress)
         except IncompleteError:
             # The data changed while it was read: what is stored would fail the next try in the same way.
@@ -76,8 +98,14 @@ class Pipeline:
             raise
         self.report(progress.standing())
         self.stop.check()
-        result = self.dataset.publish(account)
-        return result | self._figures(progress, started) if isinstance(result, dict) else result
+        return self.dataset.publish(account)
+
+    def _stored(self, progress: Progress) -> str:
+        """Say what a try that ends now leaves to the next one."""
+        counts = f"{progress.pages} pages with {progress.rows} rows"
+        if not self.dataset.keeps:
+            return f"{counts} were collected, and are lost: the next try begins anew"
+        return f"{counts} are stored, and the next try goes on from there"
 
     def _collect(self, progress: Progress) -> Account:
         """Collect what is not stored yet; where the table changes, by policy once more for each partition."""
@@ -101,6 +129,7 @@ class Pipeline:
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
                 if resumed:
                     progress.saw(record, resumed=True)
+                self.stop.check()
             self._land_all(strategy, audit, progress)
             self._look_again(audit, progress)
             return audit.account()
@@ -114,6 +143,7 @@ class Pipeline:
                 audit.see(record)
                 self.dataset.land(record, landing.page.lines)
                 progress.saw(record)
+                self.stop.check()
 
     def _look_again(self, audit: Audit, progress: Progress) -> None:
         for look in audit.looks():
@@ -178,8 +208,12 @@ class Pipeline:
             self.window,
             admit=admit,
             inbox=self.stop.inbox,
-            tick=progress.tick,
+            tick=partial(self._tick, progress),
         )
+
+    def _tick(self, progress: Progress) -> None:
+        self.stop.check()
+        progress.tick()
 
     def _retries(self) -> tuple[int, float]:
         return self.client.traffic.retries, self.client.throttled_seconds

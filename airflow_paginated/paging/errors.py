@@ -7,6 +7,7 @@
     │   ├── PageFailed              one page failed in all its attempts, or ran out of time
     │   ├── RetryBudgetExhausted    too many pages need retries: the API is down
     │   ├── QuotaExceeded           the API asks to wait longer than we may; carries the seconds
+    │   ├── RunTimeout              the time of this try is over, by ``limits.run_timeout`` or ``execution_timeout``
     │   ├── StoreError              the target's file system failed
     │   ├── IncompleteError         the pages do not add up to what the API declares
     │   │   └── TableChanged        rows came or went while a partition was read
@@ -60,6 +61,10 @@ class QuotaExceeded(TransientError):
     def __reduce__(self) -> tuple[type[QuotaExceeded], tuple[str, float]]:
         # Without it the seconds would be missing when the error is unpickled, in another process.
         return type(self), (str(self), self.seconds)
+
+
+class RunTimeout(TransientError):
+    """The try used up the time that it may take."""
 
 
 class StoreError(TransientError):

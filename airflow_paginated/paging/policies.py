@@ -88,7 +88,7 @@ class Limits:
     ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
     ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated. ``connect_timeout`` and
     ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt, ``page_timeout`` all attempts of one
-    page with the waits between them.
+    page with the waits between them, ``run_timeout`` one try of the task, from its first request to the commit.
     """
 
     buffer_bytes: int = 64 * MIB
@@ -102,6 +102,7 @@ class Limits:
     read_timeout: float = 60.0
     attempt_timeout: float = 120.0
     page_timeout: float = 600.0
+    run_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
@@ -111,6 +112,7 @@ class Limits:
         check_number(self.resume_max_age, "limits: resume_max_age")
         for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
             check_number(getattr(self, name), f"limits: {name}", least=0.001)
+        check_number(self.run_timeout, "limits: run_timeout", least=0.001, optional=True)
 
 
 CAPS: Final = (
@@ -121,6 +123,7 @@ CAPS: Final = (
     "sample_pages",
     "max_pages",
     "max_rows",
+    "run_timeout",
 )
 
 

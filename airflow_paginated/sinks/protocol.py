@@ -29,8 +29,8 @@ class Run:
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection. ``base`` is the
     request that all pages have in common: what a stored page repeats of it is left out. ``rows`` are applied when the
-    rows are published. ``proceed`` is called before each step of publishing and raises ``Cancelled`` when the run was
-    told to stop.
+    rows are published. ``proceed`` is called before each step of publishing, up to the commit, and raises what ends
+    the run: ``Cancelled``, or ``RunTimeout``.
     """
 
     owner: Owner
@@ -56,10 +56,12 @@ class Run:
 class Dataset(Protocol):
     """An open sink: pages are landed in it, then published in one step. Used by one thread.
 
-    ``existing`` is the result of the task where the sink finds that there is nothing to do, else ``None``.
+    ``existing`` is the result of the task where the sink finds that there is nothing to do, else ``None``. ``keeps``
+    says whether what has landed is there for the next try.
     """
 
     existing: Any
+    keeps: bool
 
     def unfinished(self) -> Iterator[PageRecord]:
         """Yield the newest stored page of each partition whose end is not stored."""

@@ -35,6 +35,7 @@ class XComDataset:
     """Implements ``Dataset`` in memory."""
 
     existing: dict[str, Any] | None = None
+    keeps = False
 
     def __init__(self, limit: int, rows: RowFunctions = RowFunctions()) -> None:  # noqa: B008  # a frozen value
         self._limit = limit

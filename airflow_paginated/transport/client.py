@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
 
+from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import (
     Cancelled,
     PageFailed,
@@ -18,6 +19,7 @@ from airflow_paginated.paging.errors import (
     PermanentError,
     QuotaExceeded,
     RequestRefused,
+    RunTimeout,
 )
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
@@ -38,7 +40,8 @@ from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 class ClientOptions:
     """Everything a client has to know.
 
-    ``secrets`` are kept out of messages; of query parameters, only the values of those in ``shown`` stand in them.
+    ``deadline`` is the end of the run: no attempt and no wait goes past it. ``secrets`` are kept out of messages; of
+    query parameters, only the values of those in ``shown`` stand in them.
     """
 
     endpoint: Endpoint
@@ -46,6 +49,7 @@ class ClientOptions:
     retry: RequestRetry = field(default_factory=RequestRetry)
     rate_limit: RateLimit | None = None
     limits: Limits = field(default_factory=Limits)
+    deadline: Deadline = NEVER
     data_selector: str | None = None
     rules: ResponseRules = field(default_factory=ResponseRules)
     workers: int = 8
@@ -164,10 +168,12 @@ class PageClient:
             self._back_off(trouble, request, tries)
 
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
+        self._options.deadline.check()
         self._renew(tries)
         tries.sent += 1
         self.traffic.sent(retry=tries.sent > 1)
-        deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
+        attempt = time.monotonic() + self._options.limits.attempt_timeout
+        deadline = min(attempt, tries.deadline, self._options.deadline.at)
         with self._pool.lease() as lease:
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
@@ -196,14 +202,19 @@ class PageClient:
         wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
         if not wait:
             return
-        if wait <= retry.retry_after_max:
-            self._gate.pause(wait)
+        if excess := self._excess(wait):
+            self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
         else:
-            self._gate.exhaust(
-                f"the API's quota is used up for {wait:.0f} s, more than"
-                f" retry.retry_after_max={retry.retry_after_max:g}",
-                wait,
-            )
+            self._gate.pause(wait)
+
+    def _excess(self, wait: float) -> str:
+        """Name what forbids to wait so long, if anything does."""
+        longest = self._options.retry.retry_after_max
+        if wait > longest:
+            return f"retry.retry_after_max={longest:g}"
+        deadline = self._options.deadline
+        left = deadline.left
+        return f"the {max(left, 0):.0f} s that this try has left ({deadline.limit})" if wait >= left else ""
 
     def _follow(self) -> None:
         self._gate.enter()
@@ -224,10 +235,9 @@ class PageClient:
         tries.throttled += 1
         retry = self._options.retry
         asked = throttled.seconds or 0.0
-        if asked > retry.retry_after_max:
+        if asked and (excess := self._excess(asked)):
             raise QuotaExceeded(
-                f"{self._name(request)}: {throttled.cause}; the API asks to wait {asked:.0f} s,"
-                f" more than retry.retry_after_max={retry.retry_after_max:g}",
+                f"{self._name(request)}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}",
                 asked,
             ) from None
         # Zero seconds, or a date that has passed, is no leave to hammer.
@@ -237,6 +247,7 @@ class PageClient:
 
     def _back_off(self, fault: Fault, request: PageRequest, tries: _Tries) -> None:
         self._check_open()
+        self._check_run(fault.cause, request, 0)
         retry = self._options.retry
         if not (fault.unsent or request.method in retry.allowed_methods):
             raise self._failed(
@@ -261,9 +272,18 @@ class PageClient:
             raise Cancelled("the run was told to stop") from None
 
     def _check_time(self, cause: str, request: PageRequest, tries: _Tries, wait: float) -> None:
+        self._check_run(cause, request, wait)
         if time.monotonic() + wait >= tries.deadline:
             limit = self._options.limits.page_timeout
             raise self._failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", request, tries)
+
+    def _check_run(self, cause: str, request: PageRequest, wait: float) -> None:
+        deadline = self._options.deadline
+        if wait >= deadline.left:
+            raise RunTimeout(
+                f"the time of this try is over ({deadline.limit}); {self._name(request)} was still to come,"
+                f" last cause: {cause}"
+            )
 
     def _failed(self, cause: str, request: PageRequest, tries: _Tries) -> PageFailed:
         plural = "attempt" if tries.sent == 1 else "attempts"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -11,9 +12,9 @@ import pytest
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded, RunTimeout
 from airflow_paginated.transport import RateLimit, RequestRetry
-from tests.servers import FaultServer, Given, PagedApi, ServerError, on_page, seven_faults
+from tests.servers import FaultServer, Given, PagedApi, ServerError, StallInBody, on_page, seven_faults
 
 Connect = Callable[..., str]
 PAGES = PageNumber(total_path="meta.total")
@@ -45,6 +46,28 @@ def test_pages_of_several_partitions(connect: Connect) -> None:
         )
         pages = {(page.request.partition, page.request.index): page.lines for page in found}
     assert b"".join(lines for _, lines in sorted(pages.items())) == api.reference(["a", "b"])
+
+
+def test_a_run_has_a_deadline(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=200, page_size=10), on_page(9, StallInBody(seconds=600))) as server:
+        hook = PaginatedApiHook(
+            connect(server.url, extra=json.dumps({"limits": {"run_timeout": 1}})), limits={"run_timeout": 600}
+        )
+        pages = hook.pages("/employees", pagination=PAGES, data_selector="data")
+        seen: list[Any] = []
+        with pytest.raises(RunTimeout, match=r"limits\.run_timeout=1 s"):
+            list(map(seen.append, pages))
+    assert len(seen) == 8
+
+
+def test_a_deadline_counts_what_the_caller_does_with_the_rows(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=200, page_size=10)) as server:
+        hook = PaginatedApiHook(connect(server.url), limits={"run_timeout": 0.3})
+        rows = hook.rows("/employees", pagination=PAGES, data_selector="data")
+        next(rows)
+        time.sleep(0.35)
+        with pytest.raises(RunTimeout):
+            list(rows)
 
 
 def test_rows_that_do_not_add_up_raise_at_the_end(connect: Connect) -> None:

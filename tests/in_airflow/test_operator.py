@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowTaskTimeout
+from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
 
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from airflow_paginated.paging import Limits, Offset, PageNumber, SinglePage
-from airflow_paginated.paging.errors import Cancelled, PageFailed
+from airflow_paginated.paging.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.transport import RequestRetry
 from tests.airflow_runs import Outcome
@@ -146,7 +146,9 @@ def test_a_page_that_fails_for_good_fails_the_task_and_shows_nothing(
     assert "s3cr3t" not in str(error)
 
 
-def test_a_timeout_ends_the_task_at_once_and_shows_nothing(run_operator: Run, connect: Connect, tmp_path: Path) -> None:
+def test_before_its_timeout_the_task_ends_and_shows_nothing(
+    run_operator: Run, connect: Connect, tmp_path: Path
+) -> None:
     api = PagedApi(rows=1_000, page_size=10)
     with FaultServer(api, on_page(30, StallInBody())) as server:
         started = datetime.now(UTC)
@@ -158,7 +160,9 @@ def test_a_timeout_ends_the_task_at_once_and_shows_nothing(run_operator: Run, co
         )
         took = datetime.now(UTC) - started
     assert outcome.state == "failed"
-    assert [type(error) for error in outcome.errors] == [AirflowTaskTimeout]
+    assert [type(error) for error in outcome.errors] == [RunTimeout]
+    assert "(1 s of execution_timeout=2 s)" in str(outcome.errors[0])
+    assert "29 pages with 290 rows are stored" in str(outcome.errors[0])
     # The stall would hold the page for limits.read_timeout, 60 s.
     assert took < timedelta(seconds=45)
     assert visible(tmp_path) == []

@@ -44,7 +44,8 @@ def test_completeness_refuses_what_it_does_not_know(name: str, value: Any) -> No
     ("name", "value"),
     [(name, wrong) for name in ("buffer_bytes", "page_bytes", "xcom_bytes") for wrong in (0, -1, 1.5, "1", None, True)]
     + [(name, wrong) for name in TIMEOUTS for wrong in (0, -1.0, "1", None, float("nan"))]
-    + [("sample_pages", 0), ("sample_pages", 2.5), ("resume_max_age", -1), ("resume_max_age", None)],
+    + [("sample_pages", 0), ("sample_pages", 2.5), ("resume_max_age", -1), ("resume_max_age", None)]
+    + [("run_timeout", wrong) for wrong in (0, -1.0, "1", float("nan"))],
 )
 def test_limits_refuse_what_is_no_limit(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"^limits: {name}: "):
@@ -56,7 +57,7 @@ def test_without_anybody_the_defaults_hold() -> None:
     assert combined_limits({}, {}) == Limits()
 
 
-@pytest.mark.parametrize("name", ["buffer_bytes", "page_bytes", "xcom_bytes", "resume_max_age", "sample_pages"])
+@pytest.mark.parametrize("name", CAPS)
 @pytest.mark.parametrize(("granted", "wanted", "result"), [(100, 50, 50), (100, 200, 100), (100, 100, 100)])
 def test_a_cap_of_the_connection_is_only_tightened(name: str, granted: int, wanted: int, result: int) -> None:
     as_dict = combined_limits({name: granted}, {name: wanted})

@@ -11,14 +11,16 @@ from typing import Any
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.paging import Completeness, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
-from airflow_paginated.sinks.files.file_sink import local_or_fsspec
+from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.pipeline.disk import folder_of
+from tests.sinks.s3_client import filesystem_at
 
 BY_ITEMS = PageNumber(total_path="meta.total")
 # Faults shall cost little time: what is tested here is not how long a backoff is.
@@ -41,6 +43,8 @@ class Job:
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
     data_selector: str | None = "data"
     limits: Limits = field(default_factory=Limits)
+    store: str = ""
+    """The URL of an S3 server, for a path that begins with ``s3://``."""
     client: Mapping[str, Any] = field(default_factory=dict)
     """More for the client: ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
 
@@ -60,6 +64,13 @@ class Job:
         endpoint = Endpoint(self.url, given.pop("headers", {}), given.pop("auth", None))
         known = {"endpoint": endpoint, "data_selector": self.data_selector, "workers": self.workers}
         return ClientOptions(**{"retry": RETRY, "limits": self.limits, "shown": {"page"}, **known, **given})
+
+    @property
+    def resolve(self) -> Resolve:
+        """How a path becomes a file system."""
+        if not self.store:
+            return local_or_fsspec
+        return lambda path: (filesystem_at(self.store), path.removeprefix("s3://"))
 
     @property
     def staging(self) -> Path:
@@ -82,9 +93,11 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             proceed()
         stop.check()
 
-    sink = FileSink(job.path, **job.sink).resolved(local_or_fsspec)
+    options = replace(job.options, deadline=Deadline.of(job.options.limits.run_timeout))
+    stop.deadline = options.deadline
+    sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     run = replace(job.identity, proceed=go_on)
-    with closing(sink.open(run)) as dataset, PageClient(job.options) as client:
+    with closing(sink.open(run)) as dataset, PageClient(options) as client:
         result: dict[str, Any] = Pipeline(
             collection=job.collection,
             client=client,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from airflow_paginated.paging.errors import PaginatedApiError
+from airflow_paginated.sinks.files import segments
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.disk import published
 
@@ -24,15 +25,20 @@ PATIENCE: Final = 60.0
 """Seconds after which a test that waits gives up."""
 _FORKS: Final = multiprocessing.get_context("forkserver")
 # Imported once, not in each of some hundred processes.
-_FORKS.set_forkserver_preload(["tests.pipeline.tries"])
+_FORKS.set_forkserver_preload(["tests.pipeline.tries", "s3fs"])
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How a try behaves while it publishes: ``pause`` seconds before each step, frozen before step ``freeze``."""
+    """How a try behaves while it publishes: ``pause`` seconds before each step, frozen or killed before one.
+
+    ``segment_pages``: as many pages close a segment. In a store, only what is in a closed one has landed.
+    """
 
     pause: float = 0.0
     freeze: int = -1
+    die: int = -1
+    segment_pages: int = segments.MAX_PAGES
 
 
 @dataclass(frozen=True)
@@ -164,11 +170,12 @@ def _read(path: str, versions: Collection[str], results: Connection) -> None:
 
 def _main(job: Job, manner: Manner, results: Connection) -> None:
     steps = 0
+    segments.MAX_PAGES = manner.segment_pages  # type: ignore[misc]  # to close many segments in a short time
 
     def proceed() -> None:
         nonlocal steps
-        if steps == manner.freeze:
-            os.kill(os.getpid(), signal.SIGSTOP)
+        if steps in (manner.freeze, manner.die):
+            os.kill(os.getpid(), signal.SIGSTOP if steps == manner.freeze else signal.SIGKILL)
         steps += 1
         time.sleep(manner.pause)
 

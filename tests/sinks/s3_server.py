@@ -1,7 +1,14 @@
-"""moto's S3 server on loopback, with errors on demand in front of it."""
+"""moto's S3 server on loopback, with errors on demand in front of it.
+
+As a process of its own, ``python -m tests.sinks.s3_server [LATENCY]`` has the bucket ``lake``, prints its port, and
+ends when its input is closed.
+"""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from threading import Thread
@@ -10,6 +17,8 @@ from typing import Any, Self
 from moto.server import DomainDispatcherApplication, create_backend_app
 from s3fs import S3FileSystem
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from tests.sinks.s3_client import filesystem_at
 
 _ERROR = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>on demand</Message></Error>"
 
@@ -35,6 +44,8 @@ class S3Server:
 
     faults: list[Fault] = field(default_factory=list)
     answered_500: int = 0
+    latency: float = 0.0
+    """How long each PUT takes at least, in seconds."""
 
     def __enter__(self) -> Self:
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -48,14 +59,12 @@ class S3Server:
         self._thread.join()
         self._server.server_close()
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.port}"
+
     def filesystem(self) -> S3FileSystem:
-        return S3FileSystem(
-            key="key",
-            secret="secret",
-            endpoint_url=f"http://127.0.0.1:{self._server.port}",
-            client_kwargs={"region_name": "eu-central-1"},
-            config_kwargs={"retries": {"mode": "standard", "max_attempts": 2}},
-        )
+        return filesystem_at(self.url)
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         for fault in self.faults:
@@ -66,5 +75,19 @@ class S3Server:
                 environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
                 start("500 Internal Server Error", [("Content-Length", str(len(_ERROR)))])
                 return [_ERROR]
+        if environ["REQUEST_METHOD"] == "PUT":
+            time.sleep(self.latency)
         answer: Iterable[bytes] = self._moto(environ, start)
         return answer
+
+
+def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    with S3Server(latency=float(sys.argv[1]) if len(sys.argv) > 1 else 0.0) as server:
+        server.filesystem().mkdir("lake")
+        print(server.url.rpartition(":")[2], flush=True)
+        sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -25,6 +25,7 @@ class FileDataset:
     """Implements ``Dataset``; ``path`` and ``manifest_path`` are what the summary calls the result."""
 
     existing: dict[str, Any] | None = None
+    keeps = True
 
     def __init__(self, site: Site, run: Run, path: str, manifest_path: str) -> None:
         self._site = site
@@ -143,6 +144,8 @@ class FileDataset:
 
 class SettledDataset:
     """Implements ``Dataset`` for a target that holds what is asked for: there is nothing to do."""
+
+    keeps = True
 
     def __init__(self, existing: dict[str, Any]) -> None:
         self.existing: dict[str, Any] | None = existing

@@ -1,0 +1,133 @@
+"""Tasks under a real supervisor that are told to end: never success, nothing left behind, and the next try goes on."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.supervised import Ended, Supervisor
+from tests.pipeline.disk import leftovers, proved, published
+from tests.servers import Fault, FaultServer, PagedApi, Request, StallInBody
+
+API = PagedApi(rows=1_000, page_size=10)
+PATIENCE = 60.0
+SECONDS = 5.0
+"""Within which a task must have ended when it is told to; then Airflow kills it."""
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supervisor]:
+    with Supervisor(tmp_path_factory.mktemp("airflow")) as supervisor:
+        yield supervisor
+
+
+class Hang:
+    """A schedule under which page 40 stalls, until it is healed; ``reached`` once it was asked for."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.healed = False
+
+    def __call__(self, request: Request, nth: int) -> Fault | None:
+        if self.healed or request.parameters().get("page") != "40":
+            return None
+        self.reached.set()
+        return StallInBody(seconds=600)
+
+
+def check_the_end(airflow: Supervisor, ended: Ended, target: Path) -> None:
+    """Check that the process ended by itself, that the task has not succeeded, and that nothing is left."""
+    assert ended.exit_code != -signal.SIGKILL
+    assert ended.state in {"failed", "up_for_retry"}
+    assert published(f"{target}/") is None
+    assert list(target.rglob("*.tmp")) == []
+    assert list(airflow.folder("tmp").iterdir()) == []
+
+
+def check_the_next_try(airflow: Supervisor, dag: str, target: Path, least: int) -> None:
+    airflow.start(dag)
+    ended = airflow.ended()
+    assert ended.state == "success", ended.log
+    assert ended.result["resumed_pages"] >= least
+    assert proved(f"{target}/") == API.reference()
+    assert leftovers(f"{target}/") == set()
+
+
+def ended_after(airflow: Supervisor, told: Callable[[], None]) -> tuple[Ended, float]:
+    """Tell the task to end; return how it did, and after how many seconds."""
+    started = time.monotonic()
+    told()
+    return airflow.ended(), time.monotonic() - started
+
+
+@pytest.mark.fault("K1")
+@pytest.mark.parametrize("how", ["the worker is shut down", "the task is marked failed"])
+def test_told_to_end(airflow: Supervisor, how: str, tmp_path: Path) -> None:
+    hang, target, dag = Hang(), tmp_path / "out", f"told_{len(how)}"
+    shut_down = how == "the worker is shut down"
+    with FaultServer(API, hang) as server:
+        airflow.write(dag, server.url, sink=f"{target}/", retries=3)
+        airflow.start(dag)
+        assert hang.reached.wait(PATIENCE)
+        ended, seconds = ended_after(airflow, airflow.terminate if shut_down else lambda: airflow.mark("failed"))
+        # A mark is seen by the next heartbeat, within a second.
+        assert seconds < SECONDS
+        assert ended.state == ("up_for_retry" if shut_down else "failed")
+        assert ended.errors[0] == ("Cancelled", "the run was told to stop")
+        check_the_end(airflow, ended, target)
+        hang.healed = True
+        # Page 40 is asked for when 8 pages have landed: 8 workers run ahead by 32.
+        check_the_next_try(airflow, dag, target, least=8)
+
+
+@pytest.mark.fault("K2")
+def test_before_its_timeout_a_task_ends_in_order(airflow: Supervisor, tmp_path: Path) -> None:
+    hang, target = Hang(), tmp_path / "out"
+    with FaultServer(API, hang) as server:
+        airflow.write("slow", server.url, sink=f"{target}/", execution_timeout=6)
+        airflow.start("slow")
+        assert hang.reached.wait(PATIENCE)
+        ended, seconds = ended_after(airflow, lambda: None)
+        assert seconds < 6
+        ((kind, text),) = ended.errors
+        assert kind == "RunTimeout"
+        assert "(3 s of execution_timeout=6 s)" in text
+        assert "39 pages with 390 rows are stored, and the next try goes on from there" in text
+        check_the_end(airflow, ended, target)
+        hang.healed = True
+        check_the_next_try(airflow, "slow", target, least=39)
+
+
+@pytest.mark.fault("K2")
+def test_a_timeout_ends_what_hangs(airflow: Supervisor, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with FaultServer(API) as server:
+        # Its function of a row hangs: only Airflow's own timeout ends that.
+        airflow.write("stuck", server.url, sink=f"{target}/", execution_timeout=2, hangs=True)
+        airflow.start("stuck")
+        ended, seconds = ended_after(airflow, lambda: None)
+        assert seconds < PATIENCE
+        assert [kind for kind, _ in ended.errors] == ["AirflowTaskTimeout"]
+        check_the_end(airflow, ended, target)
+        airflow.write("stuck", server.url, sink=f"{target}/")
+        check_the_next_try(airflow, "stuck", target, least=100)
+
+
+@pytest.mark.fault("O5")
+def test_more_rows_than_an_xcom_may_have(airflow: Supervisor) -> None:
+    larger = PagedApi(rows=20_000, page_size=10)
+    with FaultServer(larger) as server:
+        airflow.write("xcom", server.url, limits={"xcom_bytes": 10_000})
+        airflow.start("xcom")
+        ended = airflow.ended()
+        requests = server.log.summary().requests
+    # No retry would mend it.
+    assert (ended.state, ended.result) == ("failed", None)
+    assert "xcom_bytes" in ended.errors[0][1]
+    assert "FileSink" in ended.errors[0][1]
+    assert requests < 200
