@@ -24,6 +24,7 @@ from airflow_paginated.transport.credentials import Auth, Credentials
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
+from airflow_paginated.transport.talk import Talk
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
@@ -144,10 +145,11 @@ class Exchange:
         target = with_query(prepared.target, query, encode_query(request.query))
         headers, body = _payload(request, prepared.headers)
         connections, answered = lease.watch.connections, False
+        lease.watch.talk = Talk()
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
             answered = True
-            answer = self._read(response, prepared.url, generation)
+            answer = self._read(response, lease.watch.talk, prepared.url, generation)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -177,13 +179,14 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse, url: str, generation: int) -> Answer:
+    def _read(self, response: BaseHTTPResponse, talk: Talk, url: str, generation: int) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
             while chunk := response.read1(CHUNK):
                 body.write(chunk)
+                talk.heard(len(chunk))
                 if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"

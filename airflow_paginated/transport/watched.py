@@ -19,6 +19,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util.connection import allowed_gai_family
 
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.transport.talk import Talk, TalkedAnswer
 
 NEVER: Final = float("inf")
 
@@ -36,6 +37,7 @@ class Watch:
         self._ended = False
         self.connections = 0
         """Changed by who has the session only."""
+        self.talk = Talk()
         self.expired = False
 
     def arm(self, deadline: float) -> None:
@@ -152,7 +154,7 @@ class _Watched:
             del failure  # it refers to this frame
 
     def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
-        self._answer = HTTPResponse(*args, **kwargs)
+        self._answer = TalkedAnswer(*args, talk=self.watch.talk, **kwargs)
         return self._answer
 
     def getresponse(self) -> Any:
