@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -25,7 +26,9 @@ from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of
 from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
+from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
+from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -134,7 +137,7 @@ class PaginatedApiHook(BaseHook):
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
-                endpoint=self.settings.endpoint,
+                endpoint=replace(self.settings.endpoint, query=collection.withheld),
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
@@ -173,6 +176,7 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
+        collection = withhold(collection, self.settings.secrets)
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits, strategy)
@@ -222,5 +226,5 @@ class PaginatedApiHook(BaseHook):
         except (requests.RequestException, PaginatedApiError) as exc:
             return False, f"no answer from {self.settings.endpoint.base_url}: {type(exc).__name__}"
         if response.status_code in (401, 403):
-            return False, f"the API refuses the credentials: {response.status_code} {response.reason}"
-        return True, f"the API answers: {response.status_code} {response.reason}"
+            return False, f"the API refuses the credentials: {phrase(response.status_code)}"
+        return True, f"the API answers: {phrase(response.status_code)}"

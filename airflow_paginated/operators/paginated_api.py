@@ -21,6 +21,7 @@ from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
+from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
@@ -169,7 +170,7 @@ class PaginatedApiOperator(BaseOperator):
         )
 
     def _collection(self, hook: PaginatedApiHook) -> Collection:
-        return Collection(
+        collection = Collection(
             request=PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body),
             pagination=overlapped(self.pagination, hook.completeness.overlap),
             data_selector=self.data_selector,
@@ -177,6 +178,7 @@ class PaginatedApiOperator(BaseOperator):
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )
+        return withhold(collection, hook.settings.secrets)
 
     def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:
         ti: Any = context["ti"]
@@ -189,6 +191,7 @@ class PaginatedApiOperator(BaseOperator):
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,
+            apart=collection.apart,
         )
 
     def _target(self) -> Sink:
