@@ -169,6 +169,9 @@ class PageClient:
         self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
         with self._pool.lease() as lease:
+            if tries.stale:
+                # Idle connections die together, and only the first death is free.
+                lease.watch.drop()
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         content = self._judge.content(answer, request.method)
         self._heed_quota(answer)

@@ -14,7 +14,7 @@ import pytest
 from airflow_paginated.paging import PageNumber
 from airflow_paginated.paging.errors import PageFailed, PermanentError, ResponseError
 from airflow_paginated.paging.policies import Limits
-from airflow_paginated.transport import RequestRetry, ResponseRules, SessionOptions
+from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules, SessionOptions
 from tests.faults.endings import Ending, exact, refused
 from tests.pipeline.collect import RETRY, Job
 from tests.servers import (
@@ -322,14 +322,14 @@ FREE: Final = RequestRetry(max_attempts=1, budget=0)
 
 @pytest.mark.fault("T12")
 @pytest.mark.parametrize("tls", [False, True], ids=["http", "https"])
-@pytest.mark.parametrize("workers", [1, 8])
+@pytest.mark.parametrize(("workers", "rate"), [(1, None), (8, None), (8, RateLimit(requests=500))], ids=str)
 def test_every_connection_dies_when_it_is_used_again(
-    workers: int, tls: bool, tmp_path: Path, record_property: Record
+    workers: int, rate: RateLimit | None, tls: bool, tmp_path: Path, record_property: Record
 ) -> None:
     api = PagedApi(rows=1_000, page_size=20)
     with FaultServer(api, lambda request, nth: ResetOnReuse(), tls=tls) as server:
-        job = Job(url=server.url, path=f"{tmp_path}/out/", workers=workers, client={"retry": FREE, **trusting(server)})
-        result = exact(job, api)
+        client = {"retry": FREE, "rate_limit": rate, **trusting(server)}
+        result = exact(Job(url=server.url, path=f"{tmp_path}/out/", workers=workers, client=client), api)
         resets = server.log.summary().faults["Doomed"]
     assert resets == result["retries"] > 0
     record_property("runs", resets)
