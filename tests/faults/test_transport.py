@@ -28,7 +28,6 @@ from tests.servers import (
     Fault,
     FaultServer,
     PagedApi,
-    Raw,
     ResetBeforeHeaders,
     ResetInBody,
     ResetOnReuse,
@@ -185,16 +184,25 @@ def test_a_body_of_lines_is_short(form: str, tmp_path: Path, record_property: Re
     spoilt_lines(ShortBody(0.5), form, tmp_path, record_property)
 
 
-BAD_CHUNKS: Final = [
+@dataclass(frozen=True)
+class ChunkSize:
+    """A chunk that would hold all rows announces this size, and a whole body follows."""
+
+    size: bytes
+
+    def steps(self, reply: Reply, framing: Framing) -> tuple[Send | Close, ...]:
+        top = head(reply, ("Transfer-Encoding", "chunked"))
+        return (Send(top + self.size + b"\r\n" + reply.body + b"\r\n0\r\n\r\n"), Close())
+
+
+SIZES: Final = (b"", b"-1", b"-c", b"0x10", b"c_c", b"ffffffffffffffffffff")
+BAD_CHUNKS: Final[list[Fault]] = [
     CutChunk(0.0),
     CutChunk(0.5),
     NoLastChunk(),
     BadChunkSize(0.0),
     BadChunkSize(0.5),
-    *(
-        Raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + size + b'\r\n{"data": []}\r\n0\r\n\r\n')
-        for size in (b"", b"-1", b"-c", b"0xc0", b"c_c", b"ffffffffffffffffffff")
-    ),
+    *map(ChunkSize, SIZES),
 ]
 
 
