@@ -183,6 +183,9 @@ class PageClient:
         attempt = time.monotonic() + self._options.limits.attempt_timeout
         deadline = min(attempt, tries.deadline, self._options.deadline.at)
         with self._pool.lease() as lease:
+            if tries.stale:
+                # Idle connections die together, and only the first death is free.
+                lease.watch.drop()
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))

@@ -77,6 +77,11 @@ class Watch:
                 self._deadline, self.expired = NEVER, True
                 self._shut_all()
 
+    def drop(self) -> None:
+        """Shut the sockets, which nobody uses: the next request opens a connection of its own."""
+        with self._lock:
+            self._shut_all()
+
     def end(self) -> None:
         """Shut the sockets, now and whenever one is added."""
         with self._lock:
