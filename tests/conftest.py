@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,12 +18,21 @@ pytest_plugins = ("tests.airflow_runs", "tests.faults.matrix")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# The first run of a DAG in an Airflow costs as much as a hundred later ones; the others share a process that is slow to
+# start.
+TOGETHER: Final = (
+    "tests/in_airflow/",
+    "tests/faults/test_airflow_",
+    "tests/faults/test_network.py",
+    "tests/faults/test_wiremock.py",
+)
+
+
 class _Shards(LoadScopeScheduling):
-    """Deals out single tests, except those with an Airflow: its first run of a DAG costs as much as a hundred later."""
+    """Deals out single tests, except those that must stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        together = ("tests/in_airflow/", "tests/faults/test_airflow_tasks.py")
-        return next((scope for scope in together if nodeid.startswith(scope)), nodeid)
+        return next((scope for scope in TOGETHER if nodeid.startswith(scope)), nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)

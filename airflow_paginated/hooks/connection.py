@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from airflow_paginated.paging.dicts import check_choice, check_keys
 from airflow_paginated.paging.errors import ConfigurationError, OriginError
+from airflow_paginated.paging.withheld import SENSITIVE, SHORTEST
 from airflow_paginated.transport.exchange import Endpoint
 from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.sessions import SessionOptions
@@ -60,12 +64,13 @@ def settings_of(connection: Connection) -> ConnectionSettings:
     if connection.conn_type != "http":
         check_keys(extra, EXTRAS, f"{where}: extra")
     headers = _headers(connection, extra, where)
+    session = _session(extra, where)
     auth, secrets = _auth(connection, extra, where)
     return ConnectionSettings(
         endpoint=Endpoint(_base_url(connection, where), headers, auth),
-        session=_session(extra, where),
+        session=session,
         policies={name: _mapping(extra[name], f"{where}: {name}") for name in POLICIES if extra.get(name)},
-        secrets=(*secrets, *headers.values()),
+        secrets=(*secrets, *filter(None, _secrets_in(headers, session))),
     )
 
 
@@ -83,6 +88,8 @@ def _base_url(connection: Connection, where: str) -> str:
         origin_of(url)
     except OriginError as exc:
         raise ConfigurationError(f"{where}: host: {exc}") from None
+    if "?" in url or "#" in url:
+        raise ConfigurationError(f"{where}: host: it must have no query: a key belongs in headers, or in the password")
     return url
 
 
@@ -113,6 +120,22 @@ def _headers(connection: Connection, extra: Mapping[str, Any], where: str) -> di
     return headers
 
 
+def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator[str]:
+    """Yield what must not be shown: a server may repeat a token without its scheme, or decode it."""
+    for name, value in headers.items():
+        yield value
+        scheme, _, rest = value.partition(" ")
+        if SENSITIVE.fullmatch(name):
+            yield from (each for each in value.split() if len(each) >= SHORTEST)
+        if scheme.lower() == "basic":
+            with suppress(ValueError):
+                login = base64.b64decode(rest.strip()).decode()
+                yield from (login, login.partition(":")[2])
+    for proxy in session.proxies.values():
+        login = str(proxy).partition("://")[2].rpartition("@")[0]
+        yield from (login, unquote(login), unquote(login.partition(":")[2]))
+
+
 def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
     cert = extra.get("cert")
     return SessionOptions(
@@ -126,10 +149,11 @@ def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
 def _mapping(given: object, where: str) -> dict[str, Any]:
     """Return a dict that an extra holds as JSON object, or as the text of one as the connection form writes it."""
     if isinstance(given, str):
-        try:
+        # What json raises holds the whole text: it must not become the context of another error.
+        with suppress(ValueError):
             given = json.loads(given)
-        except ValueError:
-            raise ConfigurationError(f"{where}: not a JSON object") from None
+    if isinstance(given, str):
+        raise ConfigurationError(f"{where}: not a JSON object")
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{where}: expected a JSON object, got {type(given).__name__}")
     return dict(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
@@ -15,18 +16,19 @@ from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
-from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
+from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
+from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -135,7 +137,7 @@ class PaginatedApiHook(BaseHook):
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
-                endpoint=self.settings.endpoint,
+                endpoint=replace(self.settings.endpoint, query=collection.withheld),
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
@@ -168,15 +170,16 @@ class PaginatedApiHook(BaseHook):
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
-            pagination=pagination_from(pagination),
+            pagination=overlapped(pagination_from(pagination), self.completeness.overlap),
             data_selector=data_selector,
             partitions=partitions,
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
+        collection = withhold(collection, self.settings.secrets)
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits.sample_pages, strategy)
+        audit = Audit(self.completeness, self.limits, strategy)
         seeds = (strategy.first(request) for request in collection.requests())
         deadline = Deadline.of(self.limits.run_timeout)
         with closing(audit), self.client(collection, deadline) as client:
@@ -186,8 +189,9 @@ class PaginatedApiHook(BaseHook):
                     deadline.check()
                     audit.see(PageRecord.of(landing, total(landing.page)))
                     yield landing.page
-            for landing in self._walk(deadline, audit.beyond.requests(), lenient(client.fetch), SinglePage()):
-                audit.beyond.judge(landing.page, total(landing.page))
+            for look in audit.looks():
+                for landing in self._walk(deadline, look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
+                    look.judge(landing.page)
             audit.account()
 
     def _walk(
@@ -222,5 +226,5 @@ class PaginatedApiHook(BaseHook):
         except (requests.RequestException, PaginatedApiError) as exc:
             return False, f"no answer from {self.settings.endpoint.base_url}: {type(exc).__name__}"
         if response.status_code in (401, 403):
-            return False, f"the API refuses the credentials: {response.status_code} {response.reason}"
-        return True, f"the API answers: {response.status_code} {response.reason}"
+            return False, f"the API refuses the credentials: {phrase(response.status_code)}"
+        return True, f"the API answers: {phrase(response.status_code)}"

@@ -17,9 +17,11 @@ from airflow_paginated.operators.target import resolve, warn_of_local_target
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.policies import Completeness, combined_limits
+from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
+from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
@@ -135,6 +137,7 @@ class PaginatedApiOperator(BaseOperator):
                     workers=hook.max_workers,
                     window=hook.window,
                     completeness=hook.completeness,
+                    limits=hook.limits,
                     stop=self._stop,
                     report=lambda standing: self.log.info("%s", standing),
                 ).run()
@@ -152,7 +155,7 @@ class PaginatedApiOperator(BaseOperator):
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
         combined_limits(None, self.limits)
-        override(Completeness(), self.completeness, "completeness")
+        overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
 
     def _hook(self) -> PaginatedApiHook:
@@ -167,14 +170,15 @@ class PaginatedApiOperator(BaseOperator):
         )
 
     def _collection(self, hook: PaginatedApiHook) -> Collection:
-        return Collection(
+        collection = Collection(
             request=PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body),
-            pagination=self.pagination,
+            pagination=overlapped(self.pagination, hook.completeness.overlap),
             data_selector=self.data_selector,
             partitions=None if self.partitions is None else list(self.partitions),
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )
+        return withhold(collection, hook.settings.secrets)
 
     def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:
         ti: Any = context["ti"]
@@ -187,6 +191,7 @@ class PaginatedApiOperator(BaseOperator):
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,
+            apart=collection.apart,
         )
 
     def _target(self) -> Sink:

@@ -12,13 +12,19 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
-from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
-from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.protocols import Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.errors import (
+    Cancelled,
+    IncompleteError,
+    RequestRefused,
+    ResponseError,
+    RunTimeout,
+    TableChanged,
+)
+from airflow_paginated.paging.policies import Completeness, Limits
+from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage
 from airflow_paginated.paging.values import Landing, Page, PageRecord, PageRequest, Split
 from airflow_paginated.paging.walk import Admit, Fetch, Inbox, Window, landed, walk
@@ -64,6 +70,7 @@ class Pipeline:
     workers: int
     window: Window
     completeness: Completeness = field(default_factory=Completeness)
+    limits: Limits = field(default_factory=Limits)
     stop: StopSignal = field(default_factory=StopSignal)
     report: Callable[[Standing], None] = lambda standing: log.info("%s", standing)
 
@@ -101,15 +108,30 @@ class Pipeline:
         return f"{counts} are stored, and the next try goes on from there"
 
     def _collect(self, progress: Progress) -> Account:
+        """Collect what is not stored yet; where the table changes, by policy once more for each partition."""
+        changed: set[tuple[int, ...]] = set()
+        resumed = True
+        while True:
+            try:
+                return self._collect_rest(progress, resumed)
+            except TableChanged as exc:
+                if self.completeness.on_total_change != "refetch_tail" or exc.partition in changed:
+                    raise
+                changed.add(exc.partition)
+                resumed = False
+                log.warning("%s: fetching again what lies behind the newest stored page", exc)
+
+    def _collect_rest(self, progress: Progress, resumed: bool) -> Account:
         strategy = self.collection.strategy
         self._check_unfinished(strategy, progress)
-        with closing(Audit(self.completeness, self.collection.sample_pages, strategy)) as audit:
+        with closing(Audit(self.completeness, self.limits, strategy)) as audit:
             for record in self.dataset.records():
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
-                progress.saw(record, resumed=True)
+                if resumed:
+                    progress.saw(record, resumed=True)
                 self.stop.check()
             self._land_all(strategy, audit, progress)
-            self._look_beyond(strategy, audit, progress)
+            self._look_again(audit, progress)
             return audit.account()
 
     def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
@@ -123,11 +145,11 @@ class Pipeline:
                 progress.saw(record)
                 self.stop.check()
 
-    def _look_beyond(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
-        total = totals_of(strategy)
-        requests = audit.beyond.requests()
-        for landing in self._walk(requests, SinglePage(), progress, fetch=lenient(self.client.fetch)):
-            audit.beyond.judge(landing.page, total(landing.page))
+    def _look_again(self, audit: Audit, progress: Progress) -> None:
+        for look in audit.looks():
+            fetch = look.fetch(self.client.fetch)
+            for landing in self._walk(look.requests, SinglePage(), progress, look.admit, fetch):
+                look.judge(landing.page)
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""
@@ -147,7 +169,7 @@ class Pipeline:
     def _check_unfinished(self, strategy: Pagination, progress: Progress) -> None:
         """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
         stored = [record.request for record in self.dataset.unfinished()]
-        for landing in self._walk(stored, SinglePage(), progress, _if_it_fits(trimmed_by(strategy)), self._reread):
+        for landing in self._walk(stored, SinglePage(), progress, fitting(trimmed_by(strategy)), self._reread):
             page = landing.page
             last = self.dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
@@ -204,15 +226,3 @@ class Pipeline:
             "seconds": round(time.monotonic() - started, 3),
             "resumed_pages": progress.resumed,
         }
-
-
-def _if_it_fits(trim: Admit) -> Admit:
-    """Return what trims a page that was fetched again; one that does not fit any more is another page."""
-
-    def admit(page: Page) -> Page:
-        try:
-            return trim(page)
-        except (IncompleteError, ResponseError):
-            return replace(page, sha256="")
-
-    return admit

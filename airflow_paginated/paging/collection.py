@@ -33,6 +33,8 @@ class Collection:
     sample_pages: int | None = None
     response: Mapping[str, Json] = field(default_factory=dict)
     """The rules that answers are read by, as far as they are not the usual ones: they decide over the rows, too."""
+    withheld: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    """Credentials for the query, which go with every request and are not to be stored."""
 
     def __post_init__(self) -> None:
         check_path(self.data_selector, "data_selector", optional=True)
@@ -60,7 +62,7 @@ class Collection:
             "conn_id": conn_id,
             "method": self.request.method,
             "endpoint": self.request.path,
-            "query": dict(self.request.query),
+            "query": {**self.request.query, **dict.fromkeys(self.withheld, "***")},
             "body": self.request.body,
             "pagination": describe(self.pagination),
             "data_selector": self.data_selector,
@@ -68,6 +70,11 @@ class Collection:
             "sample_pages": self.sample_pages,
             **({"response": dict(self.response)} if self.response else {}),
         }
+
+    @property
+    def apart(self) -> str:
+        """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
+        return _digest(self.withheld) if self.withheld else ""
 
     def _check_distinct(self) -> None:
         """Refuse two parameter sets whose first pages are one and the same request: the rows would be there twice."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, TypeAlias
 
-from airflow_paginated.paging.beyond import Beyond
-from airflow_paginated.paging.errors import IncompleteError, NothingCollected
+from airflow_paginated.paging.beyond import Beyond, lenient
+from airflow_paginated.paging.ends import Ends
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged
 from airflow_paginated.paging.keys import Keys
-from airflow_paginated.paging.policies import Completeness
+from airflow_paginated.paging.policies import Completeness, Limits
+from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.paging.repeats import Repeats
-from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
+from airflow_paginated.paging.strategies.single_page import SinglePage
+from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Split, Stop, Total
+from airflow_paginated.paging.walk import Admit, Fetch
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
 
@@ -43,6 +48,16 @@ class Account:
         return all(check.verdict != "waived" for check in self.checks)
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Pages to fetch when all others are there: by which requests, how, and who judges what comes."""
+
+    requests: Iterator[PageRequest]
+    fetch: Callable[[Fetch], Fetch]
+    admit: Admit
+    judge: Callable[[Page], None]
+
+
 @dataclass(slots=True)
 class _Tally:
     """One open partition, so far."""
@@ -57,12 +72,13 @@ class _Tally:
 class Audit:
     """Sees the record of every page, in order within its partition; changed by the caller's thread only.
 
-    Raises ``IncompleteError`` at the first page that cannot be right, and from ``account`` when the sum is not.
+    Raises ``IncompleteError`` at the first page that cannot be right, and from ``account`` when the sum is not;
+    ``LimitExceeded`` for more pages or rows than the limits allow.
     """
 
     policy: Completeness
-    sample_pages: int | None = None
-    strategy: object = None
+    limits: Limits = field(default_factory=Limits)
+    strategy: Pagination = field(default_factory=SinglePage)
     """What the pages are collected by; it may know how to look beyond the end."""
     partitions: int = 0
     pages: int = 0
@@ -78,44 +94,58 @@ class Audit:
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     """Partitions that gave way to others: what they declared, and the rows of those others."""
     beyond: Beyond = field(init=False)
+    ends: Ends = field(init=False)
     keys: Keys = field(init=False)
     _repeats: Repeats = field(init=False)
 
     def __post_init__(self) -> None:
         self.beyond = Beyond(self.strategy, self.policy)
+        self.ends = Ends(self.policy)
         self.keys = Keys(self.policy)
         self._repeats = Repeats(self.policy)
 
     def admit(self, page: Page) -> Page:
         """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
+        self.ends.note(page.request, page.sha256)
         page = self._repeats.admit(page)
         return page if page.end is not None else self.keys.admit(page)
 
     def recall(self, record: PageRecord, lines: builtins.bytes | None = None) -> None:
         """Count a page that an earlier try has stored; its rows are asked for where they have a key."""
         self._repeats.remember(record)
+        if self.policy.on_duplicate != "drop":
+            # Else the page may have had more rows when it came.
+            self.ends.note(record.request, record.sha256)
         if lines is not None:
             self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
-        self.see(record)
+        self.see(record, recalled=True)
 
     def close(self) -> None:
         """Let go of what was remembered of the pages."""
         self._repeats.close()
         self.keys.close()
 
-    def see(self, record: PageRecord) -> None:
+    def looks(self) -> Iterator[Look]:
+        """Yield what else is to be fetched when all pages have been seen."""
+        total, trim = totals_of(self.strategy), trimmed_by(self.strategy)
+        beyond, ends = self.beyond, self.ends
+        yield Look(beyond.requests(), lenient, lambda page: page, lambda page: beyond.judge(page, total(page)))
+        yield Look(ends.requests(), partial(lenient, absent=()), fitting(trim), ends.judge)
+
+    def see(self, record: PageRecord, recalled: bool = False) -> None:
         """Count one page and ask all that can be asked of it at this point."""
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
             raise IncompleteError(f"{record.request.name} came where page {tally.pages + 1} was due")
-        self._check_total_change(record, tally)
+        self._check_total_change(record, tally, recalled)
         tally.pages += 1
         tally.rows += record.rows
         tally.total = record.total or tally.total
         self.pages += 1
         self.rows += record.rows
         self.bytes += record.bytes
+        self._check_limits()
         if record.ignored:
             tally.ignored += 1
             self._ignored += 1
@@ -143,6 +173,7 @@ class Audit:
     def _split(self, partition: tuple[int, ...], tally: _Tally) -> None:
         del self._open[partition]
         self._repeats.forget(partition)
+        self.ends.forget(partition)
         if tally.total is not None:
             self._splits[partition] = replace(tally, rows=0)
 
@@ -162,7 +193,7 @@ class Audit:
         # The first page is asked for even where the API then says that there are none.
         pages = tally.pages if tally.total.count else min(tally.pages, tally.rows)
         got = tally.rows if tally.total.kind == "items" else pages
-        if got != tally.total.count and self.sample_pages is None:
+        if got != tally.total.count and self.limits.sample_pages is None:
             self._differ(
                 "rows_equal_total",
                 self._may_differ(tally, got),
@@ -174,25 +205,39 @@ class Audit:
         lacking = tally.total is not None and got < tally.total.count
         return self.policy.on_total_change == "warn" or (lacking and tally.ignored > 0)
 
-    def _check_total_change(self, record: PageRecord, tally: _Tally) -> None:
+    def _check_limits(self) -> None:
+        for name, got in (("max_pages", self.pages), ("max_rows", self.rows)):
+            most = getattr(self.limits, name)
+            if most is not None and got > most:
+                raise LimitExceeded(
+                    f"{got} {name.removeprefix('max_')} were collected, limits.{name} is {most}: raise it or narrow the"
+                    " query"
+                )
+
+    def _check_total_change(self, record: PageRecord, tally: _Tally, recalled: bool) -> None:
         if not tally.total or not record.total or tally.total == record.total:
             return
-        if self.policy.on_total_change == "extend":
+        evidence = (
+            f"{record.request.name} declares {record.total.count} {record.total.kind}, an earlier page"
+            f" {tally.total.count}"
+        )
+        policy = self.policy.on_total_change
+        if policy == "extend" or (policy == "refetch_tail" and recalled):
             self._followed += 1
+        elif policy == "warn":
+            self._waived.setdefault("total_is_stable", evidence)
         else:
-            self._differ(
-                "total_is_stable",
-                self.policy.on_total_change == "warn",
-                f"{record.request.name} declares {record.total.count} {record.total.kind}, an earlier page"
-                f" {tally.total.count}; for a table that grows while it is read, set"
-                " completeness.on_total_change='extend'",
+            raise TableChanged(
+                f"{evidence}; for a table that grows while it is read, set completeness.on_total_change='extend'"
+                " (check total_is_stable)",
+                record.request.partition,
             )
 
     def _check_splits(self) -> None:
         """Compare each range that was split with the sum of its parts: borders may be counted twice, or not at all."""
-        for partition, tally in sorted(self._splits.items() if self.sample_pages is None else ()):
+        for partition, tally in sorted(self._splits.items() if self.limits.sample_pages is None else ()):
             assert tally.total is not None, "others are not kept"  # noqa: S101  # for mypy
-            if tally.rows > tally.total.count and self.policy.on_total_change == "extend":
+            if tally.rows > tally.total.count and self.policy.on_total_change in ("extend", "refetch_tail"):
                 self._followed += 1
             elif tally.rows != tally.total.count:
                 self._differ(
@@ -215,10 +260,12 @@ class Audit:
             self._waived["unique_key"] = self.keys.waived
         if self.beyond.waived:
             self._waived["nothing_beyond_total"] = self.beyond.waived
-        if self.sample_pages is not None:
-            self._waived["every_partition_ended"] = f"limits.sample_pages={self.sample_pages}"
+        if self.ends.waived:
+            self._waived["ends_unchanged"] = self.ends.waived
+        if self.limits.sample_pages is not None:
+            self._waived["every_partition_ended"] = f"limits.sample_pages={self.limits.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
-        summed = self.sample_pages is None and 0 < self._row_totals == self.partitions
+        summed = self.limits.sample_pages is None and 0 < self._row_totals == self.partitions
         known = f"{self._totals} of {self.partitions} partitions declare a total"
         return [
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
@@ -229,6 +276,10 @@ class Audit:
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
             verdict("nothing_beyond_total", *self._looks()),
+            verdict(
+                "pages_overlap", self.policy.overlap > 0, f"{self.policy.overlap} rows of each page in the one before"
+            ),
+            verdict("ends_unchanged", *self._refetched()),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
 
@@ -236,6 +287,13 @@ class Audit:
         beyond = self.beyond
         sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.unsure
         return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
+
+    def _refetched(self) -> tuple[bool, str]:
+        ends = self.ends
+        return (
+            ends.compared > 0 and not ends.unsure,
+            f"{ends.compared} pages fetched again, {ends.unsure} times in vain",
+        )
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:
         if name in self._waived:

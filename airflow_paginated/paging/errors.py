@@ -10,6 +10,7 @@
     │   ├── RunTimeout              the time of this try is over, by ``limits.run_timeout`` or ``execution_timeout``
     │   ├── StoreError              the target's file system failed
     │   ├── IncompleteError         the pages do not add up to what the API declares
+    │   │   └── TableChanged        rows came or went while a partition was read
     │   └── Cancelled               told to stop
     ├── NothingCollected            no rows, and ``completeness.on_empty`` is ``skip``: Airflow skips the task
     └── PermanentError              another try would fail as well: somebody has to change something
@@ -72,6 +73,17 @@ class StoreError(TransientError):
 
 class IncompleteError(TransientError):
     """The collected pages do not add up to what the API declares."""
+
+
+class TableChanged(IncompleteError):
+    """Rows came or went while ``partition`` was read: a total changed, or a row is on two pages."""
+
+    def __init__(self, message: str, partition: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        self.partition = partition
+
+    def __reduce__(self) -> tuple[type[TableChanged], tuple[str, tuple[int, ...]]]:
+        return type(self), (str(self), self.partition)
 
 
 class Cancelled(TransientError):

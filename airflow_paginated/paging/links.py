@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from airflow_paginated.paging.errors import OriginError, ResponseError
 from airflow_paginated.paging.values import Page
@@ -80,11 +80,12 @@ def _parts(header: str) -> Iterator[Link | str]:
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
+    What authentication puts on each request is left out of it: a link that is stored must not hold a credential.
     Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
     """
     base = page.url or page.request.path
     try:
-        url = urljoin(base, link.strip()).partition("#")[0]
+        url = without(urljoin(base, link.strip()).partition("#")[0], page.owned)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:
@@ -93,6 +94,15 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
         return urlsplit(url)._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     except ValueError:
         raise ResponseError("the API's link to the next page is no URL") from None
+
+
+def without(url: str, names: Collection[str]) -> str:
+    """Return a URL without the query parameters of these names; the rest of it stays to the letter."""
+    plain, _, query = url.partition("?")
+    if not names or not query:
+        return url
+    kept = [each for each in query.split("&") if unquote_plus(each.partition("=")[0]) not in names]
+    return f"{plain}?{'&'.join(kept)}" if kept else plain
 
 
 class Series(NamedTuple):

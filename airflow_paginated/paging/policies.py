@@ -18,30 +18,45 @@ class Completeness:
     """What must hold before rows are published.
 
     ``min_rows``: fewer rows fail the run. ``on_empty``: no rows at all are ``ok``, ``fail`` the run or ``skip`` the
-    task. ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest
-    total (``extend``), or is tolerated, as is a wrong total (``warn``). ``on_repeat``: a page with the same rows or the
-    same request as an earlier page of its partition fails the run (``fail``), ends its partition without being counted
-    where it is the page before it again, as some APIs serve past their end (``end``), or is kept (``allow``).
+    task.
+
+    ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest total
+    (``extend``), or is tolerated, as is a wrong total (``warn``). With ``refetch_tail``, a partition where a total, a
+    key or an overlap shows that rows came or went is fetched again behind its newest stored page, or from its beginning
+    where that page reads otherwise by now; once, then it fails.
+
     ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
-    must be empty or refused; of many partitions, the first hundred. ``key``: the path of a value that no two rows of
-    the run share, or several paths of which they do not share all; ``on_duplicate``: a row whose key an earlier one has
-    fails the run (``fail``), is left out (``drop``) or stays (``keep``). What ``warn``, ``allow`` and ``keep`` waive
-    makes the manifest ``complete: false``.
+    must be empty or refused. ``refetch_ends``: the first and the last page of each partition are fetched again at the
+    end, and must be the same. Both look at the first hundred of many partitions. ``overlap``: each page of an
+    ``Offset`` begins with so many rows that end the page before it, and must be the same.
+
+    ``on_repeat``: a page with the same rows or the same request as an earlier page of its partition fails the run
+    (``fail``), ends its partition without being counted where it is the page before it again, as some APIs serve past
+    their end (``end``), or is kept (``allow``). ``key``: the path of a value that no two rows of the run share, or
+    several paths of which they do not share all; ``on_duplicate``: a row whose key an earlier one has fails the run
+    (``fail``), is left out (``drop``) or stays (``keep``).
+
+    What ``warn``, ``allow`` and ``keep`` waive makes the manifest ``complete: false``.
     """
 
     min_rows: int = 0
     on_empty: Literal["ok", "fail", "skip"] = "ok"
-    on_total_change: Literal["fail", "extend", "warn"] = "fail"
+    on_total_change: Literal["fail", "extend", "refetch_tail", "warn"] = "fail"
     on_repeat: Literal["fail", "end", "allow"] = "fail"
     look_beyond: bool = True
+    overlap: int = 0
+    refetch_ends: bool = False
     key: str | Sequence[str] | None = None
     on_duplicate: Literal["fail", "drop", "keep"] = "fail"
 
     def __post_init__(self) -> None:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
-        check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
+        choices = ("fail", "extend", "refetch_tail", "warn")
+        check_choice(self.on_total_change, choices, "completeness: on_total_change")
         check_flag(self.look_beyond, "completeness: look_beyond")
+        check_number(self.overlap, "completeness: overlap", whole=True)
+        check_flag(self.refetch_ends, "completeness: refetch_ends")
         check_choice(self.on_duplicate, ("fail", "drop", "keep"), "completeness: on_duplicate")
         self._check_key()
         check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")
@@ -71,9 +86,9 @@ class Limits:
     ``buffer_bytes``: pages in flight and waiting for their turn. ``page_bytes``: one decoded body. ``xcom_bytes``: all
     rows of an XCom result. ``resume_max_age``: how old the newest stored page may be for a retry to go on with it.
     ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
-    ``connect_timeout`` and ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt,
-    ``page_timeout`` all attempts of one page with the waits between them, ``run_timeout`` one try of the task, from its
-    first request to the commit.
+    ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated. ``connect_timeout`` and
+    ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt, ``page_timeout`` all attempts of one
+    page with the waits between them, ``run_timeout`` one try of the task, from its first request to the commit.
     """
 
     buffer_bytes: int = 64 * MIB
@@ -81,6 +96,8 @@ class Limits:
     xcom_bytes: int = MIB
     resume_max_age: float = 24 * 3600.0
     sample_pages: int | None = None
+    max_pages: int | None = None
+    max_rows: int | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     attempt_timeout: float = 120.0
@@ -90,14 +107,24 @@ class Limits:
     def __post_init__(self) -> None:
         for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
             check_number(getattr(self, name), f"limits: {name}", least=1, whole=True)
-        check_number(self.sample_pages, "limits: sample_pages", least=1, whole=True, optional=True)
+        for name in ("sample_pages", "max_pages", "max_rows"):
+            check_number(getattr(self, name), f"limits: {name}", least=1, whole=True, optional=True)
         check_number(self.resume_max_age, "limits: resume_max_age")
         for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
             check_number(getattr(self, name), f"limits: {name}", least=0.001)
         check_number(self.run_timeout, "limits: run_timeout", least=0.001, optional=True)
 
 
-CAPS: Final = ("buffer_bytes", "page_bytes", "xcom_bytes", "resume_max_age", "sample_pages", "run_timeout")
+CAPS: Final = (
+    "buffer_bytes",
+    "page_bytes",
+    "xcom_bytes",
+    "resume_max_age",
+    "sample_pages",
+    "max_pages",
+    "max_rows",
+    "run_timeout",
+)
 
 
 def combined_limits(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Limits | None) -> Limits:

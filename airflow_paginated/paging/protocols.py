@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Successor, Total
 
 
@@ -50,11 +52,45 @@ class Looking(Protocol):
         """Return the request for the page after ``last``, where a total ended the partition there with a full page."""
 
 
+@runtime_checkable
+class Overlapping(Protocol):
+    """Optional: a strategy that can let each page begin with the last rows of the page before, and compare them."""
+
+    def overlapping(self, rows: int) -> Pagination:
+        """Return the strategy whose pages have so many rows in common."""
+
+
 def trimmed_by(pagination: Pagination) -> Callable[[Page], Page]:
     """Return what takes off a page the rows that this strategy knows from the page before."""
     return pagination.trim if isinstance(pagination, Trimming) else lambda page: page
 
 
+def fitting(trim: Callable[[Page], Page]) -> Callable[[Page], Page]:
+    """Return what trims a page that was fetched again; one that does not fit any more is another page."""
+
+    def admit(page: Page) -> Page:
+        try:
+            return trim(page)
+        except (IncompleteError, ResponseError):
+            return replace(page, sha256="")
+
+    return admit
+
+
 def totals_of(pagination: Pagination) -> Callable[[Page], Total | None]:
     """Return what reads the total that a page declares to this strategy; of one that knows none, always ``None``."""
     return pagination.total if isinstance(pagination, Counted) else lambda page: None
+
+
+def overlapped(pagination: Pagination, rows: int) -> Pagination:
+    """Return the strategy with pages that have ``rows`` in common.
+
+    Raises ``ConfigurationError`` for one whose pages cannot.
+    """
+    if not rows:
+        return pagination
+    if not isinstance(pagination, Overlapping):
+        raise ConfigurationError(
+            f"completeness: overlap needs pages that may begin at any row, as with Offset; got {pagination!r}"
+        )
+    return pagination.overlapping(rows)

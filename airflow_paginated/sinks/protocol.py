@@ -27,10 +27,10 @@ class Owner:
 class Run:
     """What a sink has to know of the run it stores.
 
-    ``plan`` describes what is collected, without secrets; a change in it is another collection. ``base`` is the
-    request that all pages have in common: what a stored page repeats of it is left out. ``rows`` are applied when the
-    rows are published. ``proceed`` is called before each step of publishing, up to the commit, and raises what ends
-    the run: ``Cancelled``, or ``RunTimeout``.
+    ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
+    ``apart``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
+    repeats of it is left out. ``rows`` are applied when the rows are published. ``proceed`` is called before each step
+    of publishing, up to the commit, and raises what ends the run: ``Cancelled``, or ``RunTimeout``.
     """
 
     owner: Owner
@@ -40,11 +40,12 @@ class Run:
     xcom_bytes: int = 1024 * 1024
     proceed: Callable[[], None] = lambda: None
     rows: RowFunctions = field(default_factory=RowFunctions)
+    apart: str = ""
 
     @property
     def fingerprint(self) -> str:
-        """A digest of the plan, in hex."""
-        return sha256(json.dumps(self.plan, sort_keys=True, default=str).encode()).hexdigest()
+        """A digest of the plan and of what it leaves out, in hex."""
+        return sha256(f"{json.dumps(self.plan, sort_keys=True, default=str)}{self.apart}".encode()).hexdigest()
 
     @property
     def key(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -130,4 +131,8 @@ def _has_cause(error: BaseException, kind: type[BaseException]) -> bool:
 
 def _innermost(error: BaseException) -> str:
     """Name the kind of the cause. Its text is left out: it may repeat what the server or a header said."""
-    return next((type(each).__name__ for each in _chain(error) if isinstance(each, OSError)), type(error).__name__)
+    cause = next((each for each in _chain(error) if isinstance(each, OSError)), None)
+    # Most causes have a class of their own; what is none of them is told apart by its number.
+    if type(cause) is OSError and cause.errno is not None:
+        return f"OSError: {os.strerror(cause.errno)}"
+    return type(cause or error).__name__

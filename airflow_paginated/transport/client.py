@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from requests.auth import HTTPBasicAuth
 from requests.utils import get_netrc_auth
@@ -23,7 +25,8 @@ from airflow_paginated.paging.errors import (
 )
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.exchange import Answer, Endpoint, Exchange
+from airflow_paginated.transport.classify import phrase
+from airflow_paginated.transport.exchange import SHORTEST, Answer, Endpoint, Exchange
 from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
@@ -34,6 +37,8 @@ from airflow_paginated.transport.quota import quota_wait
 from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
+
+log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,7 @@ class PageClient:
         endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
         self._options = options
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
+        self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= SHORTEST)
         self._exchange = Exchange(endpoint, options.limits, options.rules.accept, self._scrub.learn)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
@@ -142,24 +148,26 @@ class PageClient:
         while True:
             try:
                 page = self._attempt(request, tries, started)
-            except (Throttled, Fault, Expired) as exc:
+            except (Throttled, Fault, Expired, PaginatedApiError) as exc:
                 trouble = exc
-            except PaginatedApiError as exc:
-                raise self._told(exc, request) from None
             except Exception as exc:
                 self._check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
                 self._budget.earn()
                 return page
-            # Out of the handler: an error raised here would show the trouble as its context.
+            # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
             try:
                 self._recover(trouble, request, tries)
             finally:
                 del trouble  # it refers to this frame, which would keep the answer and its socket
             self._gate.enter()
 
-    def _recover(self, trouble: Throttled | Fault | Expired, request: PageRequest, tries: _Tries) -> None:
+    def _recover(
+        self, trouble: Throttled | Fault | Expired | PaginatedApiError, request: PageRequest, tries: _Tries
+    ) -> None:
+        if isinstance(trouble, PaginatedApiError):
+            raise self._told(trouble, request)
         if isinstance(trouble, Throttled):
             self._pause(trouble, request, tries)
         elif isinstance(trouble, Expired):
@@ -175,7 +183,12 @@ class PageClient:
         attempt = time.monotonic() + self._options.limits.attempt_timeout
         deadline = min(attempt, tries.deadline, self._options.deadline.at)
         with self._pool.lease() as lease:
+            if tries.stale:
+                # Idle connections die together, and only the first death is free.
+                lease.watch.drop()
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
         content = self._judge.content(answer, request.method)
         self._heed_quota(answer)
         rows = content.parts
@@ -194,6 +207,7 @@ class PageClient:
             url=answer.url,
             end=content.end,
             ignored=content.ignored,
+            owned=answer.owned,
         )
 
     def _heed_quota(self, answer: Answer) -> None:
@@ -239,7 +253,7 @@ class PageClient:
             raise QuotaExceeded(
                 f"{self._name(request)}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}",
                 asked,
-            ) from None
+            )
         # Zero seconds, or a date that has passed, is no leave to hammer.
         seconds = asked or backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
         self._check_time(throttled.cause, request, tries, seconds)
@@ -269,7 +283,7 @@ class PageClient:
 
     def _check_open(self) -> None:
         if self._gate.closed:
-            raise Cancelled("the run was told to stop") from None
+            raise Cancelled("the run was told to stop")
 
     def _check_time(self, cause: str, request: PageRequest, tries: _Tries, wait: float) -> None:
         self._check_run(cause, request, wait)
@@ -295,7 +309,8 @@ class PageClient:
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"
-        url = shown_url(self._exchange.url(request), request.query, self._options.shown)
+        query = {**self._options.endpoint.query, **request.query}
+        url = shown_url(self._exchange.url(request), query, self._options.shown)
         return f"page {request.index + 1}{partition} ({request.method} {self._scrub(url)})"
 
 

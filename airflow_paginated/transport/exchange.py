@@ -16,14 +16,15 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8
+from airflow_paginated.paging.links import as_utf8, without
 from airflow_paginated.paging.policies import Limits
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
 from airflow_paginated.transport.credentials import Auth, Credentials
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
+from airflow_paginated.transport.talk import Talk
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
@@ -40,20 +41,22 @@ DEFAULT_HEADERS: Final = {
 class Endpoint:
     """Where requests go and what each of them carries.
 
-    ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown. An ``auth`` that
-    is ``Refreshable`` is renewed when a request is refused with 401.
+    ``headers``, ``auth`` and ``query`` are secrets bound to the origin of ``base_url``; none is ever shown. An ``auth``
+    that is ``Refreshable`` is renewed when a request is refused with 401.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     auth: Auth | None = field(default=None, repr=False)
+    query: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Status, headers (names in lower case) and the body, whole and as it was sent.
 
-    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with.
+    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with; ``owned``
+    names the query parameters that they are in.
     """
 
     status: int
@@ -61,16 +64,18 @@ class Answer:
     body: bytes
     url: str = ""
     generation: int = 0
+    owned: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common, whatever their query; ``url`` has none."""
+    """What all requests to one path have in common, whatever their query; ``url`` has none, ``owned`` is as above."""
 
     url: str
     target: str
     headers: dict[str, str]
     request: requests.PreparedRequest
+    owned: frozenset[str]
 
 
 class Exchange:
@@ -121,6 +126,7 @@ class Exchange:
         """Prepare requests to a path; ``generation`` is that of the credentials, and tells the cache of new ones."""
         url = join(self._endpoint.base_url, path)
         check_origin(url, self.origin)
+        url = with_query(url, encode_query(self._endpoint.query))
         headers = {**self._headers, **self._endpoint.headers}
         try:
             prepared = requests.Request(method, url, headers=headers).prepare()
@@ -134,7 +140,7 @@ class Exchange:
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
-        return _Prepared(place, prepared.path_url, plain, prepared)
+        return _Prepared(place, prepared.path_url, plain, prepared, frozenset(dict(_query_of(prepared))))
 
     def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
         # Links differ in their query from page to page: what is costly is made once for all of them.
@@ -144,10 +150,11 @@ class Exchange:
         target = with_query(prepared.target, query, encode_query(request.query))
         headers, body = _payload(request, prepared.headers)
         connections, answered = lease.watch.connections, False
+        lease.watch.talk = Talk()
         try:
             response = self._send(lease, prepared, request.method, target, headers, body)
             answered = True
-            answer = self._read(response, prepared.url, generation)
+            answer = self._read(response, lease.watch.talk)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -155,7 +162,7 @@ class Exchange:
         # A socket that is shut reads like an answer that ends: cut headers are a 200 with nothing in it.
         if lease.watch.expired:
             raise Fault("the answer took longer than its deadline", SERVER) from None
-        return answer
+        return replace(answer, url=prepared.url, generation=generation, owned=prepared.owned)
 
     def _send(
         self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
@@ -177,13 +184,14 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse, url: str, generation: int) -> Answer:
+    def _read(self, response: BaseHTTPResponse, talk: Talk) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
             while chunk := response.read1(CHUNK):
                 body.write(chunk)
+                talk.heard(len(chunk))
                 if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
@@ -191,7 +199,7 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue(), url, generation)
+        return Answer(response.status, headers, body.getvalue())
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
         location = as_utf8(answer.headers.get("location", ""))
@@ -201,7 +209,7 @@ class Exchange:
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
         here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
         try:
-            url = urljoin(here, location)
+            url = without(urljoin(here, location), answer.owned)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
@@ -225,10 +233,14 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
 def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> Iterator[str]:
     """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
     changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
-    known = parse_qsl(urlsplit(str(bare.url)).query)
-    changed += [value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known]
+    known = _query_of(bare)
+    changed += [value for name, value in _query_of(request) if (name, value) not in known]
     for value in changed:
         yield from (word for word in value.split() if len(word) >= SHORTEST)
+
+
+def _query_of(request: requests.PreparedRequest) -> list[tuple[str, str]]:
+    return parse_qsl(urlsplit(str(request.url)).query, keep_blank_values=True)
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

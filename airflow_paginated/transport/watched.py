@@ -19,6 +19,7 @@ from urllib3.poolmanager import PoolManager
 from urllib3.util.connection import allowed_gai_family
 
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.transport.talk import Talk, TalkedAnswer
 
 NEVER: Final = float("inf")
 
@@ -36,6 +37,7 @@ class Watch:
         self._ended = False
         self.connections = 0
         """Changed by who has the session only."""
+        self.talk = Talk()
         self.expired = False
 
     def arm(self, deadline: float) -> None:
@@ -75,6 +77,11 @@ class Watch:
                 self._deadline, self.expired = NEVER, True
                 self._shut_all()
 
+    def drop(self) -> None:
+        """Shut the sockets, which nobody uses: the next request opens a connection of its own."""
+        with self._lock:
+            self._shut_all()
+
     def end(self) -> None:
         """Shut the sockets, now and whenever one is added."""
         with self._lock:
@@ -92,14 +99,17 @@ def _shut(handle: socket.socket) -> None:
 
 
 class _Quiet(threading.local):
-    """Whether the calling thread reads the headers of one of our answers."""
+    """Whether the calling thread is at one of our requests, and whether it reads the headers of the answer."""
 
+    asking = False
     reading = False
 
 
 _quiet: Final = _Quiet()
-# urllib3 warns of headers that it cannot parse with the URL and the headers: either may hold a secret.
-logging.getLogger("urllib3.connection").addFilter(lambda record: not _quiet.reading)
+# urllib3 tells of each request with its URL, and of headers that it cannot parse: either may hold a secret. The client
+# has a line of its own.
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(lambda record: not _quiet.asking)
 
 
 class _Watched:
@@ -152,7 +162,7 @@ class _Watched:
             del failure  # it refers to this frame
 
     def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
-        self._answer = HTTPResponse(*args, **kwargs)
+        self._answer = TalkedAnswer(*args, talk=self.watch.talk, **kwargs)
         return self._answer
 
     def getresponse(self) -> Any:
@@ -180,7 +190,14 @@ class _Watched:
 
 
 class _WatchedPool:
-    """Ends the watch over a connection that was closed while its answer was still to be read."""
+    """Asks quietly, and ends the watch over a connection that was closed while its answer was still to be read."""
+
+    def urlopen(self, *args: Any, **kwargs: Any) -> Any:
+        _quiet.asking = True
+        try:
+            return super().urlopen(*args, **kwargs)  # type: ignore[misc]  # a mixin before an HTTPConnectionPool
+        finally:
+            _quiet.asking = False
 
     def _put_conn(self, connection: Any) -> None:
         if connection is not None and connection.is_closed:

@@ -12,7 +12,13 @@ import pytest
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded, RunTimeout
+from airflow_paginated.paging.errors import (
+    ConfigurationError,
+    IncompleteError,
+    LimitExceeded,
+    RequestRefused,
+    RunTimeout,
+)
 from airflow_paginated.transport import RateLimit, RequestRetry
 from tests.servers import FaultServer, Given, PagedApi, ServerError, StallInBody, on_page, seven_faults
 
@@ -144,6 +150,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: 
         ({"host": ""}, "the host is missing"),
         ({"host": "ftp://x"}, "host: a URL must be http(s)"),
         ({"host": "http://u:p@x"}, "no user info"),
+        ({"host": "http://x/v1?key=s3cret"}, "host: it must have no query"),
         ({"extra": '{"hedders": {}}'}, "unknown key 'hedders' (did you mean 'headers'?)"),
         ({"extra": '{"headers": [1]}'}, "headers: expected a JSON object"),
         ({"extra": '{"headers": "no"}'}, "headers: not a JSON object"),
@@ -166,6 +173,45 @@ def test_a_wrong_connection_is_told_in_one_sentence(connect: Connect, fields: di
         with pytest.raises(ConfigurationError) as caught:
             list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("extra", "secrets"),
+    [
+        ({"headers": {"X-Key": "a b"}}, {"a b"}),
+        ({"headers": {"X-Region": "middle european"}}, {"middle european"}),
+        ({"headers": {"Authorization": "Token 12345678"}}, {"Token 12345678", "12345678"}),
+        ({"headers": {"authorization": "Basic YW5uOnMzY3JldA=="}}, {"ann:s3cret", "s3cret", "YW5uOnMzY3JldA=="}),
+        ({"headers": {"authorization": "Basic no-base64"}}, {"Basic no-base64", "no-base64"}),
+        ({"proxies": {"http": "http://me:p%40ss@proxy:3128"}}, {"me:p@ss", "p@ss", "me:p%40ss"}),
+        ({"proxies": {"http": "http://proxy:3128"}}, set()),
+    ],
+)
+def test_what_is_secret_of_a_connection(connect: Connect, extra: dict[str, Any], secrets: set[str]) -> None:
+    found = set(PaginatedApiHook(connect("http://localhost", extra=json.dumps(extra))).settings.secrets)
+    assert found >= secrets
+    assert bool(found) == bool(secrets)
+    assert "middle" not in found
+
+
+def test_an_extra_that_is_no_json_is_not_in_the_error(connect: Connect) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        _ = PaginatedApiHook(connect("http://localhost", extra=json.dumps({"headers": "{s3cret"}))).settings
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+
+
+def test_a_key_in_the_query_is_sent_with_each_request_and_never_told(connect: Connect) -> None:
+    refusal = Given(403, b'{"error": "not with s3cret-s3cret"}')
+    with FaultServer(PagedApi(rows=300), on_page(3, refusal)) as server:
+        hook = PaginatedApiHook(connect(server.url), retry={"max_attempts": 1})
+        query = {"api_key": "s3cret-s3cret", "active": True}
+        with pytest.raises(RequestRefused) as caught:
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data", query=query))
+        sent = [seen.request.query for seen in server.log.requests]
+    assert len(sent) >= 2
+    assert all(each["api_key"] == "s3cret-s3cret" and each["active"] == "true" for each in sent)
+    assert f"{server.url}/employees?api_key=***&active=***&page=3)" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
 from airflow_paginated.paging.completeness import Account, Audit, Check
-from airflow_paginated.paging.errors import IncompleteError, NothingCollected
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged
+from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRecord, Split, TotalKind
 
 CHECKS = [
@@ -24,10 +26,13 @@ CHECKS = [
     "total_is_stable",
     "rows_equal_total",
     "nothing_beyond_total",
+    "pages_overlap",
+    "ends_unchanged",
     "min_rows",
 ]
-PASSED = dict.fromkeys(CHECKS, "passed") | {"unique_key": "unverified"}
-"""All that can pass without a key."""
+NOT_ASKED = dict.fromkeys(("unique_key", "pages_overlap", "ends_unchanged"), "unverified")
+PASSED = dict.fromkeys(CHECKS, "passed") | NOT_ASKED
+"""All that can pass without being asked for."""
 
 
 def record(
@@ -47,8 +52,8 @@ def record(
     return PageRecord(request, successor, rows=rows, bytes=rows * 3, sha256=digest, total=declared)
 
 
-def account(records: Iterable[PageRecord], sample_pages: int | None = None, **policy: Any) -> Account:
-    audit = Audit(Completeness(**policy), sample_pages)
+def account(records: Iterable[PageRecord], limits: Limits | None = None, **policy: Any) -> Account:
+    audit = Audit(Completeness(**policy), limits or Limits())
     for each in records:
         audit.see(each)
     return audit.account()
@@ -77,6 +82,8 @@ def test_a_whole_collection_passes_every_check() -> None:
         Check("total_is_stable", "passed", "1 of 1 partitions declare a total, 0 changes"),
         Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
         Check("nothing_beyond_total", "passed", "looked behind 0 of 0 full last pages, 0 times in vain"),
+        Check("pages_overlap", "unverified", "0 rows of each page in the one before"),
+        Check("ends_unchanged", "unverified", "0 pages fetched again, 0 times in vain"),
         Check("min_rows", "passed", "25 rows, at least 0"),
     )
     assert found.complete
@@ -176,6 +183,19 @@ class TestATotalThatChanges:
         assert evidence(found, "total_is_stable").startswith("page 2 of partition 0 declares 20 items")
         assert not found.complete
 
+    def test_asks_for_another_look_at_its_partition(self) -> None:
+        audit = Audit(Completeness(on_total_change="refetch_tail"))
+        audit.see(self.RECORDS[0])
+        with pytest.raises(TableChanged, match="page 2 of partition 0 declares 20 items, an earlier page 15") as caught:
+            audit.see(self.RECORDS[1])
+        assert pickle.loads(pickle.dumps(caught.value)).partition == (0,)
+
+    def test_is_followed_after_that_look(self) -> None:
+        audit = Audit(Completeness(on_total_change="refetch_tail"))
+        audit.see(self.RECORDS[0])
+        audit.recall(self.RECORDS[1])
+        assert verdicts(audit.account())["total_is_stable"] == "unverified"
+
     def test_and_comes_back_is_compared_with_the_newest(self) -> None:
         records = [record(0, total=20), record(1, total=30), record(2, total=30), record(3, total=40, end="x")]
         assert account(records, on_total_change="extend").rows == 40
@@ -185,6 +205,13 @@ class TestATotalThatChanges:
     def test_is_another_matter_in_another_partition(self) -> None:
         records = [record(0, total=10, end="x"), record(0, 12, partition=(1,), total=12, end="x")]
         assert verdicts(account(records)) == PASSED
+
+
+@pytest.mark.parametrize(("cap", "most", "got"), [("max_pages", 2, 3), ("max_rows", 20, 25)])
+def test_a_cap_fails_the_run_and_never_truncates(cap: str, most: int, got: int) -> None:
+    with pytest.raises(LimitExceeded, match=rf"^{got} .* were collected, limits.{cap} is {most}: raise it or narrow"):
+        account(WITH_TOTAL, Limits(**{cap: most}))
+    assert account(WITH_TOTAL, Limits(**{cap: got})).rows == 25
 
 
 class TestAPartitionThatIsSplit:
@@ -292,7 +319,7 @@ class TestFewRows:
 
 
 def test_a_sample_is_never_complete_and_its_rows_are_not_compared() -> None:
-    found = account([record(0, total=25), record(1, total=25, end="sample")], sample_pages=2)
+    found = account([record(0, total=25), record(1, total=25, end="sample")], Limits(sample_pages=2))
     assert verdicts(found) == PASSED | {
         "every_partition_ended": "waived",
         "rows_equal_total": "unverified",

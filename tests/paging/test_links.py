@@ -217,6 +217,21 @@ def test_on_its_own_host_only_path_and_query_of_a_link_count(link: str, expected
     assert resolved(PAGE, link, own_host=True) == expected
 
 
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("https://api.example/rows?page=2&key=s3cret", "https://api.example/rows?page=2"),
+        ("rows?key=s3cret&page=2&key=other", "https://api.example/v1/rows?page=2"),
+        ("?%6Bey=s3cret", "https://api.example/v1/rows"),
+        ("?a+b=s3cret&page=%32", "https://api.example/v1/rows?page=%32"),
+        ("?keys=1&monkey=2&q=key=3", "https://api.example/v1/rows?keys=1&monkey=2&q=key=3"),
+        ("?page=2#key=4", "https://api.example/v1/rows?page=2"),
+    ],
+)
+def test_what_authentication_puts_on_requests_is_left_out_of_links(link: str, expected: str) -> None:
+    assert resolved(replace(PAGE, owned=frozenset({"key", "a b"})), link) == expected
+
+
 @pytest.mark.parametrize("own_host", [False, True])
 @pytest.mark.parametrize("link", ["http://[::1", "http://[secret]/", "//[x"])
 def test_what_is_no_url_is_refused_without_being_shown(link: str, own_host: bool) -> None:

@@ -23,6 +23,7 @@ from airflow_paginated.paging import (
 )
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, ResponseError
+from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination, totals_of
 from airflow_paginated.paging.sample import Sample
 from airflow_paginated.paging.strategies.common import Strategy
@@ -275,7 +276,7 @@ class TestTheWhole:
         landings = read(sample, tables)
         assert [one.page.request.partition for one in landings if one.page.count] == [(0, 0), (0, 0)]
         assert tables.rows(0).startswith(text_of(landings))
-        audit = Audit(Completeness(), sample_pages=2)
+        audit = Audit(Completeness(), Limits(sample_pages=2))
         for landing in landings:
             audit.see(PageRecord.of(landing, totals_of(sample)(landing.page)))
         assert not audit.account().complete

@@ -52,6 +52,7 @@ OTHER: dict[str, Any] = {
     "limit_param": "take",
     "base_offset": 1,
     "step": "received",
+    "overlap": 2,
     "total_path": "n",
     "total_header": "X-Total",
     "total_kind": "pages",

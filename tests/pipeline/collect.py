@@ -12,7 +12,8 @@ from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.paging import Completeness, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.deadline import Deadline
-from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
@@ -42,15 +43,20 @@ class Job:
     completeness: Completeness = field(default_factory=Completeness)
     rows: RowFunctions = field(default_factory=RowFunctions)
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
+    data_selector: str | None = "data"
+    limits: Limits = field(default_factory=Limits)
     store: str = ""
     """The URL of an S3 server, for a path that begins with ``s3://``."""
     client: Mapping[str, Any] = field(default_factory=dict)
-    """More for the client: ``limits``, ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
+    """More for the client: ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
 
     @property
     def collection(self) -> Collection:
         return Collection(
-            request=self.request, pagination=self.pagination, data_selector="data", partitions=self.partitions
+            request=self.request,
+            pagination=overlapped(self.pagination, self.completeness.overlap),
+            data_selector=self.data_selector,
+            partitions=self.partitions,
         )
 
     @property
@@ -58,8 +64,8 @@ class Job:
         """What the client is made of."""
         given = dict(self.client)
         endpoint = Endpoint(self.url, given.pop("headers", {}), given.pop("auth", None))
-        known = {"endpoint": endpoint, "data_selector": "data", "shown": {"page"}, "workers": self.workers}
-        return ClientOptions(**{"retry": RETRY, **known, **given})
+        known = {"endpoint": endpoint, "data_selector": self.data_selector, "workers": self.workers}
+        return ClientOptions(**{"retry": RETRY, "limits": self.limits, "shown": {"page"}, **known, **given})
 
     @property
     def resolve(self) -> Resolve:
@@ -101,6 +107,7 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             workers=job.workers,
             window=Window(4 * job.workers),
             completeness=job.completeness,
+            limits=job.limits,
             stop=stop,
         ).run()
         return result

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_paginated.paging.errors import LimitExceeded, PageFailed, RequestRefused, ResponseError
 from airflow_paginated.paging.policies import Limits
-from tests.servers import Fault, FaultServer, Given, PagedApi, Raw
+from tests.servers import Fault, FaultServer, Given, PagedApi, Raw, Request
 from tests.transport.clients import SECRET, connect, fetch, lines, page, refused, short
 
 MIB = 1024 * 1024
@@ -244,7 +244,7 @@ def test_an_endless_body_is_capped(server: FaultServer, fault: Fault) -> None:
     assert "the body is larger than limits.page_bytes=65536; lower page_size or raise the limit" in str(error)
 
 
-TALK = {
+LINES = {
     "headers": Raw(OK, "keep", b"X-More: of the same\r\n" * 100, 10**5),
     "a header line": Raw(OK + b"X-Long: ", "keep", b"x" * 65536, 10**5),
     "a status line": Raw(b"HTTP/1.1 200 ", "keep", b"x" * 65536, 10**5),
@@ -254,12 +254,64 @@ TALK = {
 
 
 @pytest.mark.usefixtures("traced")
-@pytest.mark.parametrize("fault", TALK.values(), ids=TALK)
+@pytest.mark.parametrize("fault", LINES.values(), ids=LINES)
 def test_endless_lines_are_capped(server: FaultServer, fault: Fault) -> None:
     error = refused(answering(server, fault), limits=short(attempt_timeout=25))
     assert isinstance(error, PageFailed)
     assert "failed in 3 attempts; last cause: the " in str(error)
     assert "deadline" not in str(error)
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+TALK = {
+    "trailers": Raw(CHUNKED + b'e\r\n{"data": [1]} \r\n0\r\n', "keep", b"X-Trailer: more\r\n" * 1000, 10**5),
+    "chunk extensions": Raw(CHUNKED, "keep", b"1;" + b"x" * 60_000 + b"\r\n \r\n", 10**5),
+    "zeros": Raw(CHUNKED, "keep", b"0" * 60_000 + b"1\r\n \r\n", 10**5),
+    "100 Continue": Raw(b"", "keep", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, 10**5),
+    "103 Early Hints": Raw(b"", "keep", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" * 1000, 10**5),
+    "long headers": Raw(OK, "keep", b"X-Long: " + b"x" * 60_000 + b"\r\n", 10**5),
+}
+
+
+@pytest.mark.usefixtures("traced")
+@pytest.mark.parametrize("fault", TALK.values(), ids=TALK)
+def test_endless_talk_around_the_body_is_capped(server: FaultServer, fault: Fault) -> None:
+    error = refused(answering(server, fault))
+    assert isinstance(error, LimitExceeded)
+    assert "the answer has more than 262144 bytes beside its body" in str(error)
+    assert len(server.log.requests) == 1
+
+
+def test_chunks_of_one_byte_and_trailers_are_no_talk(server: FaultServer) -> None:
+    text = b'{"data": [1]}'.ljust(100_000)
+    body = b"".join(b"1\r\n%c\r\n" % each for each in text) + b"0\r\nX-Sum: 7\r\n\r\n"
+    server.faults = lambda request, nth: Raw(CHUNKED + body, "keep")
+    with connect(server.url) as client:
+        for number in (1, 2):
+            assert client.fetch(page(number)).rows == [b"1"]
+    assert {seen.connection for seen in server.log.requests} == {1}
+
+
+@pytest.mark.parametrize("status", [b"100 Continue", b"102 Processing", b"103 Early Hints"])
+def test_an_interim_answer_is_none(server: FaultServer, status: bytes) -> None:
+    body = b'{"data": [%d]}'
+    interim = b"HTTP/1.1 %b\r\nLink: </style.css>; rel=preload\r\n\r\n" % status
+
+    def schedule(request: Request, nth: int) -> Fault:
+        said = body % int(request.query["page"])
+        return Raw(interim * 2 + OK + b"Content-Length: %d\r\n\r\n" % len(said) + said, "keep")
+
+    server.faults = schedule
+    with connect(server.url) as client:
+        for number in (1, 2, 3):
+            assert client.fetch(page(number)).rows == [b"%d" % number]
+    assert {seen.connection for seen in server.log.requests} == {1}
+
+
+def test_a_protocol_that_was_not_asked_for_is_refused(server: FaultServer) -> None:
+    error = refused(answering(server, Raw(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "keep")))
+    assert isinstance(error, RequestRefused)
+    assert "101 Switching Protocols" in str(error)
 
 
 def test_a_body_of_just_the_limit(server: FaultServer) -> None:

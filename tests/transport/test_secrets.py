@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+import requests
 from requests.auth import HTTPBasicAuth
 
 from airflow_paginated.paging.errors import PaginatedApiError
@@ -48,6 +49,7 @@ PARTS = ("c4n4ry", "k&y", "L0ng", "k%26y", "YzRuNHJ5", "TDBuZ", "cm8gYm90", "w0r
 def told(outcome: object, caplog: pytest.LogCaptureFixture) -> str:
     """Return all that a failed fetch lets out: the error, its causes with their source lines, and the logs."""
     assert isinstance(outcome, PaginatedApiError)
+    assert outcome.__context__ is None, "what is not shown of an error is still there for who looks"
     return "".join(traceback.format_exception(outcome)) + repr(outcome) + caplog.text
 
 
@@ -82,8 +84,7 @@ def places(said: str) -> dict[str, Fault]:
 
 @pytest.mark.parametrize("place", places(""))
 def test_an_echo(server: FaultServer, place: str, caplog: pytest.LogCaptureFixture) -> None:
-    # DEBUG would show the URLs that urllib3 asks for; Airflow masks the connection's secrets in them.
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG)
     said = [WORD] if "redirect to" in place else [spell(secret) for spell in SPELLINGS.values() for secret in SECRETS]
     echoes = cycle(said)
     server.faults = lambda request, nth: places(next(echoes))[place]
@@ -109,6 +110,26 @@ def test_what_is_asked_for_is_not_repeated(server: FaultServer, fault: Fault, ca
     text = told(outcome, caplog)
     assert [part for part in PARTS if part in text] == []
     assert "employees/***/x?page=1&token=***&***=***" in text
+
+
+def test_the_log_tells_of_each_answer_in_place_of_urllib3(
+    server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with connect(server.url, secrets=SECRETS) as client:
+        client.fetch(page(1, query={"key": CANARY}))
+    assert [record.name for record in caplog.records if "urllib3" in record.name] == []
+    assert f"page 1 (GET {server.url}/employees?page=1&token=***&key=***): 200 OK, " in caplog.text
+
+
+def test_a_session_of_somebody_elses_goes_on_to_log(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with connect(server.url) as client:
+        client.fetch(page(1))
+    with requests.Session() as session:
+        session.trust_env = False
+        session.get(f"{server.url}/employees?page=7")
+    assert "GET /employees?page=7" in caplog.text
 
 
 @pytest.mark.parametrize("path", [f"http://u:{WORD}@127.0.0.1/x", f"x#access_token={WORD}"])

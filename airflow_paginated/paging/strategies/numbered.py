@@ -118,12 +118,19 @@ class Numbered(Strategy, ABC):
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
             raise self._no_total(page)
-        step = state.get("step") or page.count or self.page_size or 0
+        step = state.get("step") or self._step(page)
         if total is None or self.total_kind == "pages":
             return _Known(step, total, total)
         if total and not step:
             raise ResponseError(f"the API declares {total} items, but its first page has no rows")
-        return _Known(step, total, -(-total // step) if total else 0)
+        return _Known(step, total, self._pages(total, step))
+
+    def _step(self, page: Page) -> int:
+        """Return how many rows lie between the beginnings of two pages, by what page 1 served."""
+        return page.count or self.page_size or 0
+
+    def _pages(self, total: int, step: int) -> int:
+        return -(-total // step) if total else 0
 
     def _check_step(self, page: Page, known: _Known, last: bool) -> None:
         """Refuse a page that is not as long as the first one was, where that may cost or repeat rows."""

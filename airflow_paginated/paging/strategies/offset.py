@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Literal
 
 from airflow_paginated.paging.dicts import check_choice, check_number
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest, Stop
@@ -19,7 +20,8 @@ class Offset(Numbered):
 
     ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may serve fewer rows than it is asked
     for: the offsets follow what page 1 really served, or with ``step="received"`` what each page did, one page after
-    the other.
+    the other. With an ``overlap``, each page begins with so many rows that end the page before it, and the run fails
+    where they are not the same: that shows any row that has moved from one page to another between the two requests.
 
     Example::
 
@@ -31,6 +33,7 @@ class Offset(Numbered):
     limit_param: str | None = "limit"
     base_offset: int = 0
     step: Literal["served", "received"] = "served"
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,6 +46,15 @@ class Offset(Numbered):
             raise ConfigurationError(
                 "pagination: on_short_page says nothing with step='received': no page is short then"
             )
+        check_number(self.overlap, "pagination: overlap", whole=True)
+        if self.overlap and (self.step == "received" or self.total_kind == "pages"):
+            raise ConfigurationError("pagination: overlap goes with step='served' and total_kind='items' only")
+        if self.page_size is not None and 2 * self.overlap > self.page_size:
+            raise ConfigurationError("pagination: overlap must be at most half of page_size")
+
+    def overlapping(self, rows: int) -> Offset:
+        """Return this strategy, with pages that have ``rows`` in common."""
+        return replace(self, overlap=rows)
 
     def place(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the page's offset, and the limit where it has a parameter."""
@@ -51,7 +63,8 @@ class Offset(Numbered):
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
         if self.step == "served":
-            return super().follow(page)
+            successor = super().follow(page)
+            return self._with_tail(successor, page) if self.overlap else successor
         state: Mapping[str, Any] = page.request.state or {}
         own = self.declared(page)
         total = own.count if own else state.get("total")
@@ -71,13 +84,55 @@ class Offset(Numbered):
     def beyond(self, last: PageRecord) -> PageRequest | None:
         """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
         if self.step == "served":
-            return super().beyond(last)
+            behind = super().beyond(last)
+            if behind is None or last.total is None or not self.overlap:
+                return behind
+            return placed(behind, self.inject_into, self._from(last.total.count))
         state: Mapping[str, Any] = last.request.state or {}
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
         if not by_total or last.rows < (self.page_size or 0):
             return None
         request = replace(last.request, index=last.request.index + 1)
         return placed(request, self.inject_into, self._from(state.get("rows", 0) + last.rows))
+
+    def trim(self, page: Page) -> Page:
+        """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
+
+        Raises ``TableChanged`` where they are not the same.
+        """
+        state: Mapping[str, Any] = page.request.state or {}
+        again = state.get("again", 0)
+        if not again or page.ignored or page.end is not None:
+            return page
+        rows = page.rows
+        if _digest(rows[:again]) != state["tail"]:
+            raise TableChanged(
+                f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
+                " the table was read (check pages_overlap)",
+                page.request.partition,
+            )
+        return page.with_rows(rows[again:])
+
+    def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
+        """Let the next page know what it has to begin with: after a short page, less than the overlap."""
+        if isinstance(successor, Stop) or page.request.index < self._before:
+            return successor
+        state: Mapping[str, Any] = page.request.state or {}
+        step = successor.state["step"]
+        # So few rows on the first page may be the whole table: only rows behind it show that pages are that short.
+        if page.count and state.get("alone"):
+            raise ResponseError(f"the API serves pages of {step} rows, too few for an overlap of {self.overlap}")
+        alone = "step" not in state and page.count < 2 * self.overlap
+        again = 0 if alone else min(self.overlap, max(0, page.count + self.overlap - step))
+        known = {"again": again, "tail": _digest(page.rows[-again:]), **({"alone": True} if alone else {})}
+        return replace(successor, state={**successor.state, **known})
+
+    def _step(self, page: Page) -> int:
+        served = super()._step(page)
+        return served if served < 2 * self.overlap else served - self.overlap
+
+    def _pages(self, total: int, step: int) -> int:
+        return super()._pages(max(total - self.overlap, min(total, 1)), step)
 
     def _from(self, row: int) -> Mapping[str, Json]:
         limit = {self.limit_param: self.page_size} if self.limit_param else {}
@@ -111,3 +166,7 @@ class Offset(Numbered):
 
     def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
         return ResponseError(f"{super()._uneven(page, number, which)}, else step='received'")
+
+
+def _digest(rows: Iterable[bytes]) -> str:
+    return sha256(b"\n".join(rows)).hexdigest()

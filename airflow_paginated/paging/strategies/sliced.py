@@ -9,7 +9,7 @@ from typing import Any, Final
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter, placed, value_at
-from airflow_paginated.paging.protocols import Ahead, Looking, Pagination, trimmed_by
+from airflow_paginated.paging.protocols import Ahead, Looking, Pagination, overlapped, trimmed_by
 from airflow_paginated.paging.ranges import Border, Scale, scale_of
 from airflow_paginated.paging.strategies.common import Strategy, check_distinct
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Split, Successor, Total
@@ -71,6 +71,10 @@ class Sliced:
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Ask the strategy inside."""
         return self.pagination.ahead(page, sent) if isinstance(self.pagination, Ahead) else None
+
+    def overlapping(self, rows: int) -> Sliced:
+        """Ask the strategy of the slices."""
+        return replace(self, pagination=overlapped(self.pagination, rows))
 
     def trim(self, page: Page) -> Page:
         """Ask the strategy inside."""

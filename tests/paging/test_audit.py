@@ -1,0 +1,130 @@
+"""What the audit hands to its parts, page by page, and what it makes of their answers."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import pytest
+
+from airflow_paginated.paging import Completeness, Page, PageNumber, PageRequest, Stop
+from airflow_paginated.paging.completeness import Audit
+from airflow_paginated.paging.errors import IncompleteError
+from airflow_paginated.paging.values import Landing, PageRecord, Split, Total
+
+BY_ITEMS = PageNumber(total_path="n")
+
+
+def page(index: int, *rows: bytes, total: int = 4, partition: tuple[int, ...] = (0,)) -> Page:
+    request = PageRequest("/rows", query={"page": index + 1}, partition=partition, index=index)
+    return Page.of(request, rows, envelope={"n": total})
+
+
+TWO = (page(0, b"1", b"2"), page(1, b"3", b"4"))
+
+
+def record(each: Page, end: bool = False, total: int | None = 4) -> PageRecord:
+    following = Stop("total reached") if end else page(each.request.index + 1).request
+    return PageRecord.of(Landing(each, following), None if total is None else Total(total, "items"))
+
+
+def audited(*pages: Page, recalled: int = 0, total: int | None = 4, **policy: Any) -> Audit:
+    """Show an audit these pages, the first so many as stored by an earlier try."""
+    audit = Audit(Completeness(**policy), strategy=BY_ITEMS)
+    for number, each in enumerate(pages):
+        end = number == len(pages) - 1
+        if number < recalled:
+            audit.recall(record(each, end, total), each.lines if audit.keys.asked else None)
+        else:
+            audit.see(record(audit.admit(each), end, total))
+    return audit
+
+
+def check(audit: Audit, name: str) -> tuple[str, str]:
+    (found,) = [each for each in audit.account().checks if each.name == name]
+    return found.verdict, found.evidence
+
+
+@pytest.mark.parametrize("recalled", [0, 1, 2])
+def test_both_ends_are_looked_at_again_whoever_fetched_them(recalled: int) -> None:
+    audit = audited(*TWO, recalled=recalled, refetch_ends=True)
+    beyond, ends = audit.looks()
+    assert [each.query["page"] for each in beyond.requests] == [3]
+    assert [each.index for each in ends.requests] == [0, 1]
+    for each in TWO:
+        ends.judge(each)
+    assert check(audit, "ends_unchanged") == ("passed", "2 pages fetched again, 0 times in vain")
+
+
+def test_pages_that_may_have_lost_rows_to_the_key_are_not_compared_after_a_resume() -> None:
+    pages = page(0, b'{"a":1}', b'{"a":2}'), page(1, b'{"a":3}', b'{"a":4}')
+    audit = audited(*pages, recalled=1, refetch_ends=True, key="a", on_duplicate="drop")
+    _, ends = audit.looks()
+    assert [each.index for each in ends.requests] == [1]
+
+
+def test_ends_that_were_not_looked_at_are_unverified() -> None:
+    assert check(audited(*TWO), "ends_unchanged")[0] == "unverified"
+    audit = audited(*TWO, refetch_ends=True, on_total_change="extend")
+    _, ends = audit.looks()
+    ends.judge(page(0, b"0", b"1"))
+    assert check(audit, "ends_unchanged") == ("unverified", "1 pages fetched again, 1 times in vain")
+
+
+def test_ends_that_may_change_are_waived() -> None:
+    audit = audited(*TWO, refetch_ends=True, on_total_change="warn")
+    _, ends = audit.looks()
+    ends.judge(page(0, b"0", b"1"))
+    assert check(audit, "ends_unchanged")[0] == "waived"
+    assert not audit.account().complete
+
+
+def test_a_page_that_an_earlier_try_stored_does_not_come_again() -> None:
+    with pytest.raises(IncompleteError, match="page 2 of partition 0 has the same rows as an earlier page"):
+        audited(TWO[0], page(1, b"1", b"2"), recalled=1)
+
+
+def test_a_look_that_is_not_taken_is_unverified() -> None:
+    full = "looked behind 0 of 1 full last pages, 0 times in vain"
+    assert check(audited(*TWO), "nothing_beyond_total") == ("unverified", full)
+    waived = "looked behind 0 of 0 full last pages, 0 times in vain"
+    assert check(audited(*TWO, look_beyond=False), "nothing_beyond_total") == ("unverified", waived)
+    audit = audited(*TWO)
+    beyond, _ = audit.looks()
+    beyond.judge(page(2))
+    assert check(audit, "nothing_beyond_total")[0] == "passed"
+
+
+def test_a_refused_look_is_unverified() -> None:
+    audit = audited(*TWO)
+    beyond, _ = audit.looks()
+    beyond.judge(Page.of(page(2).request, (), end="refused"))
+    assert check(audit, "nothing_beyond_total")[0] == "unverified"
+
+
+@pytest.mark.parametrize(("whole", "verdict"), [(2, "passed"), (1, "unverified")])
+def test_parts_that_come_to_their_whole_are_no_change(whole: int, verdict: str) -> None:
+    parts = (PageRequest("/rows", partition=(0, 0)), PageRequest("/rows", partition=(0, 1)))
+    audit = Audit(Completeness(on_total_change="extend"))
+    audit.see(PageRecord.of(Landing(page(0), Split(parts)), Total(whole, "items")))
+    for part in parts:
+        audit.see(record(Page.of(part, (b"1",)), end=True, total=1))
+    found = check(audit, "total_is_stable")
+    assert found == (verdict, f"2 of 2 partitions declare a total, {2 - whole} changes")
+
+
+def test_ignored_pages_are_counted() -> None:
+    audit = Audit(Completeness())
+    for index in (0, 1):
+        ignored = PageRecord(page(index).request, page(index + 1).request, 0, 0, "", ignored=True)
+        audit.see(ignored)
+    audit.see(record(page(2, b"1"), end=True, total=None))
+    assert check(audit, "no_page_ignored") == ("waived", "page 1 of partition 0 is the first that was")
+
+
+def test_it_lets_go_of_what_it_remembers() -> None:
+    audit = audited(page(0, b'{"a":1}'), total=1, key="a")
+    audit.close()
+    for part in (audit, audit.keys):
+        with pytest.raises(sqlite3.ProgrammingError):
+            part.admit(page(1, b'{"a":2}'))
