@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields, replace
 from difflib import get_close_matches
@@ -32,6 +33,18 @@ def override(value: T, given: Mapping[str, Any] | T | None, where: str) -> T:
     check_keys(given, _names(type(value)), where)
     changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
     return changed
+
+
+def json_object(given: object, where: str) -> dict[str, Any]:
+    """Return a dict that is given as JSON object, or as the text of one as a connection form writes it."""
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            raise ConfigurationError(f"{where}: not a JSON object") from None
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where}: expected a JSON object, got {type(given).__name__}")
+    return dict(given)
 
 
 def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:

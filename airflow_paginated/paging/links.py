@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from airflow_paginated.paging.errors import OriginError, ResponseError
-from airflow_paginated.paging.values import Page
+from airflow_paginated.paging.values import Page, PageRequest
 
 # Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
 _TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
@@ -75,6 +76,25 @@ def _parts(header: str) -> Iterator[Link | str]:
             parameters.setdefault(name.lower(), value)  # of several, the first one counts
         if not parameters.get("anchor"):
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
+
+
+def without(query: str, names: Collection[str]) -> str:
+    """Return a query without the parameters of these names; the others stay to the letter."""
+    if not names:
+        return query
+    fields = query.split("&")
+    return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
+
+
+def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
+    """Return a request without query parameters that are not its own: links repeat what authentication adds."""
+    path, mark, rest = request.path.partition("?")
+    query = rest.partition("#")[0]
+    kept = without(query, names)
+    own = {name: value for name, value in request.query.items() if name not in names}
+    if kept == query and len(own) == len(request.query):
+        return request
+    return replace(request, path=f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}", query=own)
 
 
 def resolved(page: Page, link: str, own_host: bool = False) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
+from itertools import count
 from typing import Any, Final
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 import requests
@@ -16,19 +18,21 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8
+from airflow_paginated.paging.links import as_utf8, without
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
-from airflow_paginated.transport.classify import REDIRECTS, judge_exception
-from airflow_paginated.transport.credentials import Auth, Credentials
+from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.classify import REDIRECTS, THE_CONNECTION, judge_exception
+from airflow_paginated.transport.credentials import Auth, Credentials, Grant
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
+from airflow_paginated.transport.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
-SHORTEST: Final = 8
-"""A shorter text is hardly a secret, and would be blotted out of every message."""
+SIGNATURES_TOLD: Final = 8
+"""Of requests that are signed one by one, the first few show what is a key in them; each signature is another."""
 NO_RETRIES: Final = Retry(False)
 DEFAULT_HEADERS: Final = {
     "Accept-Encoding": "gzip",
@@ -41,36 +45,29 @@ class Endpoint:
     """Where requests go and what each of them carries.
 
     ``headers`` and ``auth`` are secrets bound to the origin of ``base_url``; neither is ever shown. An ``auth`` that
-    is ``Refreshable`` is renewed when a request is refused with 401.
+    is a ``Grant``, or ``Refreshable``, is renewed when a request is refused with 401. ``name`` is what messages call
+    the connection. ``signs``: ``auth`` is asked for every single request, with its query and its body.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth: Auth | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, headers (names in lower case) and the body, whole and as it was sent.
-
-    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str = ""
-    generation: int = 0
+    auth: Auth | Grant | None = field(default=None, repr=False)
+    name: str = THE_CONNECTION
+    signs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common, whatever their query; ``url`` has none."""
+    """What all requests to one path have in common, whatever their query; ``url`` has none.
+
+    ``owned`` are the names of the query parameters in ``target`` that authentication put there.
+    """
 
     url: str
     target: str
     headers: dict[str, str]
     request: requests.PreparedRequest
+    owned: frozenset[str]
 
 
 class Exchange:
@@ -79,14 +76,23 @@ class Exchange:
     ``learn`` is told what authentication puts on requests: secrets that nobody else may know of.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str, learn: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        limits: Limits,
+        accept: str,
+        learn: Callable[[Iterable[str]], None],
+    ) -> None:
         self._endpoint = endpoint
         self._headers = {**DEFAULT_HEADERS, "Accept": accept}
         self._limits = limits
         self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self._learn = learn
-        self.credentials = Credentials(endpoint.auth)
+        self._signed_by: Counter[int] = Counter()
+        """How many requests of each generation were signed; changed by all threads, and need not be exact."""
+        self._credentials = credentials
         self.origin = origin_of(endpoint.base_url)
 
     def attempt(
@@ -106,7 +112,7 @@ class Exchange:
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
                 turn()
-            answer = self._exchange(request, lease)
+            answer = self._exchange(request, lease, turn)
             if answer.status not in REDIRECTS or settles(answer):
                 return answer
             request = self._redirected(request, answer)
@@ -127,27 +133,52 @@ class Exchange:
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
         bare = prepared.copy()
-        self.credentials.put_on(prepared)
-        self._learn(_added(prepared, bare))
+        if not self._endpoint.signs:
+            self._credentials.put_on(prepared)
+        owned = owned_by(prepared, bare)
+        self._learn(added_to(prepared, bare, owned))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
-        return _Prepared(place, prepared.path_url, plain, prepared)
+        return _Prepared(place, prepared.path_url, plain, prepared, frozenset(owned))
 
-    def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
+    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Answer:
         # Links differ in their query from page to page: what is costly is made once for all of them.
         path, query = cut(request.path)
-        generation = self.credentials.generation
+        generation = self._credentials.generation
         prepared = self._prepared(path, request.method, generation)
-        target = with_query(prepared.target, query, encode_query(request.query))
+        own = {name: value for name, value in request.query.items() if name not in prepared.owned}
+        target = with_query(prepared.target, without(query, prepared.owned), encode_query(own))
         headers, body = _payload(request, prepared.headers)
+        wire = Wire(request.method, target, headers, body)
+        if not self._endpoint.signs:
+            return self._roundtrip(lease, prepared, wire, generation)
+        sent = count()
+
+        def send(signed: requests.PreparedRequest) -> Answer:
+            if next(sent):
+                turn()
+            check_origin(str(signed.url), self.origin)
+            _check_headers(signed.headers)
+            return self._roundtrip(lease, prepared, wire_of(signed), generation)
+
+        return self._signed(wire, generation, send)
+
+    def _signed(self, wire: Wire, generation: int, send: Callable[[requests.PreparedRequest], Answer]) -> Answer:
+        signed = sign(f"{self.origin}{wire.target}", wire, self._credentials.put_on)
+        if self._signed_by[generation] < SIGNATURES_TOLD:
+            self._signed_by[generation] += 1
+            self._learn(signed.secrets)
+        return replace(with_hooks(signed.request, send), owned=signed.owned)
+
+    def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Answer:
         connections, answered = lease.watch.connections, False
         try:
-            response = self._send(lease, prepared, request.method, target, headers, body)
+            response = self._send(lease, prepared, wire)
             answered = True
-            answer = self._read(response, prepared.url, generation)
+            answer = self._read(response, prepared, generation)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -157,18 +188,16 @@ class Exchange:
             raise Fault("the answer took longer than its deadline", SERVER) from None
         return answer
 
-    def _send(
-        self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
-    ) -> BaseHTTPResponse:
+    def _send(self, lease: Lease, prepared: _Prepared, wire: Wire) -> BaseHTTPResponse:
         route = lease.routes.get(self.origin)
         if route is None:
             # Finding the pool costs as much as writing the request: once is enough.
             route = lease.routes[self.origin] = _route(lease, prepared)
         return route.pool.urlopen(
-            method,
-            f"{self.origin}{target}" if route.proxied else target,
-            body=body,
-            headers=headers,
+            wire.method,
+            f"{self.origin}{wire.target}" if route.proxied else wire.target,
+            body=wire.body,
+            headers=wire.headers,
             retries=NO_RETRIES,
             redirect=False,
             assert_same_host=False,
@@ -177,7 +206,7 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse, url: str, generation: int) -> Answer:
+    def _read(self, response: BaseHTTPResponse, prepared: _Prepared, generation: int) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
@@ -191,7 +220,7 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue(), url, generation)
+        return Answer(response.status, headers, body.getvalue(), prepared.url, generation, prepared.owned)
 
     def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
         location = as_utf8(answer.headers.get("location", ""))
@@ -215,20 +244,11 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
         _check_headers(request.headers)
         own = {name.lower() for name in request.headers}
         headers = {name: value for name, value in common.items() if name.lower() not in own} | dict(request.headers)
-    if request.body is None:
-        return headers, None
+    if request.body is None or isinstance(request.body, bytes):
+        return headers, request.body
     if not any(name.lower() == "content-type" for name in headers):
         headers = {"Content-Type": "application/json", **headers}
     return headers, msgspec.json.encode(request.body)
-
-
-def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> Iterator[str]:
-    """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
-    changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
-    known = parse_qsl(urlsplit(str(bare.url)).query)
-    changed += [value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known]
-    for value in changed:
-        yield from (word for word in value.split() if len(word) >= SHORTEST)
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

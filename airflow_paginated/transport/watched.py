@@ -92,14 +92,25 @@ def _shut(handle: socket.socket) -> None:
 
 
 class _Quiet(threading.local):
-    """Whether the calling thread reads the headers of one of our answers."""
+    """Whether the calling thread has one of our requests in hand, and reads the headers of its answer."""
 
+    asking = False
     reading = False
 
 
 _quiet: Final = _Quiet()
 # urllib3 warns of headers that it cannot parse with the URL and the headers: either may hold a secret.
 logging.getLogger("urllib3.connection").addFilter(lambda record: not _quiet.reading)
+
+
+def _without_query(record: logging.LogRecord) -> bool:
+    """Take the query, which may hold a key or a token, out of what urllib3 tells of our requests at DEBUG."""
+    if _quiet.asking and isinstance(record.args, tuple):
+        record.args = tuple(each.partition("?")[0] if isinstance(each, str) else each for each in record.args)
+    return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_without_query)
 
 
 class _Watched:
@@ -181,6 +192,13 @@ class _Watched:
 
 class _WatchedPool:
     """Ends the watch over a connection that was closed while its answer was still to be read."""
+
+    def _make_request(self, *args: Any, **kwargs: Any) -> Any:
+        _quiet.asking = True
+        try:
+            return super()._make_request(*args, **kwargs)  # type: ignore[misc]  # a mixin before an HTTPConnectionPool
+        finally:
+            _quiet.asking = False
 
     def _put_conn(self, connection: Any) -> None:
         if connection is not None and connection.is_closed:
