@@ -12,7 +12,7 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import requests
 
-from airflow_paginated.paging.errors import Cancelled, ConfigurationError, PaginatedApiError
+from airflow_paginated.paging.errors import Cancelled, ConfigurationError, PaginatedApiError, PermanentError
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.reading import Reading
 
@@ -99,7 +99,8 @@ class Credentials:
         """Changed under the lock, as the next two are."""
         self._expires_at = 0.0
         self._flight: Future[None] | None = None
-        """The renewal that is under way, in one of the threads; the others wait for what comes of it."""
+        """The renewal that is under way, in one of the threads; the others wait for what comes of it. One that is
+        refused for good stays: to ask again could lock an account."""
         self.generation = 0
         """How often they were renewed; changed under the lock, and only after they were."""
 
@@ -160,8 +161,9 @@ class Credentials:
         try:
             token = self._renewed(renewing)
         except BaseException as exc:
-            with self._lock:
-                self._flight = None
+            if not isinstance(exc, PermanentError):
+                with self._lock:
+                    self._flight = None
             # A copy: the error itself refers to this frame, and the flight would keep both.
             flight.set_exception(copy(exc) if isinstance(exc, PaginatedApiError) else exc)
             raise
