@@ -88,13 +88,18 @@ def without(query: str, names: Collection[str]) -> str:
 
 def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
     """Return a request without query parameters that are not its own: links repeat what authentication adds."""
-    path, mark, rest = request.path.partition("?")
+    path = _disowned(request.path, names)
+    own = {name: value for name, value in request.query.items() if name not in names}
+    if path == request.path and len(own) == len(request.query):
+        return request
+    return replace(request, path=path, query=own)
+
+
+def _disowned(url: str, names: Collection[str]) -> str:
+    path, mark, rest = url.partition("?")
     query = rest.partition("#")[0]
     kept = without(query, names)
-    own = {name: value for name, value in request.query.items() if name not in names}
-    if kept == query and len(own) == len(request.query):
-        return request
-    return replace(request, path=f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}", query=own)
+    return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
 
 
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
@@ -104,7 +109,7 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """
     base = page.url or page.request.path
     try:
-        url = urljoin(base, link.strip()).partition("#")[0]
+        url = _disowned(urljoin(base, link.strip()).partition("#")[0], page.owned)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:

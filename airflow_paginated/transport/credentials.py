@@ -92,8 +92,9 @@ class Renewing(Protocol):
 class Credentials:
     """What requests to one origin authenticate with. Threads, and the clients of one connection, share it."""
 
-    def __init__(self, auth: Auth | Grant | None) -> None:
+    def __init__(self, auth: Auth | Grant | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._auth = auth
+        self._clock = clock
         self._lock = threading.Lock()
         self._token: Token | None = None
         """Changed under the lock, as the next two are."""
@@ -132,7 +133,7 @@ class Credentials:
         if not isinstance(self._auth, Grant):
             return
         with self._lock:
-            used, token, left = self.generation, self._token, self._expires_at - time.monotonic()
+            used, token, left = self.generation, self._token, self._expires_at - self._clock()
             renewed_by_another = self._flight is not None and left > 0
         if token is None or not (left > _early(token) or renewed_by_another):
             self.renew(used, renewing)
@@ -157,7 +158,7 @@ class Credentials:
             self.renew(used, renewing)
 
     def _fly(self, flight: Future[None], renewing: Renewing) -> None:
-        asked_at = time.monotonic()
+        asked_at = self._clock()
         try:
             token = self._renewed(renewing)
         except BaseException as exc:

@@ -18,7 +18,7 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8, without
+from airflow_paginated.paging.links import as_utf8, disowned, without
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRequest
 from airflow_paginated.transport.answer import Answer
@@ -234,7 +234,7 @@ class Exchange:
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return replace(request, path=url, query={})
+        return disowned(replace(request, path=url, query={}), answer.owned)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:

@@ -20,6 +20,7 @@ HERE = "connection 'hr'"
 CLIENT = "robot"
 CLIENT_SECRET = "s3cr3t/of+the house"
 BASIC = b64encode(b"robot:s3cr3t%2Fof%2Bthe+house").decode()
+USUAL = {"oauth2_client_credentials": {"token_url": "/token"}, "session_token": {"login_endpoint": "/login"}}
 BIG = PagedApi(rows=2000, page_size=10)
 
 
@@ -94,8 +95,8 @@ class Guarded:
 
 def auth_options(url: str, kind: str = "oauth2_client_credentials", **given: Any) -> ClientOptions:
     """Return options of a client that authenticates as a connection says; ``auth`` are the connection's options."""
-    usual = {"token_url": "/token"} if kind == "oauth2_client_credentials" else {"login_endpoint": "/login"}
-    fields = AuthFields(HERE, url, CLIENT, given.pop("password", CLIENT_SECRET), {**usual, **given.pop("auth", {})})
+    options_of_kind = {**USUAL.get(kind, {}), **given.pop("auth", {})}
+    fields = AuthFields(HERE, url, CLIENT, given.pop("password", CLIENT_SECRET), options_of_kind)
     auth = authentication(fields, kind)
     made = options(url, secrets=auth.secrets, **{"retry": ONCE, **given})
     return replace(made, endpoint=Endpoint(url, made.endpoint.headers, auth.auth, HERE, auth.signs))

@@ -8,6 +8,7 @@ from typing import Final
 from requests.auth import AuthBase
 
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
+from airflow_paginated.transport.signing import SHORTEST
 
 OPTIONS: Final = ("auth_class", "auth_kwargs")
 
@@ -24,8 +25,8 @@ def build(fields: AuthFields) -> Authentication:
         raise fields.error(
             f"auth_class {fields.text('auth_class')!r} raises {type(exc).__name__} when it is made with ({called})"
         ) from None
-    secrets = [fields.password, *(value for value in kwargs.values() if isinstance(value, str))]
-    return Authentication(auth, tuple(secrets), signs=True)
+    more = (value for value in kwargs.values() if isinstance(value, str) and len(value) >= SHORTEST)
+    return Authentication(auth, (fields.password, *more), signs=True)
 
 
 def _imported(fields: AuthFields, path: str) -> type[AuthBase]:
