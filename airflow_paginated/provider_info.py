@@ -70,7 +70,8 @@ def _places() -> dict[str, Any]:
 
 
 def _oauth2() -> dict[str, Any]:
-    # What Airflow takes for a secret by its name (token_...) is not shown again when it was saved: no choice may be.
+    # Airflow takes for a secret what is called token or api_key: its value is stars, in the saved form and in all
+    # logs. A URL may be; a word, as in an api_key_in, must not.
     return {
         "token_url": _field("Token URL", "OAuth2: https://login.example.com/oauth2/token; may be another host"),
         "client_auth_method": _field(
@@ -80,7 +81,7 @@ def _oauth2() -> dict[str, Any]:
         ),
         "scope": _field("Scope", "OAuth2: with spaces between several"),
         "audience": _field("Audience", "OAuth2, where the server asks for it"),
-        "token_params": _json_field("Token parameters", 'OAuth2, what else the server asks for: {"resource": "..."}'),
+        "oauth2_params": _json_field("OAuth2 parameters", 'OAuth2, what else the server asks for: {"resource": "..."}'),
     }
 
 
@@ -93,7 +94,7 @@ def _login() -> dict[str, Any]:
         "login_format": _field(
             "Login format", "Session token: how the body is sent. Empty: json", enum=["json", "form"]
         ),
-        "token_path": _field("Token path", "Session token: where it is in the answer. Empty: token"),
+        "session_path": _field("Path of the token", "Session token: where it is in the answer. Empty: token"),
     }
 
 

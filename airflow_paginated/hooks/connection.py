@@ -43,7 +43,7 @@ def settings_of(connection: Connection) -> ConnectionSettings:
     """
     where = f"connection {connection.conn_id!r}"
     plain = connection.conn_type == "http"
-    # extra_dejson masks, in all logs, whatever has a name like a secret's, be it a token_url.
+    # Of what is no JSON, extra_dejson makes an empty dict: a connection without authentication.
     extra = connection.extra_dejson if plain else json_object(connection.extra or {}, f"{where}: extra")
     base_url, headers = _base_url(connection, where), _headers(connection, extra, where)
     if plain:

@@ -84,7 +84,7 @@ def test_the_query_may_carry_a_key_or_a_token(fields: Fields) -> None:
 
 def test_oauth2_shows_the_client_as_basic_authentication_or_in_the_form() -> None:
     client = {**OAUTH, "login": "my id", "password": "s/c+t%", "scope": "read write", "audience": "https://api.test"}
-    basic = asked(**client, token_params={"resource": "r"})
+    basic = asked(**client, oauth2_params={"resource": "r"})
     assert basic.url == "https://idp.test/token"
     # base64 of my+id:s%2Fc%2Bt%25, as RFC 6749, 2.3.1 says
     assert basic.headers["Authorization"] == "Basic bXkraWQ6cyUyRmMlMkJ0JTI1"
@@ -163,12 +163,18 @@ def test_any_class_of_requests_is_made_from_login_and_password() -> None:
         ({**OAUTH, "login": "a", "password": "b", "token_url": "ftp://x/"}, "token_url: a URL must be http(s)"),
         ({**OAUTH, "login": "a", "password": "b", "token_url": "https://u:p@x/"}, "and carry no user info"),
         ({**OAUTH, "login": "a", "password": "b", "client_auth_method": "jwt"}, "'jwt' is not one of client_"),
-        ({**OAUTH, "login": "a", "password": "b", "token_params": "no"}, "token_params: not a JSON object"),
-        ({**OAUTH, "login": "a", "password": "b", "token_params": {"x": 1}}, "token_params: 'x' must be a text"),
-        ({**OAUTH, "login": "a", "password": "b", "token_params": {"scope": "x"}}, "'scope' has a field of its own"),
+        ({**OAUTH, "login": "a", "password": "b", "oauth2_params": "no"}, "oauth2_params: not a JSON object"),
+        ({**OAUTH, "login": "a", "password": "b", "oauth2_params": {"x": 1}}, "oauth2_params: 'x' must be a text"),
+        ({**OAUTH, "login": "a", "password": "b", "oauth2_params": {"scope": "x"}}, "'scope' has a field of its own"),
         ({**LOGIN, "login": "a", "password": "b", "login_endpoint": ""}, "needs 'login_endpoint'"),
-        ({**LOGIN, "login": "a", "password": "b", "token_path": "a..b"}, "token_path: path 'a..b' is not understood"),
-        ({**LOGIN, "login": "a", "password": "b", "token_path": "a[*]"}, "token_path leads to one token, [*] means"),
+        (
+            {**LOGIN, "login": "a", "password": "b", "session_path": "a..b"},
+            "session_path: path 'a..b' is not understood",
+        ),
+        (
+            {**LOGIN, "login": "a", "password": "b", "session_path": "a[*]"},
+            "session_path leads to one token, [*] means",
+        ),
         ({**LOGIN, "login": "a", "password": "b", "login_body": {"u": "{login}"}}, "'{password}' must stand where"),
         ({**LOGIN, "login": "a", "password": "b", "login_format": "xml"}, "'xml' is not one of json, form"),
         (

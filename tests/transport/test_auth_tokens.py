@@ -56,7 +56,7 @@ from tests.transport.tokens import (
 )
 
 THREADS = 16
-LOGIN: dict[str, Any] = {"kind": "session_token", "auth": {"token_path": "session.id"}}
+LOGIN: dict[str, Any] = {"kind": "session_token", "auth": {"session_path": "session.id"}}
 BOTH = pytest.mark.parametrize("kind", [{}, LOGIN], ids=["OAuth2", "login"])
 PARTS = ("s3cr3t", "c3VjcmV0", BASIC, "token-number", "dG9rZW4tbnVtYmVy")
 
@@ -222,7 +222,7 @@ def test_a_revoked_client_fails_at_once_and_is_not_asked_for_again(
     if kind:
         assert f"{HERE}: logging in at {server.url}/login: 400 Bad Request: check login and password" in error
     else:
-        assert f"{HERE}: asking {server.url}/token for a token: 401 Unauthorized, invalid_client: check login" in error
+        assert f"{HERE}: asking {server.url} for a token: 401 Unauthorized, invalid_client: check login" in error
         assert "the server says: '" in error
     assert not [part for part in PARTS if part in error]
 
@@ -231,7 +231,7 @@ def test_a_client_that_is_revoked_in_mid_run(guarded: tuple[FaultServer, Guarded
     server, app = guarded
     with authenticated(server.url) as client:
         fetched(client, range(1, 20))
-        app.tokens.known, app.expires_at = "another", {30}
+        app.tokens.known, app.tokens.valid = "another", "none any more"
         outcomes = Calls(client.fetch, [page(number) for number in range(30, 46)]).join()
     assert {type(each) for each in outcomes} == {RequestRefused}
     # The page is not gone: it is the credentials.
@@ -266,7 +266,7 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
     server.faults = at_token(Given(status, text.encode()))
     error = failed(server, retry=QUICK)
     assert isinstance(error, PermanentError)
-    assert f"{HERE}: asking {server.url}/token for a token: " in str(error)
+    assert f"{HERE}: asking {server.url} for a token: " in str(error)
     assert told in str(error)
     assert len(server.log.requests) == 1
 
@@ -278,9 +278,13 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
         (422, {"detail": "no"}, "422 Unprocessable"),
         (404, "", "404 Not Found: check login_endpoint on the connection"),
         (405, "", "405 Method Not Allowed: check login_endpoint"),
-        (200, {"session": {"key": "s3cr3t"}}, "token_path 'session.id' leads to no text; at 'session' there is an obj"),
-        (200, {"session": {"id": None}}, "token_path 'session.id' leads to no text; at 'session.id' there is null"),
-        (200, ["s3cr3t"], "token_path 'session.id' leads to no text; the answer is a list of 1"),
+        (
+            200,
+            {"session": {"key": "s3cr3t"}},
+            "session_path 'session.id' leads to no text; at 'session' there is an obj",
+        ),
+        (200, {"session": {"id": None}}, "session_path 'session.id' leads to no text; at 'session.id' there is null"),
+        (200, ["s3cr3t"], "session_path 'session.id' leads to no text; the answer is a list of 1"),
     ],
 )
 def test_a_login_that_fails_says_what_to_do(
@@ -324,7 +328,7 @@ def test_and_given_up(guarded: tuple[FaultServer, Guarded], fault: Fault) -> Non
     server.faults = at_token(fault)
     error = failed(server, retry=QUICK, limits=short())
     assert isinstance(error, PageFailed)
-    assert f"{HERE}: asking {server.url}/token for a token failed in 3 attempts; last cause: " in str(error)
+    assert f"{HERE}: asking {server.url} for a token failed in 3 attempts; last cause: " in str(error)
     assert len(server.log.requests) == 3
 
 
@@ -420,7 +424,7 @@ def test_a_token_endpoint_is_reached_as_the_api_is() -> None:
     with FaultServer(app, tls=True) as server:
         error = failed(server)
         assert isinstance(error, PermanentError)
-        assert f"{HERE}: asking {server.url}/token for a token: the server's certificate is not trusted" in str(error)
+        assert f"{HERE}: asking {server.url} for a token: the server's certificate is not trusted" in str(error)
         with authenticated(server.url, session=SessionOptions(verify=str(server.ca_file))) as client:
             client.fetch(page(1))
 

@@ -19,14 +19,14 @@ from airflow_paginated.transport.auth.placement import Placement
 from airflow_paginated.transport.classify import GOOD, phrase
 from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
 from airflow_paginated.transport.faults import SERVER, Fault
-from airflow_paginated.transport.origin import shown_url
+from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.reading import Reading
 
 if TYPE_CHECKING:
     from oauthlib.oauth2 import BackendApplicationClient
 
 KIND: Final = "oauth2_client_credentials"
-OPTIONS: Final = ("token_url", "client_auth_method", "scope", "audience", "token_params", *placement.OPTIONS)
+OPTIONS: Final = ("token_url", "client_auth_method", "scope", "audience", "oauth2_params", *placement.OPTIONS)
 METHODS: Final = ("client_secret_basic", "client_secret_post")
 FORM: Final = "application/x-www-form-urlencoded"
 TRANSIENT: Final = ("server_error", "temporarily_unavailable")
@@ -36,7 +36,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "unsupported_grant_type": "the server does not know the grant 'client_credentials'; check token_url",
     "invalid_scope": "check scope",
     "invalid_target": "check audience",
-    "invalid_request": "check client_auth_method, scope, audience and token_params",
+    "invalid_request": "check client_auth_method, scope, audience and oauth2_params",
 }
 
 
@@ -54,8 +54,8 @@ class ClientCredentials:
 
     @property
     def name(self) -> str:
-        """Name the connection and the token URL."""
-        return f"{self.where}: asking {shown_url(self.token_url, {}, ())} for a token"
+        """Name the connection and the server; the whole of a field called token_url is stars in Airflow's logs."""
+        return f"{self.where}: asking {origin_of(self.token_url)} for a token"
 
     def ask(self) -> TokenRequest:
         """Return the request; the client's id and secret are encoded as RFC 6749, 2.3.1 says."""
@@ -123,18 +123,18 @@ def build(fields: AuthFields) -> Authentication:
         _parameters(fields),
     )
     coded = f"{quote_plus(fields.login)}:{quote_plus(fields.password)}"
-    return Authentication(grant, (fields.password, coded, *fields.mapping("token_params").values()), place.own_header)
+    return Authentication(grant, (fields.password, coded, *fields.mapping("oauth2_params").values()), place.own_header)
 
 
 def _parameters(fields: AuthFields) -> dict[str, str]:
     """Return what is sent beside the client and its grant."""
     named = {name: fields.text(name) for name in ("scope", "audience")}
-    more = fields.mapping("token_params")
+    more = fields.mapping("oauth2_params")
     for name, value in more.items():
         if not isinstance(value, str):
-            raise fields.error(f"token_params: {name!r} must be a text")
+            raise fields.error(f"oauth2_params: {name!r} must be a text")
         if name in ("grant_type", "client_id", "client_secret", *named):
-            raise fields.error(f"token_params: {name!r} has a field of its own")
+            raise fields.error(f"oauth2_params: {name!r} has a field of its own")
     return {name: value for name, value in {**named, **more}.items() if value}
 
 

@@ -23,7 +23,7 @@ from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.reading import Reading
 
 KIND: Final = "session_token"
-OPTIONS: Final = ("login_endpoint", "login_body", "login_format", "token_path", *placement.OPTIONS)
+OPTIONS: Final = ("login_endpoint", "login_body", "login_format", "session_path", *placement.OPTIONS)
 FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 USUAL_BODY: Final = {"username": "{login}", "password": "{password}"}
 
@@ -35,7 +35,7 @@ class Login:
     where: str
     url: str
     body: Json = field(repr=False)
-    token_path: str
+    session_path: str
     place: Placement
     format: str = "json"
 
@@ -50,17 +50,17 @@ class Login:
         return TokenRequest(self.url, {"Content-Type": FORMATS[self.format]}, coded)
 
     def read(self, status: int, reading: Reading, quote: Quote) -> Token:
-        """Return the token that lies at ``token_path``."""
+        """Return the token that lies at ``session_path``."""
         if status not in GOOD:
             said = f"; the API says: {quote(reading.text)}" if reading.text.strip() else ""
             advice = "login and password" if status in (400, 401, 403, 422) else "login_endpoint"
             raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{said}")
         if reading.value is ABSENT:
             raise Fault("the answer is no JSON; check login_endpoint", SERVER)
-        token = select(reading.value, self.token_path)
+        token = select(reading.value, self.session_path)
         if not isinstance(token, str) or not token:
-            there = seen_along(reading.value, "the answer", self.token_path)
-            raise ResponseError(f"token_path {self.token_path!r} leads to no text; {there}")
+            there = seen_along(reading.value, "the answer", self.session_path)
+            raise ResponseError(f"session_path {self.session_path!r} leads to no text; {there}")
         return Token(token)
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:
@@ -72,10 +72,10 @@ def build(fields: AuthFields) -> Authentication:
     """Return the grant."""
     fields.need(KIND, login="a user name", password="the password")  # noqa: S106 - what the field is for
     place = placement.placement(fields, "Authorization", "Bearer")
-    path = fields.text("token_path", "token")
-    check_path(path, f"{fields.where}: token_path")
+    path = fields.text("session_path", "token")
+    check_path(path, f"{fields.where}: session_path")
     if ALL in parse_path(path):
-        raise fields.error("token_path leads to one token, [*] means many")
+        raise fields.error("session_path leads to one token, [*] means many")
     grant = Login(
         fields.where,
         fields.url("login_endpoint", KIND),
