@@ -80,14 +80,14 @@ def _parts(header: str) -> Iterator[Link | str]:
 
 def without(query: str, names: Collection[str]) -> str:
     """Return a query without the parameters of these names; the others stay to the letter."""
-    if not names:
-        return query
     fields = query.split("&")
     return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
 
 
 def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
     """Return a request without query parameters that are not its own: links repeat what authentication adds."""
+    if not names:
+        return request
     path = _disowned(request.path, names)
     own = {name: value for name, value in request.query.items() if name not in names}
     if path == request.path and len(own) == len(request.query):
@@ -96,6 +96,8 @@ def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
 
 
 def _disowned(url: str, names: Collection[str]) -> str:
+    if not names:
+        return url
     path, mark, rest = url.partition("?")
     query = rest.partition("#")[0]
     kept = without(query, names)

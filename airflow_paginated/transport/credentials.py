@@ -94,6 +94,7 @@ class Credentials:
 
     def __init__(self, auth: Auth | Grant | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._auth = auth
+        self._grant = auth if isinstance(auth, Grant) else None
         self._clock = clock
         self._lock = threading.Lock()
         self._token: Token | None = None
@@ -116,8 +117,8 @@ class Credentials:
         Raises ``Fault`` where that takes the network, and it fails; ``ConfigurationError`` for what HTTP cannot carry.
         """
         try:
-            if isinstance(self._auth, Grant):
-                self._auth.put_on(request, self._token.value if self._token else "")
+            if self._grant is not None:
+                self._grant.put_on(request, self._token.value if self._token else "")
             else:
                 request.prepare_auth(self._auth, str(request.url))
         except OSError as exc:
@@ -130,7 +131,7 @@ class Credentials:
 
         Raises what ``renewing`` raises.
         """
-        if not isinstance(self._auth, Grant):
+        if self._grant is None:
             return
         with self._lock:
             used, token, left = self.generation, self._token, self._expires_at - self._clock()
@@ -177,8 +178,8 @@ class Credentials:
         flight.set_result(None)
 
     def _renewed(self, renewing: Renewing) -> Token | None:
-        if isinstance(self._auth, Grant):
-            return renewing.token(self._auth)
+        if self._grant is not None:
+            return renewing.token(self._grant)
         if isinstance(self._auth, Refreshable):
             renewing.refresh(self._auth)
         return None

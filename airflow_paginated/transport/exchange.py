@@ -149,8 +149,10 @@ class Exchange:
         path, query = cut(request.path)
         generation = self._credentials.generation
         prepared = self._prepared(path, request.method, generation)
-        own = {name: value for name, value in request.query.items() if name not in prepared.owned}
-        target = with_query(prepared.target, without(query, prepared.owned), encode_query(own))
+        own = request.query
+        if prepared.owned:
+            query, own = without(query, prepared.owned), {n: each for n, each in own.items() if n not in prepared.owned}
+        target = with_query(prepared.target, query, encode_query(own))
         headers, body = _payload(request, prepared.headers)
         wire = Wire(request.method, target, headers, body)
         if not self._endpoint.signs:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import requests
@@ -131,6 +131,8 @@ def test_a_class_that_does_wrong(server: FaultServer, how: str, told: str) -> No
 class DigestApi:
     """An API behind digest authentication (RFC 7616); a nonce is good for some requests."""
 
+    user: ClassVar = (CLIENT, CLIENT_SECRET)
+    api: ClassVar = API
     good_for: int = 1000
     nonces: dict[str, int] = field(default_factory=dict)
     challenges: int = 0
@@ -145,13 +147,13 @@ class DigestApi:
             challenge = f'Digest realm="all of us", nonce="{fresh}", qop="auth", algorithm=SHA-256'
             return Reply(b'{"error": "who are you?"}', 401, (("WWW-Authenticate", challenge),))
         self.nonces[nonce] -= 1
-        return API(request)
+        return self.api(request)
 
     def _right(self, request: Request, said: dict[str, str]) -> str:
         def digest(*parts: str) -> str:
             return hashlib.sha256(":".join(parts).encode()).hexdigest()
 
-        user = digest(CLIENT, "all of us", CLIENT_SECRET)
+        user = digest(self.user[0], "all of us", self.user[1])
         asked = digest(request.method, request.target)
         return digest(user, said["nonce"], said["nc"], said["cnonce"], "auth", asked)
 
