@@ -12,6 +12,7 @@ import msgspec
 import requests
 from airflow.providers.common.compat.sdk import BaseHook
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
@@ -29,6 +30,7 @@ from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.bound import BoundAuth, BoundSession, LoneRenewals
 from airflow_paginated.transport.credentials import Credentials
+from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -138,7 +140,9 @@ class PaginatedApiHook(BaseHook):
             settings.endpoint, settings.session, self.retry, self.limits, self.masks.learn, settings.secrets
         )
         session = settings.session.prepared(BoundSession())
-        session.auth = BoundAuth(settings.endpoint, self.credentials, renewing)
+        netrc = netrc_login(settings.endpoint, settings.session)
+        credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else self.credentials
+        session.auth = BoundAuth(settings.endpoint, credentials, renewing)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
         return session

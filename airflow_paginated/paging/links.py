@@ -88,14 +88,15 @@ def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
     """Return a request without query parameters that are not its own: links repeat what authentication adds."""
     if not names:
         return request
-    path = _disowned(request.path, names)
+    path = disowned_url(request.path, names)
     own = {name: value for name, value in request.query.items() if name not in names}
     if path == request.path and len(own) == len(request.query):
         return request
     return replace(request, path=path, query=own)
 
 
-def _disowned(url: str, names: Collection[str]) -> str:
+def disowned_url(url: str, names: Collection[str]) -> str:
+    """Return a URL without the query parameters of these names."""
     if not names:
         return url
     path, mark, rest = url.partition("?")
@@ -111,7 +112,7 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """
     base = page.url or page.request.path
     try:
-        url = _disowned(urljoin(base, link.strip()).partition("#")[0], page.owned)
+        url = disowned_url(urljoin(base, link.strip()).partition("#")[0], page.owned)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:

@@ -12,6 +12,7 @@ import requests
 from requests.auth import AuthBase
 
 from airflow_paginated.paging.errors import OriginError, TransientError
+from airflow_paginated.paging.links import disowned_url
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.transport.credentials import Credentials, Grant, Refreshable, Renewing, Token
 from airflow_paginated.transport.exchange import Endpoint
@@ -23,6 +24,7 @@ from airflow_paginated.transport.policies import RequestRetry
 from airflow_paginated.transport.renewals import Renewals
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
+from airflow_paginated.transport.signing import owned_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,16 @@ class BoundAuth(AuthBase):
         self._origin = origin_of(endpoint.base_url)
         self._credentials = credentials
         self._renewing = renewing
-        self.headers: set[str] = set()
-        """The names of headers that were put on requests; threads only add."""
+        self._headers: set[str] = set()
+        """The names of headers that were put on requests; threads only add, as to the next one."""
+        self._parameters: set[str] = set()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Authenticate a request to the own origin; leave any other as it is."""
         url = str(request.url)
         if self._leads_elsewhere(url):
             return request
-        before = dict(request.headers)
+        bare = request.copy()
         for name, value in self._endpoint.headers.items():
             request.headers.setdefault(name, value)
         self._credentials.ready(self._renewing)
@@ -78,15 +81,17 @@ class BoundAuth(AuthBase):
             self._credentials.put_on(request)
         except Fault as exc:
             raise TransientError(f"{self._endpoint.name}: {exc.cause}") from None
-        self.headers.update(name for name, value in request.headers.items() if before.get(name) != value)
+        self._headers.update(name for name, value in request.headers.items() if bare.headers.get(name) != value)
+        self._parameters.update(owned_by(request, bare))
         if self._credentials.refreshable:
             request.register_hook("response", replay)  # type: ignore[no-untyped-call]  # requests is untyped here
         return request
 
     def follow(self, request: requests.PreparedRequest) -> None:
         """Take off a redirected request what was put on it, and authenticate it anew if it stays."""
-        for name in tuple(self.headers):
+        for name in tuple(self._headers):
             request.headers.pop(name, None)
+        request.url = disowned_url(str(request.url), tuple(self._parameters))
         kept = [each for each in request.hooks["response"] if not isinstance(each, _Replay)]
         request.hooks = {**request.hooks, "response": kept}
         request.prepare_auth(self)

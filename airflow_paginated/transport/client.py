@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from requests.auth import HTTPBasicAuth
-from requests.utils import get_netrc_auth
 
 from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
 from airflow_paginated.paging.policies import Limits
@@ -21,6 +20,7 @@ from airflow_paginated.transport.faults import Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.lines import Columns
+from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import shown_url
 from airflow_paginated.transport.patience import Patience, Tries
 from airflow_paginated.transport.policies import RateLimit, RequestRetry
@@ -85,7 +85,7 @@ class PageClient:
     """
 
     def __init__(self, options: ClientOptions) -> None:
-        netrc = _netrc(options)
+        netrc = netrc_login(options.endpoint, options.session)
         endpoint = options.endpoint
         self._options = options
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
@@ -240,11 +240,3 @@ class PageClient:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"
         url = shown_url(self._exchange.url(request), request.query, self._options.shown)
         return f"page {request.index + 1}{partition} ({request.method} {self._scrub(url)})"
-
-
-def _netrc(options: ClientOptions) -> tuple[str, str] | None:
-    """Return login and password of the machine's netrc, where it is let in and the connection has no credentials."""
-    named = any(name.lower() == "authorization" for name in options.endpoint.headers)
-    if options.endpoint.auth is not None or named or not options.session.trust_env:
-        return None
-    return get_netrc_auth(options.endpoint.base_url)

@@ -21,6 +21,7 @@ from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.signing import SHORTEST
 
 if TYPE_CHECKING:
     from oauthlib.oauth2 import BackendApplicationClient
@@ -123,7 +124,8 @@ def build(fields: AuthFields) -> Authentication:
         _parameters(fields),
     )
     coded = f"{quote_plus(fields.login)}:{quote_plus(fields.password)}"
-    return Authentication(grant, (fields.password, coded, *fields.mapping("oauth2_params").values()), place.own_header)
+    more = (value for value in fields.mapping("oauth2_params").values() if len(value) >= SHORTEST)
+    return Authentication(grant, (fields.password, coded, *more), place.own_header)
 
 
 def _parameters(fields: AuthFields) -> dict[str, str]:
