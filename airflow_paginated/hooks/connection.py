@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-import requests
-from requests.auth import AuthBase, HTTPBasicAuth
-
-from airflow_paginated.paging.dicts import check_choice, check_keys
+from airflow_paginated.paging.dicts import check_keys, json_object
 from airflow_paginated.paging.errors import ConfigurationError, OriginError
 from airflow_paginated.paging.withheld import SENSITIVE, SHORTEST
+from airflow_paginated.transport.auth import OPTIONS, authentication
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.exchange import Endpoint
 from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.sessions import SessionOptions
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 POLICIES: Final = ("retry", "rate_limit", "limits", "completeness", "response")
 SESSION: Final = ("verify", "cert", "proxies", "trust_env")
-EXTRAS: Final = ("auth", "headers", *SESSION, *POLICIES)
+EXTRAS: Final = ("auth_type", "headers", *OPTIONS, *SESSION, *POLICIES)
 HTTP_HOOK_EXTRAS: Final = frozenset(
     {"timeout", "allow_redirects", "proxy", "stream", "check_response", "max_redirects", "srv_lookup"}
 )
@@ -42,35 +40,28 @@ class ConnectionSettings:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-class BearerAuth(AuthBase):
-    """Sends ``Authorization: Bearer`` (RFC 6750)."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the header."""
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
 def settings_of(connection: Connection) -> ConnectionSettings:
     """Read a ``paginated_api`` or a plain ``http`` connection.
 
     Raises ``ConfigurationError``, which names the field.
     """
-    extra = connection.extra_dejson
     where = f"connection {connection.conn_id!r}"
-    if connection.conn_type != "http":
+    plain = connection.conn_type == "http"
+    # Of what is no JSON, extra_dejson makes an empty dict: a connection without authentication.
+    extra = connection.extra_dejson if plain else json_object(connection.extra or {}, f"{where}: extra")
+    base_url, headers = _base_url(connection, where), _headers(connection, extra, where)
+    if plain:
+        auth = _http_authentication(connection, extra, where)
+    else:
         check_keys(extra, EXTRAS, f"{where}: extra")
-    headers = _headers(connection, extra, where)
+        auth = _authentication(connection, extra, base_url)
+        _check_header(auth, headers, where)
     session = _session(extra, where)
-    auth, secrets = _auth(connection, extra, where)
     return ConnectionSettings(
-        endpoint=Endpoint(_base_url(connection, where), headers, auth),
+        endpoint=Endpoint(base_url, headers, auth.auth, where, auth.signs),
         session=session,
-        policies={name: _mapping(extra[name], f"{where}: {name}") for name in POLICIES if extra.get(name)},
-        secrets=(*secrets, *filter(None, _secrets_in(headers, session))),
+        policies={name: json_object(extra[name], f"{where}: {name}") for name in POLICIES if extra.get(name)},
+        secrets=tuple(filter(None, (*auth.secrets, *_secrets_in(headers, session)))),
     )
 
 
@@ -93,26 +84,33 @@ def _base_url(connection: Connection, where: str) -> str:
     return url
 
 
-def _auth(connection: Connection, extra: Mapping[str, Any], where: str) -> tuple[AuthBase | None, tuple[str, ...]]:
-    login, password = connection.login, connection.password
-    kind = extra.get("auth") or ("basic" if login else "bearer" if password else "none")
-    check_choice(kind, ("none", "basic", "bearer"), f"{where}: auth")
-    if kind == "none":
-        return None, (password,) if password else ()
-    if kind == "bearer":
-        if not password:
-            raise ConfigurationError(f"{where}: auth 'bearer' needs the token as password")
-        return BearerAuth(password), (password,)
-    if not login:
-        raise ConfigurationError(f"{where}: auth 'basic' needs a login")
-    password = password or ""
-    return HTTPBasicAuth(login.encode(), password.encode()), (password, f"{login}:{password}")
+def _authentication(connection: Connection, extra: Mapping[str, Any], base_url: str) -> Authentication:
+    # A form that was saved has its empty fields, too.
+    given = {name: extra[name] for name in OPTIONS if extra.get(name) not in (None, "")}
+    login, password = connection.login or "", connection.password or ""
+    fields = AuthFields(f"connection {connection.conn_id!r}", base_url, login, password, given)
+    return authentication(fields, extra.get("auth_type") or None)
+
+
+def _http_authentication(connection: Connection, extra: Mapping[str, Any], where: str) -> Authentication:
+    """Do what HttpHook does: basic with a login, else nothing."""
+    if "auth_type" in extra:
+        raise ConfigurationError(f"{where}: auth_type needs a connection of the type 'paginated_api'")
+    fields = AuthFields(where, "", connection.login or "", connection.password or "")
+    return authentication(fields, "basic" if connection.login else "none")
+
+
+def _check_header(auth: Authentication, headers: Mapping[str, str], where: str) -> None:
+    """Refuse a header that authentication would replace."""
+    for name in headers:
+        if auth.header and name.lower() == auth.header.lower():
+            raise ConfigurationError(f"{where}: headers has {name!r}, which login and password make, too: give one")
 
 
 def _headers(connection: Connection, extra: Mapping[str, Any], where: str) -> dict[str, str]:
-    headers = _mapping(extra.get("headers") or {}, f"{where}: headers")
+    headers = json_object(extra.get("headers") or {}, f"{where}: headers")
     if connection.conn_type == "http":
-        known = {*EXTRAS, *HTTP_HOOK_EXTRAS}
+        known = {"headers", *SESSION, *POLICIES, *HTTP_HOOK_EXTRAS}
         headers |= {name: value for name, value in extra.items() if name not in known and isinstance(value, str)}
     for name, value in headers.items():
         if not isinstance(value, str):
@@ -141,19 +139,6 @@ def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
     return SessionOptions(
         verify=extra.get("verify", True),
         cert=tuple(cert) if isinstance(cert, list) else cert,
-        proxies=_mapping(extra.get("proxies") or {}, f"{where}: proxies"),
+        proxies=json_object(extra.get("proxies") or {}, f"{where}: proxies"),
         trust_env=bool(extra.get("trust_env", False)),
     )
-
-
-def _mapping(given: object, where: str) -> dict[str, Any]:
-    """Return a dict that an extra holds as JSON object, or as the text of one as the connection form writes it."""
-    if isinstance(given, str):
-        # What json raises holds the whole text: it must not become the context of another error.
-        with suppress(ValueError):
-            given = json.loads(given)
-    if isinstance(given, str):
-        raise ConfigurationError(f"{where}: not a JSON object")
-    if not isinstance(given, Mapping):
-        raise ConfigurationError(f"{where}: expected a JSON object, got {type(given).__name__}")
-    return dict(given)

@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 import requests
-from airflow.providers.common.compat.sdk import BaseHook, mask_secret
+from airflow.providers.common.compat.sdk import BaseHook
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.deadline import Deadline
@@ -28,7 +30,10 @@ from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, Pag
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
 from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
+from airflow_paginated.transport.bound import BoundAuth, BoundSession, LoneRenewals
 from airflow_paginated.transport.classify import phrase
+from airflow_paginated.transport.credentials import Credentials
+from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -85,9 +90,18 @@ class PaginatedApiHook(BaseHook):
     def settings(self) -> ConnectionSettings:
         """What the connection says. Resolved by the main thread: only it may ask Airflow."""
         settings = settings_of(self.get_connection(self.http_conn_id))
-        for secret in filter(None, settings.secrets):
-            mask_secret(secret)
+        self.masks.learn(settings.secrets)
         return settings
+
+    @cached_property
+    def masks(self) -> Masks:
+        """What is kept out of Airflow's logs. Made by the main thread, as the settings are."""
+        return Masks()
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """What all clients and sessions of this hook authenticate with: a token is asked for once."""
+        return Credentials(self.settings.endpoint.auth)
 
     @cached_property
     def retry(self) -> RequestRetry:
@@ -120,11 +134,18 @@ class PaginatedApiHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return a plain ``requests`` session with the connection's credentials and urllib3's retries.
 
-        For requests beside the pages: it does what ``requests`` does, with none of this package's guarantees.
+        For requests beside the pages: it does what ``requests`` does, with none of this package's guarantees, but
+        that credentials go to the connection's origin only, and are renewed once where a 401 asks for it. What a
+        token endpoint refuses is raised as a ``PermanentError``.
         """
-        session = self.settings.session.new_session()
-        session.headers.update(self.settings.endpoint.headers)
-        session.auth = self.settings.endpoint.auth
+        settings = self.settings
+        renewing = LoneRenewals(
+            settings.endpoint, settings.session, self.retry, self.limits, self.masks.learn, settings.secrets
+        )
+        session = settings.session.prepared(BoundSession())
+        netrc = netrc_login(settings.endpoint, settings.session)
+        credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else self.credentials
+        session.auth = BoundAuth(settings.endpoint, credentials, renewing)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
         return session
@@ -148,6 +169,8 @@ class PaginatedApiHook(BaseHook):
                 workers=self.max_workers,
                 shown=shown_parameters(collection.pagination),
                 secrets=self.settings.secrets,
+                shared=self.credentials,
+                learned=lambda secret: self.masks.learn([secret]),
             )
         )
 
@@ -187,6 +210,7 @@ class PaginatedApiHook(BaseHook):
             with closing(found) as landings:
                 for landing in landings:
                     deadline.check()
+                    self.masks.catch_up()
                     audit.see(PageRecord.of(landing, total(landing.page)))
                     yield landing.page
             for look in audit.looks():
@@ -223,7 +247,9 @@ class PaginatedApiHook(BaseHook):
                     timeout=(self.limits.connect_timeout, self.limits.read_timeout),
                     allow_redirects=False,
                 )
-        except (requests.RequestException, PaginatedApiError) as exc:
+        except PaginatedApiError as exc:
+            return False, str(exc)
+        except requests.RequestException as exc:
             return False, f"no answer from {self.settings.endpoint.base_url}: {type(exc).__name__}"
         if response.status_code in (401, 403):
             return False, f"the API refuses the credentials: {phrase(response.status_code)}"

@@ -13,6 +13,7 @@ from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
+from airflow_paginated.operators.progress import Standing
 from airflow_paginated.operators.target import resolve, warn_of_local_target
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
@@ -139,7 +140,7 @@ class PaginatedApiOperator(BaseOperator):
                     completeness=hook.completeness,
                     limits=hook.limits,
                     stop=self._stop,
-                    report=lambda standing: self.log.info("%s", standing),
+                    report=lambda standing: self._report(standing, hook),
                 ).run()
 
     def on_kill(self) -> None:
@@ -157,6 +158,11 @@ class PaginatedApiOperator(BaseOperator):
         combined_limits(None, self.limits)
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
+
+    def _report(self, standing: Standing, hook: PaginatedApiHook) -> None:
+        # Every few seconds, in the main thread: the time to mask what the others have learned.
+        hook.masks.catch_up()
+        self.log.info("%s", standing)
 
     def _hook(self) -> PaginatedApiHook:
         return PaginatedApiHook(

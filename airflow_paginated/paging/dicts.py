@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import MISSING, fields, replace
 from difflib import get_close_matches
 from typing import Any, TypeVar
@@ -32,6 +34,19 @@ def override(value: T, given: Mapping[str, Any] | T | None, where: str) -> T:
     check_keys(given, _names(type(value)), where)
     changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
     return changed
+
+
+def json_object(given: object, where: str) -> dict[str, Any]:
+    """Return a dict that is given as JSON object, or as the text of one as a connection form writes it."""
+    if isinstance(given, str):
+        # What json raises holds the whole text: it must not become the context of another error.
+        with suppress(ValueError):
+            given = json.loads(given)
+    if isinstance(given, str):
+        raise ConfigurationError(f"{where}: not a JSON object")
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where}: expected a JSON object, got {type(given).__name__}")
+    return dict(given)
 
 
 def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus, urljoin, urlsplit
 
 from airflow_paginated.paging.errors import OriginError, ResponseError
-from airflow_paginated.paging.values import Page
+from airflow_paginated.paging.values import Page, PageRequest
 
 # Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
 _TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
@@ -77,15 +78,41 @@ def _parts(header: str) -> Iterator[Link | str]:
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
 
 
+def without(query: str, names: Collection[str]) -> str:
+    """Return a query without the parameters of these names; the others stay to the letter."""
+    fields = query.split("&")
+    return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
+
+
+def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
+    """Return a request without query parameters that are not its own: links repeat what authentication adds."""
+    if not names:
+        return request
+    path = disowned_url(request.path, names)
+    own = {name: value for name, value in request.query.items() if name not in names}
+    if path == request.path and len(own) == len(request.query):
+        return request
+    return replace(request, path=path, query=own)
+
+
+def disowned_url(url: str, names: Collection[str]) -> str:
+    """Return a URL without the query parameters of these names."""
+    if not names:
+        return url
+    path, mark, rest = url.partition("?")
+    query = rest.partition("#")[0]
+    kept = without(query, names)
+    return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
+
+
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
-    What authentication puts on each request is left out of it: a link that is stored must not hold a credential.
     Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
     """
     base = page.url or page.request.path
     try:
-        url = without(urljoin(base, link.strip()).partition("#")[0], page.owned)
+        url = disowned_url(urljoin(base, link.strip()).partition("#")[0], page.owned)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:
@@ -94,15 +121,6 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
         return urlsplit(url)._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     except ValueError:
         raise ResponseError("the API's link to the next page is no URL") from None
-
-
-def without(url: str, names: Collection[str]) -> str:
-    """Return a URL without the query parameters of these names; the rest of it stays to the letter."""
-    plain, _, query = url.partition("?")
-    if not names or not query:
-        return url
-    kept = [each for each in query.split("&") if unquote_plus(each.partition("=")[0]) not in names]
-    return f"{plain}?{'&'.join(kept)}" if kept else plain
 
 
 class Series(NamedTuple):

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError
+from airflow_paginated.paging.links import disowned
 from airflow_paginated.paging.protocols import Ahead, Pagination
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Split, Stop
 
@@ -76,8 +77,9 @@ def landed(page: Page, pagination: Pagination) -> Landing:
     if isinstance(successor, Stop):
         return Landing(page, successor)
     if isinstance(successor, Split):
-        return Landing(page.with_rows(()), _checked_split(successor, page.request))
-    return Landing(page, _next(successor, page.request, "follow"))
+        split = _checked_split(successor, page.request)
+        return Landing(page.with_rows(()), Split(tuple(disowned(part, page.owned) for part in split.requests)))
+    return Landing(page, disowned(_next(successor, page.request, "follow"), page.owned))
 
 
 class _Crew:
@@ -151,7 +153,7 @@ class _Lane:
             return None
         last = self.sent[next(reversed(self.sent))]
         further = ahead.ahead(self.newest, last)
-        return None if further is None else _next(further, last, "ahead")
+        return None if further is None else disowned(_next(further, last, "ahead"), self.newest.owned)
 
 
 class _Floor:

@@ -20,11 +20,12 @@ from airflow_paginated.transport.quota import LONGEST_WAIT, quota_wait
 
 GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+THE_CONNECTION: Final = "the connection"
 TOO_MANY: Final = "page_size may be more than the API allows"
 ADVICE: Final[Mapping[int, str]] = {
     400: f"check query and body; {TOO_MANY}",
-    401: "check the credentials on the connection",
-    403: "the credentials on the connection may not read this",
+    401: "check the credentials on {connection}",
+    403: "the credentials on {connection} may not read this",
     404: "check the connection's host and the endpoint",
     405: "check the method",
     406: "check the Accept header",
@@ -34,21 +35,32 @@ ADVICE: Final[Mapping[int, str]] = {
 }
 
 
-def judge_status(status: int, headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> None:
-    """Raise what a status means; return for one that carries a page.
+def judge_status(
+    status: int,
+    headers: Mapping[str, str],
+    retry: RequestRetry,
+    now: datetime | None = None,
+    connection: str = THE_CONNECTION,
+) -> None:
+    """Raise what a status means; return for one that carries a page. ``connection`` is how messages call it.
 
     Raises ``Throttled``, ``Fault`` or ``RequestRefused``.
     """
     if status in GOOD:
         return
+    judge_trouble(status, headers, retry, now)
+    advice = ADVICE.get(status, "only 200, 201 and 203 carry a page").format(connection=connection)
+    raise RequestRefused(f"{phrase(status)}: {advice}", status)
+
+
+def judge_trouble(status: int, headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> None:
+    """Raise ``Throttled`` or ``Fault`` for a status that another attempt may mend."""
     cause = phrase(status)
     asked = asked_wait(headers, retry, now)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
         raise Throttled(cause, asked)
     if status in retry.status_forcelist:
         raise Fault(cause, SERVER)
-    advice = ADVICE.get(status, "only 200, 201 and 203 carry a page")
-    raise RequestRefused(f"{cause}: {advice}", status)
 
 
 def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:

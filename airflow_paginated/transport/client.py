@@ -6,34 +6,31 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from requests.auth import HTTPBasicAuth
-from requests.utils import get_netrc_auth
 
 from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.errors import (
-    Cancelled,
-    PageFailed,
-    PaginatedApiError,
-    PermanentError,
-    QuotaExceeded,
-    RequestRefused,
-    RunTimeout,
-)
+from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.paging.withheld import SHORTEST
+from airflow_paginated.transport.answer import Answer
 from airflow_paginated.transport.classify import phrase
-from airflow_paginated.transport.exchange import SHORTEST, Answer, Endpoint, Exchange
-from airflow_paginated.transport.faults import THROTTLE, Expired, Fault, Throttled
+from airflow_paginated.transport.credentials import Credentials
+from airflow_paginated.transport.exchange import Endpoint, Exchange
+from airflow_paginated.transport.faults import Expired, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.judge import Judge
 from airflow_paginated.transport.lines import Columns
+from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.policies import EARLY, RateLimit, RequestRetry, backoff
+from airflow_paginated.transport.patience import Patience, Tries
+from airflow_paginated.transport.policies import RateLimit, RequestRetry
 from airflow_paginated.transport.quota import quota_wait
+from airflow_paginated.transport.renewals import Renewals
 from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
@@ -46,7 +43,9 @@ class ClientOptions:
     """Everything a client has to know.
 
     ``deadline`` is the end of the run: no attempt and no wait goes past it. ``secrets`` are kept out of messages; of
-    query parameters, only the values of those in ``shown`` stand in them.
+    query parameters, only the values of those in ``shown`` stand in them. ``shared`` are the credentials of
+    ``endpoint`` where several clients use the same; ``learned`` is told, in any thread, what authentication puts on
+    requests, and may hear of it more than once.
     """
 
     endpoint: Endpoint
@@ -60,6 +59,8 @@ class ClientOptions:
     workers: int = 8
     shown: Collection[str] = ()
     secrets: Iterable[str] = field(default=(), repr=False)
+    shared: Credentials | None = field(default=None, repr=False)
+    learned: Callable[[str], None] = lambda secret: None
 
 
 @dataclass(slots=True)
@@ -78,14 +79,9 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class _Tries:
+class _PageTries(Tries):
     """The attempts at one page. Changed by the thread that fetches it."""
 
-    deadline: float
-    sent: int = 0
-    charged: int = 0
-    throttled: int = 0
-    stale: bool = False
     expired: int | None = None
     """The generation of the credentials that were refused."""
     renewed: bool = False
@@ -98,25 +94,30 @@ class PageClient:
     """
 
     def __init__(self, options: ClientOptions) -> None:
-        netrc = _netrc(options)
-        endpoint = replace(options.endpoint, auth=HTTPBasicAuth(*netrc)) if netrc else options.endpoint
+        netrc = netrc_login(options.endpoint, options.session)
+        endpoint = options.endpoint
         self._options = options
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
         self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= SHORTEST)
-        self._exchange = Exchange(endpoint, options.limits, options.rules.accept, self._scrub.learn)
+        shared = options.shared or Credentials(endpoint.auth)
+        self._credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else shared
+        self._exchange = Exchange(endpoint, self._credentials, options.limits, options.rules.accept, self._learn)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
-        self._budget = RetryBudget(options.retry.budget_for(options.workers))
+        budget = RetryBudget(options.retry.budget_for(options.workers))
+        self._patience = Patience(options.retry, options.limits, options.deadline, self._gate, budget)
+        self.traffic = Traffic()
+        self._renewals = Renewals(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
         self._judge = Judge(
             options.rules,
             options.data_selector,
             options.retry,
             options.limits.page_bytes,
             self._scrub,
-            self._exchange.credentials.refreshable,
+            self._credentials.refreshable,
+            endpoint.name,
         )
         self._columns = Columns()
-        self.traffic = Traffic()
 
     def __enter__(self) -> PageClient:
         return self
@@ -144,17 +145,17 @@ class PageClient:
         """
         self._gate.enter()
         started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _Tries(deadline=started + self._options.limits.page_timeout)
+        tries = _PageTries(deadline=started + self._options.limits.page_timeout)
         while True:
             try:
                 page = self._attempt(request, tries, started)
             except (Throttled, Fault, Expired, PaginatedApiError) as exc:
                 trouble = exc
             except Exception as exc:
-                self._check_open()
+                self._patience.check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
-                self._budget.earn()
+                self._patience.budget.earn()
                 return page
             # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
             try:
@@ -164,24 +165,22 @@ class PageClient:
             self._gate.enter()
 
     def _recover(
-        self, trouble: Throttled | Fault | Expired | PaginatedApiError, request: PageRequest, tries: _Tries
+        self, trouble: Throttled | Fault | Expired | PaginatedApiError, request: PageRequest, tries: _PageTries
     ) -> None:
         if isinstance(trouble, PaginatedApiError):
             raise self._told(trouble, request)
-        if isinstance(trouble, Throttled):
-            self._pause(trouble, request, tries)
-        elif isinstance(trouble, Expired):
+        if isinstance(trouble, Expired):
             self._replay(trouble, request, tries)
         else:
-            self._back_off(trouble, request, tries)
+            once = None if request.method in self._options.retry.allowed_methods else request.method
+            self._patience.wait(trouble, tries, lambda: self._name(request), once)
 
-    def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
+    def _attempt(self, request: PageRequest, tries: _PageTries, started: float) -> Page:
         self._options.deadline.check()
-        self._renew(tries)
+        self._authenticate(tries)
         tries.sent += 1
         self.traffic.sent(retry=tries.sent > 1)
-        attempt = time.monotonic() + self._options.limits.attempt_timeout
-        deadline = min(attempt, tries.deadline, self._options.deadline.at)
+        deadline = self._patience.attempt_ends(tries)
         with self._pool.lease() as lease:
             if tries.stale:
                 # Idle connections die together, and only the first death is free.
@@ -216,95 +215,39 @@ class PageClient:
         wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
         if not wait:
             return
-        if excess := self._excess(wait):
+        if excess := self._patience.excess(wait):
             self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
         else:
             self._gate.pause(wait)
 
-    def _excess(self, wait: float) -> str:
-        """Name what forbids to wait so long, if anything does."""
-        longest = self._options.retry.retry_after_max
-        if wait > longest:
-            return f"retry.retry_after_max={longest:g}"
-        deadline = self._options.deadline
-        left = deadline.left
-        return f"the {max(left, 0):.0f} s that this try has left ({deadline.limit})" if wait >= left else ""
-
     def _follow(self) -> None:
         self._gate.enter()
-        self.traffic.sent(retry=False)
+        self._sent()
 
-    def _renew(self, tries: _Tries) -> None:
+    def _authenticate(self, tries: _PageTries) -> None:
         if tries.expired is not None and not tries.renewed:
-            self._exchange.credentials.renew(tries.expired)
+            self._credentials.renew(tries.expired, self._renewals)
             tries.renewed = True
+        self._credentials.ready(self._renewals)
 
-    def _replay(self, expired: Expired, request: PageRequest, tries: _Tries) -> None:
+    def _replay(self, expired: Expired, request: PageRequest, tries: _PageTries) -> None:
         if tries.renewed:
-            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; check those on the connection"
+            advice = f"check those on {self._options.endpoint.name}"
+            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"
             raise self._told(RequestRefused(refusal, expired.status), request)
         tries.expired = expired.generation
 
-    def _pause(self, throttled: Throttled, request: PageRequest, tries: _Tries) -> None:
-        tries.throttled += 1
-        retry = self._options.retry
-        asked = throttled.seconds or 0.0
-        if asked and (excess := self._excess(asked)):
-            raise QuotaExceeded(
-                f"{self._name(request)}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}",
-                asked,
-            )
-        # Zero seconds, or a date that has passed, is no leave to hammer.
-        seconds = asked or backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
-        self._check_time(throttled.cause, request, tries, seconds)
-        self._gate.pause(seconds)
+    def _sent(self) -> None:
+        self.traffic.sent(retry=False)
 
-    def _back_off(self, fault: Fault, request: PageRequest, tries: _Tries) -> None:
-        self._check_open()
-        self._check_run(fault.cause, request, 0)
-        retry = self._options.retry
-        if not (fault.unsent or request.method in retry.allowed_methods):
-            raise self._failed(
-                f"{fault.cause}, and a {request.method} may have been acted on; if sending it twice is harmless,"
-                " add its method to retry.allowed_methods",
-                request,
-                tries,
-            )
-        if fault.stale and not tries.stale:
-            tries.stale = True
-            return
-        tries.charged += 1
-        if tries.charged >= retry.max_attempts:
-            raise self._failed(fault.cause, request, tries)
-        self._budget.spend(f"{self._name(request)}: {fault.cause}")
-        seconds = backoff(tries.charged, retry.backoff_factor * fault.weight, retry.backoff_max, first=EARLY)
-        self._check_time(fault.cause, request, tries, seconds)
-        self._gate.sleep(seconds)
-
-    def _check_open(self) -> None:
-        if self._gate.closed:
-            raise Cancelled("the run was told to stop")
-
-    def _check_time(self, cause: str, request: PageRequest, tries: _Tries, wait: float) -> None:
-        self._check_run(cause, request, wait)
-        if time.monotonic() + wait >= tries.deadline:
-            limit = self._options.limits.page_timeout
-            raise self._failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", request, tries)
-
-    def _check_run(self, cause: str, request: PageRequest, wait: float) -> None:
-        deadline = self._options.deadline
-        if wait >= deadline.left:
-            raise RunTimeout(
-                f"the time of this try is over ({deadline.limit}); {self._name(request)} was still to come,"
-                f" last cause: {cause}"
-            )
-
-    def _failed(self, cause: str, request: PageRequest, tries: _Tries) -> PageFailed:
-        plural = "attempt" if tries.sent == 1 else "attempts"
-        return PageFailed(f"{self._name(request)} failed in {tries.sent} {plural}; last cause: {cause}")
+    def _learn(self, secrets: Iterable[str]) -> None:
+        learned = list(secrets)
+        self._scrub.learn(learned)
+        for secret in learned:
+            self._options.learned(secret)
 
     def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
-        self._check_open()
+        self._patience.check_open()
         return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
@@ -312,11 +255,3 @@ class PageClient:
         query = {**self._options.endpoint.query, **request.query}
         url = shown_url(self._exchange.url(request), query, self._options.shown)
         return f"page {request.index + 1}{partition} ({request.method} {self._scrub(url)})"
-
-
-def _netrc(options: ClientOptions) -> tuple[str, str] | None:
-    """Return login and password of the machine's netrc, where it is let in and the connection has no credentials."""
-    named = any(name.lower() == "authorization" for name in options.endpoint.headers)
-    if options.endpoint.auth is not None or named or not options.session.trust_env:
-        return None
-    return get_netrc_auth(options.endpoint.base_url)

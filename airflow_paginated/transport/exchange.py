@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from io import BytesIO
+from itertools import count
 from typing import Any, Final
-from urllib.parse import parse_qsl, urljoin, urlsplit
+from urllib.parse import urljoin
 
 import msgspec
 import requests
@@ -16,20 +18,22 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8, without
+from airflow_paginated.paging.links import as_utf8, disowned, without
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Json, PageRequest
-from airflow_paginated.transport.classify import REDIRECTS, judge_exception
-from airflow_paginated.transport.credentials import Auth, Credentials
+from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.classify import REDIRECTS, THE_CONNECTION, judge_exception
+from airflow_paginated.transport.credentials import Auth, Credentials, Grant
 from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
+from airflow_paginated.transport.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
 from airflow_paginated.transport.talk import Talk
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
-SHORTEST: Final = 8
-"""A shorter text is hardly a secret, and would be blotted out of every message."""
+SIGNATURES_TOLD: Final = 8
+"""Of requests that are signed one by one, the first few show what is a key in them; each signature is another."""
 NO_RETRIES: Final = Retry(False)
 DEFAULT_HEADERS: Final = {
     "Accept-Encoding": "gzip",
@@ -42,34 +46,24 @@ class Endpoint:
     """Where requests go and what each of them carries.
 
     ``headers``, ``auth`` and ``query`` are secrets bound to the origin of ``base_url``; none is ever shown. An ``auth``
-    that is ``Refreshable`` is renewed when a request is refused with 401.
+    that is a ``Grant``, or ``Refreshable``, is renewed when a request is refused with 401. ``name`` is what messages
+    call the connection. ``signs``: ``auth`` is asked for every single request, with its query and its body.
     """
 
     base_url: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    auth: Auth | None = field(default=None, repr=False)
+    auth: Auth | Grant | None = field(default=None, repr=False)
+    name: str = THE_CONNECTION
+    signs: bool = False
     query: Mapping[str, Json] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Status, headers (names in lower case) and the body, whole and as it was sent.
-
-    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with; ``owned``
-    names the query parameters that they are in.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str = ""
-    generation: int = 0
-    owned: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common, whatever their query; ``url`` has none, ``owned`` is as above."""
+    """What all requests to one path have in common, whatever their query; ``url`` has none.
+
+    ``owned`` are the names of the query parameters in ``target``, which are secrets.
+    """
 
     url: str
     target: str
@@ -84,14 +78,23 @@ class Exchange:
     ``learn`` is told what authentication puts on requests: secrets that nobody else may know of.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, accept: str, learn: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        credentials: Credentials,
+        limits: Limits,
+        accept: str,
+        learn: Callable[[Iterable[str]], None],
+    ) -> None:
         self._endpoint = endpoint
         self._headers = {**DEFAULT_HEADERS, "Accept": accept}
         self._limits = limits
         self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self._learn = learn
-        self.credentials = Credentials(endpoint.auth)
+        self._signed_by: Counter[int] = Counter()
+        """How many requests of each generation were signed; changed by all threads, and need not be exact."""
+        self._credentials = credentials
         self.origin = origin_of(endpoint.base_url)
 
     def attempt(
@@ -111,7 +114,7 @@ class Exchange:
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
                 turn()
-            answer = self._exchange(request, lease)
+            answer = self._exchange(request, lease, turn)
             if answer.status not in REDIRECTS or settles(answer):
                 return answer
             request = self._redirected(request, answer)
@@ -133,26 +136,55 @@ class Exchange:
         except (requests.RequestException, UnicodeError) as exc:
             raise ConfigurationError(f"endpoint: {type(exc).__name__}: the URL or a header is not valid") from None
         bare = prepared.copy()
-        self.credentials.put_on(prepared)
-        self._learn(_added(prepared, bare))
+        if not self._endpoint.signs:
+            self._credentials.put_on(prepared)
+        owned = owned_by(prepared, bare)
+        self._learn(added_to(prepared, bare, owned))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
         # Prepared without a body, a POST declares none; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
-        return _Prepared(place, prepared.path_url, plain, prepared, frozenset(dict(_query_of(prepared))))
+        return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*owned, *self._endpoint.query}))
 
-    def _exchange(self, request: PageRequest, lease: Lease) -> Answer:
+    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Answer:
         # Links differ in their query from page to page: what is costly is made once for all of them.
         path, query = cut(request.path)
-        generation = self.credentials.generation
+        generation = self._credentials.generation
         prepared = self._prepared(path, request.method, generation)
-        target = with_query(prepared.target, query, encode_query(request.query))
+        own = request.query
+        if prepared.owned:
+            query, own = without(query, prepared.owned), {n: each for n, each in own.items() if n not in prepared.owned}
+        target = with_query(prepared.target, query, encode_query(own))
         headers, body = _payload(request, prepared.headers)
+        wire = Wire(request.method, target, headers, body)
+        if not self._endpoint.signs:
+            return self._roundtrip(lease, prepared, wire, generation)
+        sent = count()
+
+        def send(signed: requests.PreparedRequest) -> Answer:
+            if next(sent):
+                turn()
+            check_origin(str(signed.url), self.origin)
+            _check_headers(signed.headers)
+            return self._roundtrip(lease, prepared, wire_of(signed), generation)
+
+        return self._signed(wire, prepared, generation, send)
+
+    def _signed(
+        self, wire: Wire, prepared: _Prepared, generation: int, send: Callable[[requests.PreparedRequest], Answer]
+    ) -> Answer:
+        signed = sign(f"{self.origin}{wire.target}", wire, self._credentials.put_on)
+        if self._signed_by[generation] < SIGNATURES_TOLD:
+            self._signed_by[generation] += 1
+            self._learn(signed.secrets)
+        return replace(with_hooks(signed.request, send), owned=signed.owned | prepared.owned)
+
+    def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Answer:
         connections, answered = lease.watch.connections, False
         lease.watch.talk = Talk()
         try:
-            response = self._send(lease, prepared, request.method, target, headers, body)
+            response = self._send(lease, prepared, wire)
             answered = True
             answer = self._read(response, lease.watch.talk)
         except (HTTPError, OSError) as exc:
@@ -164,18 +196,16 @@ class Exchange:
             raise Fault("the answer took longer than its deadline", SERVER) from None
         return replace(answer, url=prepared.url, generation=generation, owned=prepared.owned)
 
-    def _send(
-        self, lease: Lease, prepared: _Prepared, method: str, target: str, headers: dict[str, str], body: bytes | None
-    ) -> BaseHTTPResponse:
+    def _send(self, lease: Lease, prepared: _Prepared, wire: Wire) -> BaseHTTPResponse:
         route = lease.routes.get(self.origin)
         if route is None:
             # Finding the pool costs as much as writing the request: once is enough.
             route = lease.routes[self.origin] = _route(lease, prepared)
         return route.pool.urlopen(
-            method,
-            f"{self.origin}{target}" if route.proxied else target,
-            body=body,
-            headers=headers,
+            wire.method,
+            f"{self.origin}{wire.target}" if route.proxied else wire.target,
+            body=wire.body,
+            headers=wire.headers,
             retries=NO_RETRIES,
             redirect=False,
             assert_same_host=False,
@@ -209,11 +239,11 @@ class Exchange:
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
         here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
         try:
-            url = without(urljoin(here, location), answer.owned)
+            url = urljoin(here, location)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return replace(request, path=url, query={})
+        return disowned(replace(request, path=url, query={}), answer.owned)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
@@ -223,24 +253,11 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
         _check_headers(request.headers)
         own = {name.lower() for name in request.headers}
         headers = {name: value for name, value in common.items() if name.lower() not in own} | dict(request.headers)
-    if request.body is None:
-        return headers, None
+    if request.body is None or isinstance(request.body, bytes):
+        return headers, request.body
     if not any(name.lower() == "content-type" for name in headers):
         headers = {"Content-Type": "application/json", **headers}
     return headers, msgspec.json.encode(request.body)
-
-
-def _added(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> Iterator[str]:
-    """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
-    changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
-    known = _query_of(bare)
-    changed += [value for name, value in _query_of(request) if (name, value) not in known]
-    for value in changed:
-        yield from (word for word in value.split() if len(word) >= SHORTEST)
-
-
-def _query_of(request: requests.PreparedRequest) -> list[tuple[str, str]]:
-    return parse_qsl(urlsplit(str(request.url)).query, keep_blank_values=True)
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:

@@ -12,9 +12,9 @@ import msgspec
 from airflow_paginated.paging.errors import PermanentError, RequestRefused, ResponseError
 from airflow_paginated.paging.selectors import select
 from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.classify import TOO_MANY, asked_wait, judge_status, phrase
+from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.classify import THE_CONNECTION, TOO_MANY, asked_wait, judge_status, phrase
 from airflow_paginated.transport.decode import Parts, Tolerance, split
-from airflow_paginated.transport.exchange import Answer
 from airflow_paginated.transport.faults import SERVER, Expired, Fault, Throttled
 from airflow_paginated.transport.lines import split_csv, split_jsonl
 from airflow_paginated.transport.policies import RequestRetry
@@ -22,10 +22,6 @@ from airflow_paginated.transport.reading import Reading
 from airflow_paginated.transport.rules import ResponseAction, ResponseRules, is_something, quoting
 from airflow_paginated.transport.scrub import Scrubber
 
-SNIPPET: Final = 200
-"""How many characters of the API's own words stand in a message."""
-HEARD: Final = 65536
-"""How many of them are read: secrets must be found before they are cut."""
 NO_ROWS: Final = Parts()
 STATIC: Final = "the authentication of the connection has nothing to refresh"
 ABOUT_SIZE: Final = re.compile(r"size|limit|per.?page|max|first", re.IGNORECASE)
@@ -53,6 +49,7 @@ class Judge:
         page_bytes: int,
         scrub: Scrubber,
         refreshable: bool = False,
+        connection: str = THE_CONNECTION,
     ) -> None:
         rules.check_selector(data_selector)
         self._rules = rules
@@ -61,6 +58,7 @@ class Judge:
         self._page_bytes = page_bytes
         self._scrub = scrub
         self._refreshable = refreshable
+        self._connection = connection
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty")
 
     def settles(self, answer: Answer) -> bool:
@@ -111,7 +109,7 @@ class Judge:
         if answer.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
             raise Expired(self._with_words(phrase(answer.status), reading), answer.generation, answer.status)
         try:
-            judge_status(answer.status, answer.headers, self._retry)
+            judge_status(answer.status, answer.headers, self._retry, connection=self._connection)
         except PermanentError as exc:
             raise exc.told(self._with_words(str(exc), reading)) from None
 
@@ -155,16 +153,13 @@ class Judge:
         path = self._rules.error_path or ""
         found = select(body, path)
         if is_something(found):
-            said = self._cut(_words(found))
+            said = self._scrub.excerpt(_words(found))
             advice = f"; {TOO_MANY}" if ABOUT_SIZE.search(said) else ""
             raise ResponseError(f"{phrase(answer.status)}, but the body says at error_path {path!r}: {said!r}{advice}")
 
     def _with_words(self, text: str, reading: Reading) -> str:
-        said = self._cut(reading.text)
+        said = self._scrub.excerpt(reading.text)
         return f"{text}; the API says: {said!r}" if said.strip() else text
-
-    def _cut(self, text: str) -> str:
-        return self._scrub(text[:HEARD])[:SNIPPET]
 
 
 def _is_blank(answer: Answer, reading: Reading) -> bool:

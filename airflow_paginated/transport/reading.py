@@ -7,8 +7,8 @@ from typing import Final
 
 from airflow_paginated.paging.errors import PermanentError
 from airflow_paginated.paging.values import Json
+from airflow_paginated.transport.answer import Answer
 from airflow_paginated.transport.decode import inflate, json_value, to_utf8
-from airflow_paginated.transport.exchange import Answer
 from airflow_paginated.transport.faults import Fault
 
 EITHER: Final = "text/plain; charset=latin-1"

@@ -8,7 +8,13 @@ import json
 import re
 import threading
 from collections.abc import Iterable
+from typing import Final
 from urllib.parse import quote, quote_plus
+
+EXCERPT: Final = 200
+"""How many characters of a server's own words stand in a message."""
+HEARD: Final = 65536
+"""How many of them are read: secrets must be found before they are cut."""
 
 
 class Scrubber:
@@ -26,7 +32,7 @@ class Scrubber:
         with self._lock:
             known = self._known.union(filter(None, secrets))
             if known != self._known:
-                forms = {form for secret in known for form in _forms(secret)}
+                forms = {form for secret in known for form in spellings(secret)}
                 longest_first = sorted(forms, key=len, reverse=True)
                 # Hex digits and host names come in either case.
                 self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
@@ -36,8 +42,16 @@ class Scrubber:
         """Return the text without the secrets."""
         return self._pattern.sub("***", text) if self._pattern else text
 
+    def excerpt(self, text: str) -> str:
+        """Return the beginning of a long text, without the secrets."""
+        return self(text[:HEARD])[:EXCERPT]
 
-def _forms(secret: str) -> Iterable[str]:
+    def quote(self, text: str) -> str:
+        """Return an excerpt as it stands in a message."""
+        return repr(self.excerpt(text))
+
+
+def spellings(secret: str) -> Iterable[str]:
     """Yield a secret as URLs, JSON, HTML and headers write it, each also as ``repr`` shows it."""
     forms = [secret, secret.encode().decode("latin-1"), html.escape(secret)]
     forms += [quote(secret), quote(secret, safe=""), quote_plus(secret)]

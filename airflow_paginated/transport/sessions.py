@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import requests
 from urllib3 import HTTPConnectionPool
@@ -19,6 +19,7 @@ from airflow_paginated.transport.origin import Origin
 from airflow_paginated.transport.watched import Watch, WatchedAdapter
 
 WATCH_SECONDS: Final = 0.1
+S = TypeVar("S", bound=requests.Session)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,11 @@ class SessionOptions:
 
         Raises ``ConfigurationError`` for a file that is not there.
         """
+        return self.prepared(requests.Session())
+
+    def prepared(self, session: S) -> S:
+        """Return a session that was made ready in this way."""
         _check_files(verify=[self.verify], cert=[self.cert] if isinstance(self.cert, str) else self.cert or ())
-        session = requests.Session()
         session.verify, session.cert, session.trust_env = self.verify, self.cert, self.trust_env
         session.proxies.update(self.proxies)
         session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))

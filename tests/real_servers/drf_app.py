@@ -13,6 +13,10 @@ from tests.real_servers.child import serve_until_eof
 from tests.real_servers.rows import employees
 
 TOKEN = "0123456789abcdef0123456789abcdef01234567"
+USER, PASSWORD = "bob", "a pass-word/of+bob's"
+CLIENT_SECRET = "a secret/of+robots"
+CLIENTS = ("robot", "revoked")
+"""Each with this secret; the second one is revoked in mid-run."""
 THREADS = 4
 SETTINGS: Mapping[str, Any] = {
     "ALLOWED_HOSTS": ["127.0.0.1"],
@@ -21,7 +25,10 @@ SETTINGS: Mapping[str, Any] = {
         "django.contrib.auth",
         "rest_framework",
         "rest_framework.authtoken",
+        "oauth2_provider",
     ],
+    "OAUTH2_PROVIDER": {"SCOPES": {"read": "Read employees"}},
+    "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],  # basic authentication asks for each page
     "REST_FRAMEWORK": {
         "DEFAULT_AUTHENTICATION_CLASSES": ["rest_framework.authentication.TokenAuthentication"],
         "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
@@ -33,10 +40,11 @@ SETTINGS: Mapping[str, Any] = {
 
 
 def fill() -> None:
-    """Make the tables, the rows, and a user who may read them."""
+    """Make the tables, the rows, and the users and clients who may read them."""
     from django.contrib.auth.models import User
     from django.core.management import call_command
     from django.db import connection
+    from oauth2_provider.models import Application
     from rest_framework.authtoken.models import Token
 
     from tests.real_servers.drf_views import Employee
@@ -46,6 +54,10 @@ def fill() -> None:
         editor.create_model(Employee)
     Employee.objects.bulk_create(Employee(**row) for row in employees())
     Token.objects.create(user=User.objects.create(username="ann"), key=TOKEN)
+    User.objects.create_user(USER, password=PASSWORD)
+    kind = {"client_type": "confidential", "authorization_grant_type": "client-credentials"}
+    for name in CLIENTS:
+        Application.objects.create(name=name, client_id=name, client_secret=CLIENT_SECRET, **kind)
     connection.close()
 
 

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from threading import Lock
 from typing import Any, ClassVar
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.db import models
 from django.urls import path
+from oauth2_provider.contrib.rest_framework import OAuth2Authentication, TokenHasScope
+from oauth2_provider.models import AccessToken, Application
+from oauth2_provider.views import TokenView
+from rest_framework.authentication import BasicAuthentication
+from rest_framework.authtoken.models import Token
+from rest_framework.authtoken.views import obtain_auth_token
 from rest_framework.generics import ListAPIView
 from rest_framework.pagination import CursorPagination, LimitOffsetPagination, PageNumberPagination
 from rest_framework.request import Request
@@ -114,10 +121,69 @@ class Refused(APIView):
         return Response(Throttle.refused)
 
 
+class Once:
+    """Does something when a page is asked for the first time."""
+
+    lock = Lock()
+    done: ClassVar[set[str]] = set()
+
+    def __init__(self, name: str, number: str, act: Callable[[], object]) -> None:
+        self._name, self._number, self._act = name, number, act
+
+    def see(self, request: Request) -> None:
+        with self.lock:
+            if request.GET.get("page") == self._number and self._name not in self.done:
+                self.done.add(self._name)
+                self._act()
+
+
+class Watched(Employees):
+    """The employees, whose guard loses the keys in mid-run."""
+
+    pagination_class = Pages
+    once: Once | None = None
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        if self.once is not None:
+            self.once.see(request)
+        super().initial(request, *args, **kwargs)
+
+
+def revoke() -> None:
+    Application.objects.filter(client_id="revoked").delete()
+
+
+class Issued(APIView):
+    """How many tokens were given to clients so far."""
+
+    def get(self, request: Request) -> Response:
+        return Response(AccessToken.objects.count())
+
+
+class ForClients(Watched):
+    """The same for clients with a token of OAuth 2.0."""
+
+    authentication_classes: ClassVar = [OAuth2Authentication]
+    permission_classes: ClassVar = [TokenHasScope]
+    required_scopes: ClassVar = ["read"]
+
+
+EXPIRE = Once("expire", "40", lambda: AccessToken.objects.update(expires="2020-01-01T00:00:00Z"))
+FORGET = Once("forget", "40", lambda: Token.objects.filter(user__username="bob").delete())
+
+
 urlpatterns = [
     path("pages/", Employees.as_view(pagination_class=Pages)),
     path("offsets/", Employees.as_view(pagination_class=Offsets)),
     path("cursors/", Employees.as_view(pagination_class=Cursors)),
     path("throttled/", Employees.as_view(pagination_class=Pages, throttle_classes=[Throttle])),
     path("refused/", Refused.as_view()),
+    path("basic/", Watched.as_view(authentication_classes=[BasicAuthentication])),
+    path("login/", obtain_auth_token),
+    path("forgetting/", Watched.as_view(once=FORGET)),
+    path("o/token/", TokenView.as_view()),
+    path("clients/", ForClients.as_view()),
+    path("expiring/", ForClients.as_view(once=EXPIRE)),
+    path("revoking/", ForClients.as_view(once=Once("revoke", "40", revoke))),
+    path("issued/", Issued.as_view()),
 ]

@@ -220,7 +220,9 @@ def test_a_refresh_that_fails_is_tried_again_like_a_page(tokens: tuple[FaultServ
     app.valid = "none"
     with connect(server.url, auth=TokenAuth(server.url)) as client, pytest.raises(PageFailed) as caught:
         client.fetch(page(1))
-    assert str(caught.value).endswith("failed in 1 attempt; last cause: no credentials could be obtained (HTTPError)")
+    assert str(caught.value).endswith(
+        "refreshing the credentials failed in 3 attempts; last cause: no credentials could be obtained (HTTPError)"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,50 @@
+"""How a connection authenticates: one module for each kind, and the table of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, NamedTuple
+
+from airflow_paginated.paging.dicts import check_choice
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.transport.auth import api_key, basic, bearer, custom, none, oauth2, session_token
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields
+
+
+class Kind(NamedTuple):
+    """What builds an authentication, and the options that it reads beside login and password."""
+
+    build: Callable[[AuthFields], Authentication]
+    options: tuple[str, ...] = ()
+
+
+KINDS: Final[Mapping[str, Kind]] = {
+    "none": Kind(none.build),
+    "basic": Kind(basic.build),
+    "bearer": Kind(bearer.build),
+    "api_key": Kind(api_key.build, api_key.OPTIONS),
+    "oauth2_client_credentials": Kind(oauth2.build, oauth2.OPTIONS),
+    "session_token": Kind(session_token.build, session_token.OPTIONS),
+    "custom": Kind(custom.build, custom.OPTIONS),
+}
+OPTIONS: Final = tuple(dict.fromkeys(name for kind in KINDS.values() for name in kind.options))
+"""The options of all kinds."""
+
+
+def authentication(fields: AuthFields, auth_type: object = None) -> Authentication:
+    """Return how to authenticate; without an ``auth_type``, basic with a login and bearer with a password alone.
+
+    Raises ``ConfigurationError``, which names the connection and the field.
+    """
+    if auth_type is None:
+        for name in fields.options:
+            takers = " or ".join(repr(kind) for kind in KINDS if name in KINDS[kind].options)
+            raise ConfigurationError(f"{fields.where}: {name!r} goes with an auth_type: {takers}")
+        auth_type = "basic" if fields.login else "bearer" if fields.password else "none"
+    check_choice(auth_type, KINDS, f"{fields.where}: auth_type")
+    kind = KINDS[str(auth_type)]
+    for name in fields.options:
+        if name not in kind.options:
+            taken = f"it takes {', '.join(kind.options)}" if kind.options else "it takes no options"
+            raise ConfigurationError(f"{fields.where}: auth_type {auth_type!r} does not take {name!r}; {taken}")
+    return kind.build(fields)

@@ -1,0 +1,32 @@
+"""A key that never changes, in a header of any name or in the query."""
+
+from __future__ import annotations
+
+import requests
+from requests.auth import AuthBase
+
+from airflow_paginated.transport.auth import placement
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields
+from airflow_paginated.transport.auth.placement import Placement
+
+OPTIONS = placement.OPTIONS
+
+
+class KeyAuth(AuthBase):
+    """Sends one and the same key with every request."""
+
+    def __init__(self, place: Placement, key: str) -> None:
+        self._place = place
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Put the key where it belongs."""
+        self._place.put_on(request, self._key)
+        return request
+
+
+def build(fields: AuthFields) -> Authentication:
+    """Return the password, in ``X-API-Key`` where no other place is named."""
+    fields.need("api_key", password="the key")  # noqa: S106 - what the field is for, not what is in it
+    place = placement.placement(fields, "X-API-Key")
+    return Authentication(KeyAuth(place, fields.password), (fields.password,), place.own_header)

@@ -1,0 +1,14 @@
+"""``Authorization: Bearer`` (RFC 6750), with a token that somebody else renews."""
+
+from __future__ import annotations
+
+from airflow_paginated.transport.auth.api_key import KeyAuth
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields
+from airflow_paginated.transport.auth.placement import Placement
+
+
+def build(fields: AuthFields) -> Authentication:
+    """Return the password as token."""
+    fields.need("bearer", password="the token")  # noqa: S106 - what the field is for, not what is in it
+    place = Placement("Authorization", "Bearer")
+    return Authentication(KeyAuth(place, fields.password), (fields.password,), place.own_header)

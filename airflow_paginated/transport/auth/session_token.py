@@ -1,0 +1,111 @@
+"""A login: user name and password are posted, and the answer has a token for all other requests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import msgspec
+import requests
+
+from airflow_paginated.paging.errors import RequestRefused, ResponseError
+from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.paging.values import Json
+from airflow_paginated.transport.auth import placement
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields
+from airflow_paginated.transport.auth.placement import Placement
+from airflow_paginated.transport.classify import GOOD, phrase
+from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
+from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.transport.origin import shown_url
+from airflow_paginated.transport.reading import Reading
+
+KIND: Final = "session_token"
+OPTIONS: Final = ("login_endpoint", "login_body", "login_format", "session_path", *placement.OPTIONS)
+FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+USUAL_BODY: Final = {"username": "{login}", "password": "{password}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A grant to a user who logs in, at the login URL and nowhere else; the token lasts until it is refused."""
+
+    where: str
+    url: str
+    body: Json = field(repr=False)
+    session_path: str
+    place: Placement
+    format: str = "json"
+
+    @property
+    def name(self) -> str:
+        """Name the connection and the login URL."""
+        return f"{self.where}: logging in at {shown_url(self.url, {}, ())}"
+
+    def ask(self) -> TokenRequest:
+        """Return the request."""
+        coded = urlencode(self.body).encode() if self.format == "form" else msgspec.json.encode(self.body)
+        return TokenRequest(self.url, {"Content-Type": FORMATS[self.format]}, coded)
+
+    def read(self, status: int, reading: Reading, quote: Quote) -> Token:
+        """Return the token that lies at ``session_path``."""
+        if status not in GOOD:
+            said = f"; the API says: {quote(reading.text)}" if reading.text.strip() else ""
+            advice = "login and password" if status in (400, 401, 403, 422) else "login_endpoint"
+            raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{said}")
+        if reading.value is ABSENT:
+            raise Fault("the answer is no JSON; check login_endpoint", SERVER)
+        token = select(reading.value, self.session_path)
+        if not isinstance(token, str) or not token:
+            there = seen_along(reading.value, "the answer", self.session_path)
+            raise ResponseError(f"session_path {self.session_path!r} leads to no text; {there}")
+        return Token(token)
+
+    def put_on(self, request: requests.PreparedRequest, token: str) -> None:
+        """Let a request carry the token."""
+        self.place.put_on(request, token)
+
+
+def build(fields: AuthFields) -> Authentication:
+    """Return the grant."""
+    fields.need(KIND, login="a user name", password="the password")  # noqa: S106 - what the field is for
+    place = placement.placement(fields, "Authorization", "Bearer")
+    path = fields.text("session_path", "token")
+    check_path(path, f"{fields.where}: session_path")
+    if ALL in parse_path(path):
+        raise fields.error("session_path leads to one token, [*] means many")
+    grant = Login(
+        fields.where,
+        fields.url("login_endpoint", KIND),
+        _body(fields),
+        path,
+        place,
+        fields.choice("login_format", tuple(FORMATS)),
+    )
+    return Authentication(grant, (fields.password,), place.own_header)
+
+
+def _body(fields: AuthFields) -> Json:
+    """Return what is posted: ``{login}`` and ``{password}`` stand for the fields of the connection."""
+    body = fields.mapping("login_body", USUAL_BODY)
+    if fields.text("login_format") == "form" and not all(isinstance(value, str) for value in body.values()):
+        raise fields.error("login_body: a form has texts only")
+    if "{password}" not in _texts(body):
+        raise fields.error("login_body: '{password}' must stand where the password goes, as a text of its own")
+    return _filled(body, {"{login}": fields.login, "{password}": fields.password})
+
+
+def _filled(value: Any, known: Mapping[str, str]) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _filled(each, known) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_filled(each, known) for each in value]
+    return known.get(value, value) if isinstance(value, str) else value
+
+
+def _texts(value: Any) -> set[str]:
+    if isinstance(value, Mapping | list):
+        return set().union(*map(_texts, value.values() if isinstance(value, Mapping) else value))
+    return {value} if isinstance(value, str) else set()
