@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -43,6 +44,11 @@ class Ended:
     state: str
     result: Any
     log: list[dict[str, Any]]
+
+    def at(self, event: str) -> float:
+        """Return when this was logged, in seconds since 1970."""
+        (line,) = (line for line in self.log if line["event"] == event)
+        return datetime.fromisoformat(line["timestamp"]).timestamp()
 
     @property
     def errors(self) -> list[tuple[str, str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from tests.pipeline.disk import leftovers, proved, published
 from tests.pipeline.tries import Manner, Try
 from tests.servers import FaultServer, PagedApi, ServerProcess
 from tests.sinks.s3_client import filesystem_at
-from tests.sinks.s3_server import Fault, S3Server
+from tests.sinks.s3_server import Fault, S3Server, serving
 
 ROOT = Path(__file__).resolve().parents[2]
 OLD, NEW = PagedApi(rows=60, page_size=10), PagedApi(rows=80, page_size=10, seed=1)
@@ -34,11 +33,8 @@ TARGETS = ["out/", "out/rows.jsonl", "out/rows.jsonl.gz"]
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[S3Server]:
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with S3Server() as server:
-        # All of moto's servers in one process have the same buckets: this one is nobody else's.
-        server.filesystem().mkdir("shelf")
+    # A bucket that other tests in this process do not have.
+    with serving("shelf") as server:
         yield server
 
 

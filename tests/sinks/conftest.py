@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Run
 from tests.sinks.pages import run_of
-from tests.sinks.s3_server import S3Server
+from tests.sinks.s3_server import S3Server, serving
 
 TOKEN = "0123456789abcdef-01234567"
 
@@ -55,11 +54,7 @@ class Lake:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
-    # botocore logs at debug level what makes a failed test unreadable.
-    logging.getLogger("botocore").setLevel(logging.WARNING)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    with S3Server() as server:
-        server.filesystem().mkdir("lake")
+    with serving("lake") as server:
         yield server
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Thread
 from typing import Any, Self
@@ -86,10 +87,19 @@ class S3Server:
         return answer
 
 
-def main() -> None:
+@contextmanager
+def serving(bucket: str) -> Iterator[S3Server]:
+    """Run a server with a bucket; all servers in one process have the same buckets."""
+    # Both log what makes a failed test unreadable.
+    logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with S3Server() as server:
-        server.filesystem().mkdir("lake")
+        server.filesystem().mkdir(bucket)
+        yield server
+
+
+def main() -> None:
+    with serving("lake") as server:
         print(server.url.rpartition(":")[2], flush=True)
         sys.stdin.read()
 
