@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -61,6 +62,7 @@ def walk(
                 tick()
                 continue
             lane = floor.arrive(*arrival)
+            crew.go_on(arrival[1])
             while lane and (landing := floor.turn(lane)):
                 crew.send(floor.due(crew.in_flight))
                 yield landing
@@ -90,6 +92,10 @@ class _Crew:
         self._inbox = inbox
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
         self._flying: set[Future[Page]] = set()
+        self._going = threading.Event()
+        """Cleared by the thread whose page may end the walk, set by the walk's thread."""
+        self._going.set()
+        self._dismissed = False
 
     @property
     def in_flight(self) -> int:
@@ -97,9 +103,26 @@ class _Crew:
 
     def send(self, requests: Iterable[PageRequest]) -> None:
         for request in requests:
-            future = self._pool.submit(self._fetch, request)
+            future = self._pool.submit(self._turn, request)
             self._flying.add(future)
             future.add_done_callback(lambda done, request=request: self._inbox.put((request, done)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+
+    def _turn(self, request: PageRequest) -> Page:
+        """Fetch a page, unless one failed and the walk's thread has yet to learn of it: then that one comes first."""
+        self._going.wait()
+        if self._dismissed:
+            raise Cancelled("another page has ended the walk")
+        try:
+            return self._fetch(request)
+        except BaseException:
+            if request.sure:
+                self._going.clear()
+            raise
+
+    def go_on(self, done: Future[Page]) -> None:
+        """Let further pages be fetched: this one did not end the walk."""
+        if done.exception() is not None:
+            self._going.set()
 
     def receive(self) -> Arrival | None:
         while True:
@@ -117,6 +140,8 @@ class _Crew:
     def dismiss(self) -> None:
         # Not waiting is the point: a thread may sit in a read that only its deadline or a closed socket ends.
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._dismissed = True
+        self._going.set()
 
 
 class _Lane:

@@ -39,6 +39,37 @@ def test_a_sure_failure_ends_the_walk_at_once() -> None:
         assert 1 in gate.asked
 
 
+def test_nobody_asks_for_more_until_a_sure_failure_is_settled() -> None:
+    """Nine pages are sent; the walk's thread looks the other way when the fourth one fails."""
+    with Gate(Api(tables=[1000], broken={(0, 3)}), lambda request: False) as gate:
+        running = walk(seeds_of(PLANNED, 1), gate, PLANNED, 1, Window(8))
+        next(running)
+        assert gate.wait_for(3)
+        with pytest.raises(PageFailed, match="page 3"):
+            list(running)
+        gate.settle()
+    assert gate.asked == [0, 1, 2, 3]
+
+
+def test_a_sure_failure_that_comes_too_late_holds_nothing_up() -> None:
+    """The first partition ends with its second page, while its third one is on its way, and fails then."""
+    api, ended = Api(tables=[1000, 30]), threading.Event()
+
+    def fetch(request: PageRequest) -> Page:
+        if request.partition == (0,) and request.index > 1:
+            assert ended.wait(10)
+            raise PageFailed("too late")
+        page = api(request)
+        return replace(page, end="enough") if (request.partition, request.index) == ((0,), 1) else page
+
+    landings = []
+    for landing in walk(seeds_of(PLANNED, 2), fetch, PLANNED, 2, Window(4)):
+        landings.append(landing)
+        if landing.page.end:
+            ended.set()
+    assert paths(landings) == {(0,): [0, 1], (1,): [0, 1, 2]}
+
+
 def test_an_unsure_failure_counts_at_its_turn_only() -> None:
     """One of two threads holds page 1 until the other has brought the failure of page 2 and begun page 3."""
     api = Api(tables=[100], style="bare", broken={(0, 2)})
