@@ -77,6 +77,22 @@ def _parts(header: str) -> Iterator[Link | str]:
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
 
 
+def without(query: str, names: Collection[str]) -> str:
+    """Return a query without the parameters of these names; the others stay to the letter."""
+    fields = query.split("&")
+    return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
+
+
+def disowned_url(url: str, names: Collection[str]) -> str:
+    """Return a URL without the query parameters of these names."""
+    if not names:
+        return url
+    path, mark, rest = url.partition("?")
+    query = rest.partition("#")[0]
+    kept = without(query, names)
+    return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
+
+
 def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
@@ -85,7 +101,7 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """
     base = page.url or page.request.path
     try:
-        url = without(urljoin(base, link.strip()).partition("#")[0], page.owned)
+        url = disowned_url(urljoin(base, link.strip()).partition("#")[0], page.owned)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:
@@ -94,15 +110,6 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
         return urlsplit(url)._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     except ValueError:
         raise ResponseError("the API's link to the next page is no URL") from None
-
-
-def without(url: str, names: Collection[str]) -> str:
-    """Return a URL without the query parameters of these names; the rest of it stays to the letter."""
-    plain, _, query = url.partition("?")
-    if not names or not query:
-        return url
-    kept = [each for each in query.split("&") if unquote_plus(each.partition("=")[0]) not in names]
-    return f"{plain}?{'&'.join(kept)}" if kept else plain
 
 
 class Series(NamedTuple):

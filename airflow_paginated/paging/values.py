@@ -57,8 +57,8 @@ class Page:
     ``lines``. ``headers`` has lower-case names. ``bytes`` is the size of the decoded body, ``seconds`` the time from
     the first attempt to the last byte; ``attempts`` counts the first try. ``url`` is where the answer came from,
     without query and fragment: what a relative link starts from. ``end`` says why nothing follows, where the answer
-    itself is the end; ``ignored`` that its rows are given up on purpose. ``owned`` names the query parameters that
-    authentication puts on each request: a link that repeats them is followed without them.
+    itself is the end; ``ignored`` that its rows are given up on purpose. ``owned`` are the query parameters that
+    authentication adds to every request: what follows the page goes without them.
     """
 
     request: PageRequest

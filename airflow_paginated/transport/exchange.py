@@ -16,7 +16,7 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8, without
+from airflow_paginated.paging.links import as_utf8, disowned_url
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.transport.classify import REDIRECTS, judge_exception
@@ -209,7 +209,7 @@ class Exchange:
             raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
         here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
         try:
-            url = without(urljoin(here, location), answer.owned)
+            url = disowned_url(urljoin(here, location), answer.owned)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
