@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import json
+import sys
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, Final
 
 import msgspec
@@ -16,6 +18,7 @@ from msgspec import Raw
 from airflow_paginated.paging.errors import LimitExceeded, ResponseError
 from airflow_paginated.paging.selectors import ABSENT, ALL, Path, parse_path, seen
 from airflow_paginated.paging.values import Json
+from airflow_paginated.transport.density import check_beside, check_rows, is_crowded, too_many
 from airflow_paginated.transport.faults import Fault
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -45,17 +48,21 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What may stand where the rows should be, and means that there are none: nothing at all, or null."""
+    """What may stand where the rows should be, and means that there are none: nothing at all, or null.
+
+    ``most``: how many rows there may be, and how many values beside them.
+    """
 
     missing: bool = False
     null: bool = False
+    most: int = sys.maxsize
 
 
 STRICT: Final = Tolerance()
 
 
-def inflate(body: bytes, encoding: str, most: int) -> bytes:
-    """Undo the content coding, up to ``most`` bytes.
+def inflate(body: bytes, encoding: str, most: int, growing: Callable[[], None] = lambda: None) -> bytes:
+    """Undo the content coding, up to ``most`` bytes; ``growing`` is called where it makes more than a few of them.
 
     Raises ``Fault`` for a coding that is broken or does not reach its end, ``LimitExceeded`` for too many bytes.
     """
@@ -65,19 +72,19 @@ def inflate(body: bytes, encoding: str, most: int) -> bytes:
     if coding not in ("gzip", "x-gzip"):
         named = coding if coding in CODINGS else "unknown"  # what is not a known name may be anything
         raise ResponseError(f"the content coding of the answer is {named}; only gzip was accepted")
-    pieces: list[bytes] = []
-    size = 0
+    inflated = BytesIO()  # to join pieces would take twice the memory
     try:
         for piece in _gunzip(body):
-            pieces.append(piece)
-            size += len(piece)
-            if size > most:
+            inflated.write(piece)
+            if inflated.tell() >= PIECE:
+                growing()
+            if inflated.tell() > most:
                 raise LimitExceeded(
                     f"the decoded body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
                 )
     except zlib.error:
         raise Fault("the gzip body is corrupt") from None
-    return b"".join(pieces)
+    return inflated.getvalue()
 
 
 def _gunzip(body: bytes) -> Iterator[bytes]:
@@ -113,9 +120,20 @@ def to_utf8(body: bytes, content_type: str) -> bytes:
         raise Fault(f"the body is not {charset}") from None
 
 
+def is_blank(body: bytes) -> bool:
+    """Say whether there is nothing but white space, without a copy of a large body."""
+    return not body or body.isspace()
+
+
 def _is_utf8(body: bytes) -> bool:
     try:
-        body.decode()
+        if len(body) <= PIECE:
+            body.decode()
+            return True
+        # As a whole, a large text with one rare character takes four times its size.
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        for at in range(0, len(body), PIECE):
+            decoder.decode(body[at : at + PIECE], final=at + PIECE >= len(body))
     except UnicodeDecodeError:
         return False
     return True
@@ -124,20 +142,23 @@ def _is_utf8(body: bytes) -> bool:
 def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> Parts:
     """Take a JSON body apart at ``selector`` (``None``: the body is the list of rows).
 
-    Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list.
+    Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
+    ``LimitExceeded`` for one with too much in it.
     """
     try:
         return _split(body, _steps(selector), tolerance)
     except msgspec.ValidationError:
-        raise _unexpected(body, selector) from None
+        raise _unexpected(body, selector, tolerance.most) from None
     except msgspec.DecodeError:
-        raise Fault("the body is not JSON" if body.strip() else "the body is empty") from None
+        raise Fault("the body is empty" if is_blank(body) else "the body is not JSON") from None
     except RecursionError:
         raise ResponseError(TOO_DEEP) from None
 
 
-def json_value(text: str) -> Json:
-    """Return what a JSON text says, or ``ABSENT`` for a text that is none."""
+def json_value(text: str, most: int = sys.maxsize) -> Json:
+    """Return what a JSON text says, or ``ABSENT`` for a text that is none, or one that may have more values."""
+    if text.count(",") > most:
+        return ABSENT
     try:
         return _ANY.decode(text)
     except (msgspec.DecodeError, RecursionError):
@@ -153,11 +174,11 @@ def _steps(selector: str | None) -> Path:
 def _split(body: bytes, steps: Path, tolerance: Tolerance) -> Parts:
     at = steps.index(ALL)
     envelope, found = _peel(Raw(body), steps[:at], tolerance)
+    rows = _elements(found, tolerance)
     if at:
         _refuse_twice(body, found)
-    rows = _elements(found, tolerance)
     if rest := steps[at + 1 :]:
-        rows = [row for element in rows for row in _dig(element, rest, tolerance)]
+        rows = _dug(rows, rest, tolerance)
     return Parts(_lines(rows), len(rows), envelope)
 
 
@@ -168,6 +189,7 @@ def _peel(raw: Raw, names: Path, tolerance: Tolerance) -> tuple[Json, Raw | None
     for depth, name in enumerate(names):
         if tolerance.null and _is_null(raw):
             return envelope, raw
+        check_beside(raw, str(name), tolerance.most)
         beside = _OBJECT.decode(raw)
         rows = beside.pop(str(name), None)
         level = {key: _ANY.decode(value) for key, value in beside.items()}
@@ -183,12 +205,22 @@ def _peel(raw: Raw, names: Path, tolerance: Tolerance) -> tuple[Json, Raw | None
     return envelope, raw
 
 
+def _dug(elements: list[Raw], steps: Path, tolerance: Tolerance) -> list[Raw]:
+    rows: list[Raw] = []
+    for element in elements:
+        rows += _dig(element, steps, tolerance)
+        if len(rows) > tolerance.most:
+            raise too_many(tolerance.most)
+    return rows
+
+
 def _dig(raw: Raw, steps: Path, tolerance: Tolerance) -> list[Raw]:
     for depth, step in enumerate(steps):
         if step is ALL:
-            return [row for each in _elements(raw, tolerance) for row in _dig(each, steps[depth + 1 :], tolerance)]
+            return _dug(_elements(raw, tolerance), steps[depth + 1 :], tolerance)
         if tolerance.null and _is_null(raw):
             return []
+        check_beside(raw, str(step), tolerance.most)
         found = _OBJECT.decode(raw)
         if step not in found:
             if tolerance.missing:
@@ -201,11 +233,14 @@ def _dig(raw: Raw, steps: Path, tolerance: Tolerance) -> list[Raw]:
 
 
 def _elements(raw: Raw | None, tolerance: Tolerance) -> list[Raw]:
-    return [] if raw is None or (tolerance.null and _is_null(raw)) else _LIST.decode(raw)
+    if raw is None or (tolerance.null and _is_null(raw)):
+        return []
+    check_rows(raw, tolerance.most)
+    return _LIST.decode(raw)
 
 
 def _is_null(raw: Raw) -> bool:
-    return bytes(raw).strip() == b"null"
+    return memoryview(raw).nbytes < PIECE and bytes(raw).strip() == b"null"
 
 
 def _refuse_twice(body: bytes, found: Raw | None) -> None:
@@ -254,8 +289,10 @@ def _absent(path: Path, beside: Mapping[str, Any]) -> ResponseError:
     )
 
 
-def _unexpected(body: bytes, selector: str | None) -> Exception:
+def _unexpected(body: bytes, selector: str | None, most: int) -> Exception:
     """Say what is there instead of a list; or that the body, past that place, is no JSON at all."""
+    if is_crowded(body, most):
+        return ResponseError("the answer has no list of rows where one is due, and too much else to say what is there")
     try:
         value = _ANY.decode(body)
     except msgspec.DecodeError:

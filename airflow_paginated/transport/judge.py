@@ -14,7 +14,8 @@ from airflow_paginated.paging.selectors import select
 from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.answer import Answer
 from airflow_paginated.transport.classify import THE_CONNECTION, TOO_MANY, asked_wait, judge_status, phrase
-from airflow_paginated.transport.decode import Parts, Tolerance, split
+from airflow_paginated.transport.decode import Parts, Tolerance, is_blank, split
+from airflow_paginated.transport.density import most_values
 from airflow_paginated.transport.faults import SERVER, Expired, Fault, Throttled
 from airflow_paginated.transport.lines import split_csv, split_jsonl
 from airflow_paginated.transport.policies import RequestRetry
@@ -59,11 +60,12 @@ class Judge:
         self._scrub = scrub
         self._refreshable = refreshable
         self._connection = connection
-        self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty")
+        self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty", most_values(page_bytes))
 
     def settles(self, answer: Answer) -> bool:
         """Say whether an action decides over an answer, so that a redirect in it must not be followed."""
-        return self._action(answer, Reading(answer, self._page_bytes)) is not None
+        with Reading(answer, self._page_bytes) as reading:
+            return self._action(answer, reading) is not None
 
     def content(self, answer: Answer, method: str) -> Content:
         """Return what the answer to a request of this method holds.
@@ -71,7 +73,10 @@ class Judge:
         Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
         not.
         """
-        reading = Reading(answer, self._page_bytes)
+        with Reading(answer, self._page_bytes) as reading:
+            return self._content(answer, reading, method)
+
+    def _content(self, answer: Answer, reading: Reading, method: str) -> Content:
         action = self._action(answer, reading)
         if action is None:
             self._check_status(answer, reading)
@@ -114,7 +119,7 @@ class Judge:
             raise exc.told(self._with_words(str(exc), reading)) from None
 
     def _checked_parts(self, answer: Answer, reading: Reading) -> Parts:
-        if self._rules.response_format == "csv" and reading.body.strip():
+        if self._rules.response_format == "csv" and not is_blank(reading.body):
             self._check_type(answer, reading)
         if self._rules.error_path is None:
             return self._parts(reading)
@@ -139,15 +144,16 @@ class Judge:
         rules = self._rules
         if rules.response_format == "json":
             return split(reading.body, self._selector, self._tolerance)
-        if reading.body.strip() and not reading.framed:
+        if not (is_blank(reading.body) or reading.framed):
             raise ResponseError(
                 f"a {rules.response_format} answer without Content-Length, chunked or gzip coding may have been cut,"
                 " and nothing would show it: it is refused"
             )
         if rules.response_format == "jsonl":
-            return split_jsonl(reading.body)
+            return split_jsonl(reading.body, self._tolerance.most)
         dialect = {"delimiter": rules.csv_delimiter, "quotechar": rules.csv_quotechar}
-        return split_csv(reading.body, rules.csv_columns, quoting=quoting(rules.csv_quotechar), **dialect)
+        most, quotes = self._tolerance.most, quoting(rules.csv_quotechar)
+        return split_csv(reading.body, rules.csv_columns, most, quoting=quotes, **dialect)
 
     def _check_error(self, answer: Answer, body: Json) -> None:
         path = self._rules.error_path or ""
@@ -164,7 +170,7 @@ class Judge:
 
 def _is_blank(answer: Answer, reading: Reading) -> bool:
     """Say whether a body is empty because it was sent so, and not because the connection broke."""
-    return reading.framed and (not answer.body or not reading.body.strip())
+    return reading.framed and (not answer.body or is_blank(reading.body))
 
 
 def _words(found: Json) -> str:

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import csv
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from airflow_paginated.paging.errors import ResponseError
+from airflow_paginated.paging.errors import LimitExceeded, ResponseError
 from airflow_paginated.paging.selectors import quoted
-from airflow_paginated.transport.decode import TOO_DEEP, Parts
+from airflow_paginated.transport.decode import TOO_DEEP, Parts, is_blank
+from airflow_paginated.transport.density import LIGHT, too_many
 from airflow_paginated.transport.faults import Fault
 
 _RAW: Final = msgspec.json.Decoder(Raw)
 _ENCODER: Final = msgspec.json.Encoder()
 BLANK: Final = b" \t\r"
+FIELDS: Final = 100_000
 REMEMBERED_PARTITIONS: Final = 1000
 
 
-def split_jsonl(body: bytes) -> Parts:
+def split_jsonl(body: bytes, most: int = sys.maxsize) -> Parts:
     """Take a body apart that has one JSON value a line; blank lines do not count.
 
-    Raises ``Fault`` for a line that is no JSON.
+    Raises ``Fault`` for a line that is no JSON, ``LimitExceeded`` for more lines than ``most``.
     """
-    _refuse_empty(body)
+    _check_lines(body, most)
     rows = []
     for number, line in enumerate(body.split(b"\n"), 1):
         if row := line.strip(BLANK):
@@ -36,23 +39,27 @@ def split_jsonl(body: bytes) -> Parts:
     return Parts(b"\n".join([*rows, b""]), len(rows))
 
 
-def split_csv(body: bytes, columns: Sequence[str] | None, **dialect: Any) -> Parts:
+def split_csv(body: bytes, columns: Sequence[str] | None, most: int = sys.maxsize, **dialect: Any) -> Parts:
     """Make an object of strings of each record of a CSV body (RFC 4180), named by ``columns`` or by its header line.
 
     A header line that only repeats ``columns`` is left out: some APIs have it on their first page alone.
-    Raises ``Fault`` for a record that has another number of fields, ``ResponseError`` for a column that is there twice.
+    Raises ``Fault`` for a record that has another number of fields, ``ResponseError`` for a column that is there twice,
+    ``LimitExceeded`` for more lines than ``most``.
     """
-    _refuse_empty(body)
+    _check_lines(body, most)
+    _check_fields(body, dialect.get("delimiter", ","))
     records = _records(body.decode(), dialect)
     header = _header(next(records)[1]) if columns is None else list(columns)
-    rows: list[dict[str, str]] = []
+    lines, count = bytearray(), 0
     for line, record in records:
-        if columns is not None and record == header and not rows:
+        if columns is not None and record == header and not count:
             continue
         if len(record) != len(header):
             raise Fault(f"line {line} of the CSV body has {len(record)} fields where {len(header)} are due")
-        rows.append(dict(zip(header, record, strict=True)))
-    return Parts(_ENCODER.encode_lines(rows), len(rows), columns=tuple(header))
+        _ENCODER.encode_into(dict(zip(header, record, strict=True)), lines, -1)
+        lines += b"\n"
+        count += 1
+    return Parts(bytes(lines), count, columns=tuple(header))
 
 
 class Columns:
@@ -75,9 +82,17 @@ class Columns:
             )
 
 
-def _refuse_empty(body: bytes) -> None:
-    if not body.strip():
+def _check_lines(body: bytes, most: int) -> None:
+    if is_blank(body):
         raise Fault("the body is empty")
+    if len(body) > LIGHT and body.count(b"\n") + body.count(b"\r") > 2 * most:
+        raise too_many(most)
+
+
+def _check_fields(body: bytes, delimiter: str) -> None:
+    """Refuse a line of endless fields: they are all there before the first of them can be looked at."""
+    if any(len(line) > FIELDS and line.count(delimiter.encode()) > FIELDS for line in BytesIO(body)):
+        raise LimitExceeded(f"a line of the CSV body has more than {FIELDS} fields")
 
 
 def _check_json(row: bytes, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import cached_property
 from typing import Final
 
@@ -9,19 +10,30 @@ from airflow_paginated.paging.errors import PermanentError
 from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.answer import Answer
 from airflow_paginated.transport.decode import inflate, json_value, to_utf8
+from airflow_paginated.transport.density import most_values
 from airflow_paginated.transport.faults import Fault
 
 EITHER: Final = "text/plain; charset=latin-1"
 """A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
 BODILESS: Final = frozenset({204, 205, 304})
+_ONE: Final = threading.Lock()
+"""Held while a body is read that has grown large: of many bombs at once, one goes off at a time."""
 
 
 class Reading:
-    """What stands in an answer; used by one thread."""
+    """What stands in an answer; used by one thread, as a context manager."""
 
     def __init__(self, answer: Answer, most: int) -> None:
         self._answer = answer
         self._most = most
+        self._alone = False
+
+    def __enter__(self) -> Reading:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._alone:
+            _ONE.release()
 
     @property
     def framed(self) -> bool:
@@ -47,8 +59,14 @@ class Reading:
     @cached_property
     def value(self) -> Json:
         """The body as JSON, or ``ABSENT`` where it is none. Never raises."""
-        return json_value(self.text)
+        return json_value(self.text, most_values(self._most))
 
     @cached_property
     def _inflated(self) -> bytes:
-        return inflate(self._answer.body, self._answer.headers.get("content-encoding", ""), self._most)
+        body, coding = self._answer.body, self._answer.headers.get("content-encoding", "")
+        return inflate(body, coding, self._most, self._be_alone)
+
+    def _be_alone(self) -> None:
+        if not self._alone:
+            _ONE.acquire()
+            self._alone = True
