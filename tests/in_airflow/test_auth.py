@@ -17,7 +17,7 @@ from airflow.providers.common.compat.sdk import redact
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import JsonLink, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, RequestRefused
+from airflow_paginated.paging.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.provider_info import get_provider_info
 from airflow_paginated.transport.auth import KINDS, OPTIONS
 from tests.airflow_runs import Outcome
@@ -33,6 +33,7 @@ from tests.servers import (
     first_of,
     on_page,
 )
+from tests.transport.test_auth_custom import Renewed
 from tests.transport.test_auth_query import API as LINKED_API
 from tests.transport.test_auth_query import KEY, Echo
 from tests.transport.tokens import BASIC, CLIENT, CLIENT_SECRET, Guarded, Tokens
@@ -168,6 +169,32 @@ def test_a_plain_session_replaces_a_token_in_the_query(connect: Connect) -> None
             tokens.valid = "another"
             assert session.get(url, timeout=10).status_code == 200
         assert server.log.requests[-1].request.target == "/employees?page=1&t=token-number-2"
+
+
+class Unsteady(Renewed):
+    """Cannot be had at first."""
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if not self.token:
+            raise requests.ConnectionError(CLIENT_SECRET)
+        return super().__call__(request)
+
+
+def test_a_class_of_ones_own_is_refreshed_by_a_plain_session(connect: Connect) -> None:
+    def app(request: Request) -> Reply:
+        return PagedApi()(request) if request.headers["authorization"] == "Bearer a-token-1" else Reply(b"{}", 401)
+
+    def hook(name: str) -> PaginatedApiHook:
+        extra = json.dumps({"auth_type": "custom", "auth_class": name})
+        return PaginatedApiHook(connect(server.url, login=CLIENT, password=CLIENT_SECRET, extra=extra))
+
+    with FaultServer(app) as server:
+        url = f"{server.url}/employees?page=1"
+        with hook("tests.transport.test_auth_custom.Renewed").get_conn() as session:
+            assert session.get(url, timeout=10).status_code == 200
+        with hook(f"{__name__}.Unsteady").get_conn() as session, pytest.raises(TransientError) as caught:
+            session.get(url, timeout=10)
+    assert str(caught.value) == "connection 'test_api': no credentials could be obtained (ConnectionError)"
 
 
 def test_a_plain_session_raises_what_a_token_endpoint_refuses(
