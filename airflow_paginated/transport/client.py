@@ -110,6 +110,7 @@ class PageClient:
             options.limits.page_bytes,
             self._scrub,
             self._exchange.credentials.refreshable,
+            self._check_open,
         )
         self._columns = Columns()
         self.traffic = Traffic()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -54,6 +55,7 @@ class Judge:
         page_bytes: int,
         scrub: Scrubber,
         refreshable: bool = False,
+        proceed: Callable[[], None] = lambda: None,
     ) -> None:
         rules.check_selector(data_selector)
         self._rules = rules
@@ -62,11 +64,12 @@ class Judge:
         self._page_bytes = page_bytes
         self._scrub = scrub
         self._refreshable = refreshable
+        self._proceed = proceed
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty", most_values(page_bytes))
 
     def settles(self, answer: Answer) -> bool:
         """Say whether an action decides over an answer, so that a redirect in it must not be followed."""
-        with Reading(answer, self._page_bytes) as reading:
+        with Reading(answer, self._page_bytes, self._proceed) as reading:
             return self._action(answer, reading) is not None
 
     def content(self, answer: Answer, method: str) -> Content:
@@ -75,7 +78,7 @@ class Judge:
         Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
         not.
         """
-        with Reading(answer, self._page_bytes) as reading:
+        with Reading(answer, self._page_bytes, self._proceed) as reading:
             return self._content(answer, reading, method)
 
     def _content(self, answer: Answer, reading: Reading, method: str) -> Content:
