@@ -116,6 +116,7 @@ class PageClient:
             self._scrub,
             self._credentials.refreshable,
             endpoint.name,
+            self._patience.check_open,
         )
         self._columns = Columns()
 

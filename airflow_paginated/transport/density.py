@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from functools import lru_cache
 from typing import Any, Final
 
@@ -20,7 +19,6 @@ FAR: Final = 4
 """So many times more values than there may be need no closer look."""
 STEPS: Final = 8_000_000
 """How many brackets, braces and commas are looked at: about two seconds."""
-_COUNTED: Final = (b",", b'":', b'" :', b'\\":', b'\\" :', b"{", b"[")
 _TOKEN: Final = re.compile(rb'(?:[^"\[\]{},]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(?:(,)|([\[{])|([\]}]))', re.DOTALL)
 
 _COMMA, _OPENING = 1, 2
@@ -36,7 +34,7 @@ def check_rows(rows: Raw | bytes, most: int) -> None:
     text = memoryview(rows)
     if text.nbytes <= LIGHT:
         return
-    reckoned = _reckon(text)
+    reckoned = _reckon(text, most)
     if reckoned > FAR * most or (reckoned > most and _has_more(text, most)):
         raise too_many(most)
 
@@ -47,11 +45,11 @@ def check_beside(place: Raw | bytes, name: str, most: int) -> None:
     Raises what msgspec raises for a text that is no object.
     """
     text = memoryview(place)
-    if text.nbytes <= LIGHT or _count(text)[b","] <= most:
+    commas = 0 if text.nbytes <= LIGHT else _count(text, b",")
+    if commas <= most:
         return
     found = _only(name).decode(place).rows
-    within = 0 if found is None else _count(memoryview(found))[b","]
-    if _count(text)[b","] - within > most:
+    if commas - (0 if found is None else _count(memoryview(found), b",")) > most:
         raise too_many(most)
 
 
@@ -68,21 +66,20 @@ def too_many(most: int) -> LimitExceeded:
     )
 
 
-def _reckon(text: memoryview) -> int:
+def _reckon(text: memoryview, most: int) -> int:
     """Return how many elements a list has at most: those of all lists in it, and what looks like one in a string."""
-    found = _count(text)
+    commas = _count(text, b",")
+    if commas < most:
+        return commas + 1
     # An object has a comma less than it has names, a list one less than it has elements.
-    names = found[b'":'] + found[b'" :'] - found[b'\\":'] - found[b'\\" :']
-    return min(found[b","] + 1, found[b","] - names + found[b"{"] + found[b"["])
+    names = _count(text, b'":', b'" :') - _count(text, b'\\":', b'\\" :')
+    return min(commas + 1, commas - names + _count(text, b"{", b"["))
 
 
-def _count(text: memoryview) -> Counter[bytes]:
+def _count(text: memoryview, *each: bytes) -> int:
     # In pieces, since a view can neither count nor be copied for nothing.
-    found: Counter[bytes] = Counter()
-    for at in range(0, text.nbytes, LIGHT):
-        piece = bytes(text[at : at + LIGHT])
-        found.update({each: piece.count(each) for each in _COUNTED})
-    return found
+    pieces = (bytes(text[at : at + LIGHT]) for at in range(0, text.nbytes, LIGHT))
+    return sum(piece.count(one) for piece in pieces for one in each)
 
 
 def _has_more(text: memoryview, most: int) -> bool:

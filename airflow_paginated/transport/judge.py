@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -51,6 +52,7 @@ class Judge:
         scrub: Scrubber,
         refreshable: bool = False,
         connection: str = THE_CONNECTION,
+        proceed: Callable[[], None] = lambda: None,
     ) -> None:
         rules.check_selector(data_selector)
         self._rules = rules
@@ -60,11 +62,12 @@ class Judge:
         self._scrub = scrub
         self._refreshable = refreshable
         self._connection = connection
+        self._proceed = proceed
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty", most_values(page_bytes))
 
     def settles(self, answer: Answer) -> bool:
         """Say whether an action decides over an answer, so that a redirect in it must not be followed."""
-        with Reading(answer, self._page_bytes) as reading:
+        with Reading(answer, self._page_bytes, self._proceed) as reading:
             return self._action(answer, reading) is not None
 
     def content(self, answer: Answer, method: str) -> Content:
@@ -73,7 +76,7 @@ class Judge:
         Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
         not.
         """
-        with Reading(answer, self._page_bytes) as reading:
+        with Reading(answer, self._page_bytes, self._proceed) as reading:
             return self._content(answer, reading, method)
 
     def _content(self, answer: Answer, reading: Reading, method: str) -> Content:

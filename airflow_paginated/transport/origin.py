@@ -16,6 +16,7 @@ from airflow_paginated.paging.values import Json
 PORTS: Final = {"http": 80, "https": 443}
 SAFE: Final = "!$%&'()*+,/:;=?@~"
 """What stands in a query as it is, beside letters and digits (RFC 3986, 3.4)."""
+USER_INFO: Final = re.compile(r"[^/?#]*//[^/?#]*@")
 STRAY: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 
 
@@ -40,7 +41,8 @@ def origin_of(url: str) -> Origin:
         parsed = parse_url(url)
     except LocationParseError:
         raise OriginError("the URL cannot be parsed") from None
-    if parsed.scheme not in PORTS or not parsed.host or parsed.auth is not None or "\\" in url:
+    # urllib3 takes user info that is empty for none.
+    if parsed.scheme not in PORTS or not parsed.host or USER_INFO.match(url) or "\\" in url:
         raise OriginError("a URL must be http(s), name a host, and carry no user info or backslash")
     return Origin(parsed.scheme, parsed.host.lower(), parsed.port or PORTS[parsed.scheme])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 
@@ -17,15 +18,18 @@ EITHER: Final = "text/plain; charset=latin-1"
 """A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
 BODILESS: Final = frozenset({204, 205, 304})
 _ONE: Final = threading.Lock()
-"""Held while a body is read that has grown large: of many bombs at once, one goes off at a time."""
 
 
 class Reading:
-    """What stands in an answer; used by one thread, as a context manager."""
+    """What stands in an answer; used by one thread, as a context manager.
 
-    def __init__(self, answer: Answer, most: int) -> None:
+    Only one at a time has a body that inflates to much; ``proceed`` is asked when its turn comes, and may raise.
+    """
+
+    def __init__(self, answer: Answer, most: int, proceed: Callable[[], None] = lambda: None) -> None:
         self._answer = answer
         self._most = most
+        self._proceed = proceed
         self._alone = False
 
     def __enter__(self) -> Reading:
@@ -70,3 +74,4 @@ class Reading:
         if not self._alone:
             _ONE.acquire()
             self._alone = True
+            self._proceed()

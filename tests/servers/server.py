@@ -145,7 +145,7 @@ class _Connection(asyncio.Protocol):
 
 
 class FaultServer:
-    """Serve an application on 127.0.0.1 and spoil what the schedule says.
+    """Serve an application on loopback and spoil what the schedule says.
 
     ``app``, ``faults``, ``framing`` and ``latency`` may be replaced while the server runs; the next request sees it.
     ``mute`` accepts connections and never says a word, not even in a TLS handshake. With ``tls`` the certificate is
@@ -161,6 +161,7 @@ class FaultServer:
         framing: Framing | Callable[[Request], Framing] = "plain",
         latency: Latency = 0.0,
         port: int = 0,
+        host: str = "127.0.0.1",
         tls: bool = False,
         tls_names: tuple[str, ...] = ("localhost", "127.0.0.1"),
         mute: bool = False,
@@ -168,7 +169,7 @@ class FaultServer:
     ) -> None:
         self.app, self.faults, self.framing, self.latency, self.mute = app, faults, framing, latency, mute
         self.log = RequestLog()
-        self.port = port
+        self.port, self.host = port, host
         self.open_transports: set[asyncio.Transport] = set()  # the server's thread only
         self._tls_names = tls_names if tls else ()
         self._numbers = count(1)
@@ -179,7 +180,7 @@ class FaultServer:
     @property
     def url(self) -> str:
         """The base URL, without a slash at its end."""
-        return f"{'https' if self._tls_names else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls_names else 'http'}://{self.host}:{self.port}"
 
     @property
     def ca_file(self) -> Path:
@@ -211,7 +212,7 @@ class FaultServer:
 
     async def _start(self) -> None:
         self._listener = await self._loop.create_server(
-            lambda: _Connection(self, next(self._numbers)), "127.0.0.1", self.port, backlog=512, ssl=self._context()
+            lambda: _Connection(self, next(self._numbers)), self.host, self.port, backlog=512, ssl=self._context()
         )
         self.port = self._listener.sockets[0].getsockname()[1]
 
