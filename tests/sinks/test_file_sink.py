@@ -67,7 +67,7 @@ def test_the_path_says_file_or_folder(path: str, file_format: str | None, one_fi
         ("lake/", {"file_format": "xml"}, "'xml' is not supported; supported are jsonl, jsonl.gz"),
         ("lake/", {"file_format": "parquet"}, "'parquet' is not supported"),
         ("lake/e.parquet", {}, "'parquet' is not supported"),
-        ("lake/e.csv.gz", {}, "'csv.gz' is not supported"),
+        ("lake/e.csv.zst", {}, "'csv.zst' is not supported"),
         ("lake/e.jsonl.zst", {}, "'jsonl.zst' is not supported"),
         ("lake/e.jsonl", {"file_format": "jsonl.gz"}, "path ends like a jsonl file, but file_format is 'jsonl.gz'"),
         ("lake/e.csv", {"file_format": "jsonl"}, "path ends like a csv file"),
@@ -154,7 +154,7 @@ def test_sinks_are_plain_values() -> None:
     assert same == sink
     assert repr(same) == repr(sink)
     assert repr(FileSink("{{ x }}", part_bytes=9)) == (
-        "FileSink('{{ x }}', file_format=None, if_exists='replace', staging=None, part_bytes=9)"
+        "FileSink('{{ x }}', file_format=None, csv_formulas='keep', if_exists='replace', staging=None, part_bytes=9)"
     )
     same.path = "lake/../etc/"
     assert same != sink

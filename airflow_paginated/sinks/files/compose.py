@@ -65,7 +65,7 @@ def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, land
     ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
     has the same name, tells of both.
     """
-    options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes}
+    options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
     for place in landed.places() if landed else ():
         digest.update(place.key + place.sha256.encode())
@@ -95,6 +95,14 @@ def payload_of(place: Place, reader: Payloads) -> bytes:
             f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
         )
     return payload
+
+
+def payloads(index: PageIndex, reader: Payloads, proceed: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the rows of each page that has some, in order; ``proceed`` may raise between any two."""
+    for place in index.places():
+        proceed()
+        if place.bytes:
+            yield payload_of(place, reader)
 
 
 class Source:

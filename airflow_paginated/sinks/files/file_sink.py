@@ -13,6 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.paging.dicts import check_choice, check_number
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.sinks.files.csv_rows import Formulas
 from airflow_paginated.sinks.files.dataset import FileDataset, SettledDataset
 from airflow_paginated.sinks.files.formats import FileFormat, canonical, format_in, format_named
 from airflow_paginated.sinks.files.layout import STAGING, Layout
@@ -32,11 +33,12 @@ Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
 class FileSink:
     """Files at ``path``: one where the path ends with a format's suffix, a folder of parts otherwise.
 
-    A slash at the end always means a folder. ``file_format`` is ``jsonl`` (``ndjson``) or ``jsonl.gz``, by default what
-    the path's suffix says, else ``jsonl``. ``if_exists`` says what happens to what an earlier run published:
-    ``replace`` it, ``fail`` before the first request, or ``skip`` the run and return what exists, if it is complete.
-    ``staging`` is a folder for pages that are not published yet, by default ``_staging`` beside the data. A part has at
-    most ``part_bytes`` of rows, and at least one page.
+    A slash at the end always means a folder. ``file_format`` is ``jsonl`` (``ndjson``) or ``csv``, each also with
+    ``.gz``; by default what the path's suffix says, else ``jsonl``. ``csv_formulas="escape"`` puts an apostrophe before
+    each text that a spreadsheet would take for a formula, ``keep`` leaves it as it was sent. ``if_exists`` says what
+    happens to what an earlier run published: ``replace`` it, ``fail`` before the first request, or ``skip`` the run and
+    return what exists, if it is complete. ``staging`` is a folder for pages that are not published yet, by default
+    ``_staging`` beside the data. A part has at most ``part_bytes`` of rows, and at least one page.
 
     Example::
 
@@ -51,6 +53,7 @@ class FileSink:
         path: str | os.PathLike[str],
         *,
         file_format: str | None = None,
+        csv_formulas: Formulas = "keep",
         if_exists: IfExists = "replace",
         staging: str | os.PathLike[str] | None = None,
         part_bytes: int = 256 * MIB,
@@ -58,6 +61,7 @@ class FileSink:
         self.path = path_text(path, "path")
         self.staging = None if staging is None else path_text(staging, "staging")
         self.file_format = file_format
+        self.csv_formulas = csv_formulas
         self.if_exists = if_exists
         self.part_bytes = part_bytes
         # Airflow renders the two above in place; what they were tells what the templates may do.
@@ -97,12 +101,12 @@ class FileSink:
         # "jsonl" does not contradict "jsonl.gz", which is jsonl; the other way round it does.
         if suffix and asked and suffix != asked and suffix.partition(".")[0] != asked:
             raise ConfigurationError(f"sink: path ends like a {suffix} file, but file_format is {self.file_format!r}")
-        return format_named(suffix or asked or "jsonl"), suffix is not None
+        return format_named(suffix or asked or "jsonl", self.csv_formulas), suffix is not None
 
     def __repr__(self) -> str:
         return (
-            f"FileSink({self.path!r}, file_format={self.file_format!r}, if_exists={self.if_exists!r}, "
-            f"staging={self.staging!r}, part_bytes={self.part_bytes!r})"
+            f"FileSink({self.path!r}, file_format={self.file_format!r}, csv_formulas={self.csv_formulas!r}, "
+            f"if_exists={self.if_exists!r}, staging={self.staging!r}, part_bytes={self.part_bytes!r})"
         )
 
     def __eq__(self, other: object) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.values import Json
+from airflow_paginated.sinks.files.csv_rows import Formulas, check_formulas, csv_composer
 
 Write: TypeAlias = Callable[[bytes], object]
 
@@ -27,12 +30,25 @@ class Composer(Protocol):
         """Write what is still to be written."""
 
 
+Compose: TypeAlias = Callable[[Write], Composer]
+
+
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun."""
+    """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun.
+
+    ``options`` are a part of every digest. ``look``: what has to see the pages of the run before the first file is
+    begun, and then returns how one is.
+    """
 
     name: str
-    compose: Callable[[Write], Composer]
+    compose: Compose
+    options: Mapping[str, Json] = field(default_factory=dict)
+    look: Callable[[Iterable[bytes]], Compose] | None = None
+
+    def seen(self, pages: Iterable[bytes]) -> FileFormat:
+        """Return the format for a run with these pages, which are not asked for where that makes no difference."""
+        return self if self.look is None else replace(self, compose=self.look(pages))
 
 
 class _Plain:
@@ -47,18 +63,40 @@ class _Plain:
 
 
 class _Gzip:
-    def __init__(self, write: Write) -> None:
+    """A composer whose bytes are compressed."""
+
+    def __init__(self, write: Write, compose: Compose = _Plain) -> None:
         self._write = write
         self._deflate = zlib.compressobj(wbits=_GZIP_WBITS)
+        self._composer = compose(lambda data: write(self._deflate.compress(data)))
 
     def add(self, lines: bytes) -> None:
-        self._write(self._deflate.compress(lines))
+        self._composer.add(lines)
 
     def finish(self) -> None:
+        self._composer.finish()
         self._write(self._deflate.flush())
 
 
-FORMATS: Final = {each.name: each for each in (FileFormat("jsonl", _Plain), FileFormat("jsonl.gz", _Gzip))}
+def _csv(pages: Iterable[bytes], formulas: Formulas, packed: bool) -> Compose:
+    compose: Compose = csv_composer(pages, formulas=formulas)
+    return partial(_Gzip, compose=compose) if packed else compose
+
+
+def _csv_format(name: str, formulas: Formulas = "keep") -> FileFormat:
+    look = partial(_csv, formulas=formulas, packed=name.endswith(".gz"))
+    return FileFormat(name, look(()), {"csv_formulas": formulas}, look)
+
+
+FORMATS: Final = {
+    each.name: each
+    for each in (
+        FileFormat("jsonl", _Plain),
+        FileFormat("jsonl.gz", _Gzip),
+        _csv_format("csv"),
+        _csv_format("csv.gz"),
+    )
+}
 
 
 def format_in(name: str) -> str | None:
@@ -75,7 +113,7 @@ def canonical(name: str) -> str:
     return name.replace("ndjson", "jsonl", 1) if name.startswith("ndjson") else name
 
 
-def format_named(name: str) -> FileFormat:
+def format_named(name: str, csv_formulas: Formulas = "keep") -> FileFormat:
     """Return a format by its name.
 
     Raises ``ConfigurationError`` for one that cannot be written, naming those that can.
@@ -85,4 +123,5 @@ def format_named(name: str) -> FileFormat:
         raise ConfigurationError(
             f"sink: file format {name!r} is not supported; supported are {', '.join(FORMATS)} (ndjson means jsonl)"
         )
-    return found
+    check_formulas(csv_formulas, found.name)
+    return found if csv_formulas == "keep" else _csv_format(found.name, csv_formulas)

@@ -52,6 +52,7 @@ class Publication:
         landed = None if self._mapped is None else index
         self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
         self._source = compose.Source(self._pages, self._mapped or self._reader, run.proceed)
+        self._format = site.file_format
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
         """The one-file target, written but not committed."""
@@ -95,6 +96,8 @@ class Publication:
         """Yield the steps up to the commit, which is the last of them."""
         yield Step("note new files", self._note_new)
         yield Step("note old files", self._note_old)
+        if self._format.look is not None:
+            yield Step("look at all rows", self._look)
         if self._site.layout.name is not None:
             yield Step("write the file", lambda: self._hold(self._plan.cuts[0]))
         else:
@@ -142,6 +145,9 @@ class Publication:
             names = [*(file.path for file in old.files), self._site.layout.pages(old.digest)]
             sweep.write_note(self._staging, old.digest, self._site.target, names)
 
+    def _look(self) -> None:
+        self._format = self._format.seen(compose.payloads(self._pages, self._mapped or self._reader, self._run.proceed))
+
     def _part(self, number: int, cut: compose.Cut) -> None:
         self._settle(self._compose(self._site.layout.part(self._plan.digest, number), cut))
 
@@ -151,7 +157,7 @@ class Publication:
     def _compose(self, name: str, cut: compose.Cut) -> Pending:
         pending = self._site.target.begin(name, cut.bytes)
         try:
-            self._files.append(self._source.compose(cut, self._site.file_format, pending, name))
+            self._files.append(self._source.compose(cut, self._format, pending, name))
         except BaseException:
             pending.discard()
             raise
