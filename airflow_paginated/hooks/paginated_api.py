@@ -20,7 +20,7 @@ from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
-from airflow_paginated.paging.deadline import Deadline
+from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
@@ -154,7 +154,7 @@ class PaginatedApiHook(BaseHook):
         """Return the URL of an endpoint below the connection's base URL, for ``get_conn``."""
         return join(self.settings.endpoint.base_url, endpoint)
 
-    def client(self, collection: Collection, deadline: Deadline) -> PageClient:
+    def client(self, collection: Collection, deadline: Deadline = NEVER) -> PageClient:
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
