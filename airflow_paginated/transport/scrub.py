@@ -7,7 +7,7 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -15,6 +15,8 @@ EXCERPT: Final = 200
 """How many characters of a server's own words stand in a message."""
 HEARD: Final = 65536
 """How many of them are read: secrets must be found before they are cut."""
+SHORTEST: Final = 6
+"""Of a secret within a coded text, so many characters are too many to be there by chance."""
 
 
 class Scrubber:
@@ -57,8 +59,18 @@ def spellings(secret: str) -> Iterable[str]:
     forms += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         coded = encode(secret.encode()).decode()
-        forms += [coded, coded.rstrip("="), quote_plus(coded)]
+        forms += [coded, coded.rstrip("="), quote_plus(coded), *_within(secret.encode(), encode)]
     forms += [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     for form in forms:
         for slashed in (form, form.replace("/", "\\/")):
             yield from (slashed, repr(slashed)[1:-1])
+
+
+def _within(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Yield what a secret becomes within a longer text that is coded, where it may begin at each of three places."""
+    for place, shared in enumerate((0, 2, 3)):
+        coded = encode(bytes(place) + secret).decode().rstrip("=")
+        # The characters at both ends depend on what is beside it, too.
+        own = coded[shared : len(coded) - ((place + len(secret)) % 3 > 0)]
+        if len(own) >= SHORTEST:
+            yield from (own, quote_plus(own))

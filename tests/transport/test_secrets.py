@@ -156,6 +156,18 @@ def test_every_spelling_is_found(spelling: str) -> None:
     assert Scrubber([CANARY])(text) == "<***>"
 
 
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+@pytest.mark.parametrize("before", ["", "x", "xy", "xyz", '{"authorization": "Bearer '])
+@pytest.mark.parametrize("after", ["", "x", "xy", '"}'])
+def test_it_is_found_within_a_text_that_is_coded(encode: Callable[[bytes], bytes], before: str, after: str) -> None:
+    text = encode(f"{before}{CANARY}{after}".encode()).decode()
+    found = Scrubber([CANARY])(text)
+    assert "***" in found
+    around = f"{before}{after}".encode()
+    assert len(found.replace("***", "").rstrip("=")) <= 4 * (len(around) // 3 + 2)
+    assert [part for part in ("YzRuNHJ5", "M0bjRy", "jNG40c") if part in found] == []
+
+
 def test_the_longest_secret_is_found_first() -> None:
     assert Scrubber(["key", "key-2", ""])("key-2 key") == "*** ***"
     assert Scrubber([])("key") == "key"
