@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.errors import WatermarkMoved
 from airflow_paginated.paging.values import PageRecord
 from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.claims import Claim
@@ -87,7 +88,8 @@ class FileDataset:
         """Make all stored rows visible at once and return a summary."""
         try:
             manifest = self.publication(account).publish()
-        except DamagedError:
+        except (DamagedError, WatermarkMoved):
+            # Of no use to another try: it would ask for other rows.
             self.discard()
             raise
         self.close()
