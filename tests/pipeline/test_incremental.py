@@ -230,6 +230,25 @@ def test_the_last_run_can_be_made_again_and_an_older_one_not(site: Site) -> None
     assert site.run("run-3") == []
 
 
+def test_a_run_from_before_the_watermark_was_kept_is_collected_again(site: Site) -> None:
+    fill(site)
+    collect(replace(site.job("run-1"), incremental=None))
+    assert len(site.run("run-1")) == 8
+
+
+def test_a_run_is_made_again_from_a_watermark_that_was_set_back(site: Site) -> None:
+    fill(site)
+    site.run("run-1")
+    site.table.change(3, at(20))
+    site.run("run-2")
+    site.table.change(4, at(30))
+    site.run("run-3")
+    for path in (site.folder / "state").iterdir():
+        path.unlink()
+    (site.folder / "state/watermark-00000001.json").write_text(json.dumps({"watermark": at(7)}))
+    assert [row["id"] for row in site.run("run-2")] == [3, 4, 7]
+
+
 def test_one_target_for_all_runs_has_the_changes_of_the_last(site: Site) -> None:
     fill(site)
     assert len(site.run("run-1", target="out/")) == 8

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
 import pytest
+from fsspec import AbstractFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,7 @@ from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Owner
+from tests.sinks.s3_server import S3Server
 
 TOKEN: Final = f"{'0' * 16}-{'0' * 8}"
 POLICY: Final = Incremental(field="at", param="since", lookback=2)
@@ -57,14 +59,22 @@ def shelf_in(folder: Storage) -> Shelf:
     return Shelf(FolderStore(folder), lambda value: folder.put(name, json.dumps(value).encode()), folder.drop)
 
 
-@pytest.fixture(params=["asset", "local", "memory"])
+@pytest.fixture(scope="module")
+def lake() -> Iterator[AbstractFileSystem]:
+    with S3Server() as server:
+        server.filesystem().mkdir("lake")
+        yield server.filesystem()
+
+
+@pytest.fixture(params=["asset", "local", "memory", "store"])
 def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> Shelf:
     if request.param == "asset":
         accessor, key = Accessor(), "watermark.dag.collect"
         return Shelf(AssetStore(accessor, key), lambda value: accessor.set(key, value), accessor.values.clear)
     if request.param == "local":
         return shelf_in(LocalStorage(f"{tmp_path}/state", TOKEN))
-    return shelf_in(ObjectStorage(MemoryFileSystem(), f"/state-{uuid4().hex}", TOKEN))
+    fs = request.getfixturevalue("lake") if request.param == "store" else MemoryFileSystem()
+    return shelf_in(ObjectStorage(fs, f"lake/state-{uuid4().hex}", TOKEN))
 
 
 @pytest.fixture

@@ -52,14 +52,15 @@ class Site:
 
         Raises ``TargetError`` where other runs have gone on since: what it would publish now begins behind it all.
         """
-        same = manifest.plan.get("incremental") == run.plan.get("incremental")
-        if not same and self.if_exists != "skip":
+        then, now = (plan.get("incremental", {}).get("after") for plan in (manifest.plan, run.plan))
+        gone_on = then is not None and now is not None and then < now
+        if gone_on and self.if_exists != "skip":
             raise TargetError(
                 f"{self.target.identity} has what this run published, up to {manifest.watermark!r}, and later runs have"
                 " gone on from there: collected again, it would be replaced by less. It stays as it is; to collect it"
                 " all again, set the watermark back and start a new run"
             )
-        return not same or (run.rows.changes is not None and run.rows.changes.counted)
+        return gone_on or (then == now and run.rows.changes is not None and run.rows.changes.counted)
 
     def admit(self, manifest: Manifest, owner: Owner) -> None:
         """Raise ``TargetError`` where ``owner`` must not replace what a manifest lists."""
