@@ -344,16 +344,22 @@ def test_three_runs_under_faults_and_kills(site: Site, seed: int) -> None:
     assert delivered == expected
 
 
+def failed(site: Site, run: str) -> Job:
+    """Return a job that has failed at page 4; what made it fail is over."""
+    job = replace(site.job(run), workers=1)
+    site.server.faults = on_page(4, ServerError())
+    with pytest.raises(PaginatedApiError, match="page 4"):
+        collect(job)
+    site.server.faults = lambda request, nth: None
+    return job
+
+
 def test_a_retry_asks_for_the_same_and_goes_on(site: Site) -> None:
     fill(site)
     site.run("run-1")
     for key in range(12):
         site.table.change(key, at(20 + key))
-    site.server.faults = on_page(4, ServerError())
-    job = replace(site.job("run-2"), workers=1)
-    with pytest.raises(PaginatedApiError, match="page 4"):
-        collect(job)
-    site.server.faults = lambda request, nth: None
+    job = failed(site, "run-2")
     result = collect(job)
     assert (result["resumed_pages"], result["rows"], result["watermark"]) == (3, 12, at(31))
     assert set(site.table.asked) == {at(0), at(7)}
@@ -364,11 +370,7 @@ def test_what_another_run_has_published_meanwhile_a_retry_does_not_ask_for_again
     site.run("run-1")
     for key in range(12):
         site.table.change(key, at(20 + key))
-    site.server.faults = on_page(4, ServerError())
-    job = replace(site.job("run-2"), workers=1)
-    with pytest.raises(PaginatedApiError, match="page 4"):
-        collect(job)
-    site.server.faults = lambda request, nth: None
+    job = failed(site, "run-2")
     assert len(site.run("run-3")) == 12
     # What it had stored is of no use: the run now begins elsewhere.
     result = collect(job)
@@ -399,11 +401,7 @@ def test_a_row_that_changes_behind_a_run_comes_with_the_next(site: Site) -> None
 def test_a_row_that_changes_between_two_tries_comes_with_the_next_run(site: Site) -> None:
     for key in range(12):
         site.table.change(key, now())
-    site.server.faults = on_page(4, ServerError())
-    job = replace(site.job("run-1"), workers=1)
-    with pytest.raises(PaginatedApiError, match="page 4"):
-        collect(job)
-    site.server.faults = lambda request, nth: None
+    job = failed(site, "run-1")
     missed, seen = site.table.change(0, now(), behind=True), site.table.change(11, now(), ahead=True)
     assert collect(job)["resumed_pages"] == 3
     assert missed not in site.rows(job)

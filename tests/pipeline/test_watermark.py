@@ -62,7 +62,7 @@ def shelf_in(folder: Storage) -> Shelf:
 @pytest.fixture(scope="module")
 def lake() -> Iterator[AbstractFileSystem]:
     with S3Server() as server:
-        server.filesystem().mkdir("lake")
+        server.filesystem().makedirs("lake", exist_ok=True)
         yield server.filesystem()
 
 
