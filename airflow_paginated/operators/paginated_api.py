@@ -14,9 +14,12 @@ from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.operators.progress import Standing
+from airflow_paginated.operators.state import check_possible, store_of
 from airflow_paginated.operators.target import resolve, warn_of_local_target
+from airflow_paginated.operators.watermark import Watermark
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
+from airflow_paginated.paging.incremental import Incremental, incremental_from
 from airflow_paginated.paging.policies import Completeness, combined_limits
 from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
@@ -54,6 +57,7 @@ class PaginatedApiOperator(BaseOperator):
     :param row_filter: a function of a decoded row that says whether it is published.
     :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
         fraction as ``decimal.Decimal``, and run when all rows are there and counted.
+    :param incremental: an ``Incremental`` or a dict: collect what has changed since the last run.
     :param sink: ``"xcom"``, a path, or a sink such as ``FileSink(...)``. Its path is templated.
     :param max_workers: threads, sessions and connections, at most.
     :param retry: a ``RequestRetry`` or a dict, over the connection's.
@@ -64,8 +68,8 @@ class PaginatedApiOperator(BaseOperator):
         errors, what their statuses mean.
 
     Returns the rows with ``sink="xcom"``; with files a dict of ``path, manifest, files, rows, pages, bytes, requests,
-    retries, throttled_seconds, seconds, stop_reason, resumed_pages``. Wrong arguments raise ``ConfigurationError``
-    when the DAG is parsed, or when the task starts where they are templated.
+    retries, throttled_seconds, seconds, stop_reason, watermark, resumed_pages``. Wrong arguments raise
+    ``ConfigurationError`` when the DAG is parsed, or when the task starts where they are templated.
     """
 
     template_fields: Sequence[str] = ("endpoint", "query", "headers", "body", "partitions", "sink")
@@ -90,6 +94,7 @@ class PaginatedApiOperator(BaseOperator):
         partitions: Sequence[Mapping[str, Json]] | None = None,
         row_filter: Callable[[Any], object] | None = None,
         row_map: Callable[[Any], Json] | None = None,
+        incremental: Incremental | Mapping[str, Any] | None = None,
         sink: Any = "xcom",
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
@@ -111,6 +116,7 @@ class PaginatedApiOperator(BaseOperator):
         self.partitions = partitions
         self.row_filter = row_filter
         self.row_map = row_map
+        self.incremental = incremental_from(incremental)
         # Rendering writes into the sink; mapped tasks, which share the arguments, must each have their own.
         self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
@@ -128,8 +134,9 @@ class PaginatedApiOperator(BaseOperator):
         with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
             hook = self._hook()
             deadline = self._stop.deadline = run_deadline(hook.limits.run_timeout, self.execution_timeout)
-            collection = self._collection(hook)
-            run = self._run(collection, hook, context)
+            watermark = self._watermark(context)
+            collection = self._collection(hook, watermark)
+            run = self._run(collection, hook, context, watermark)
             with closing(self._target().open(run)) as dataset, hook.client(collection, deadline) as client:
                 return Pipeline(
                     collection=collection,
@@ -141,6 +148,7 @@ class PaginatedApiOperator(BaseOperator):
                     limits=hook.limits,
                     stop=self._stop,
                     report=lambda standing: self._report(standing, hook),
+                    **({} if watermark is None else {"published": watermark.published}),
                 ).run()
 
     def on_kill(self) -> None:
@@ -153,6 +161,7 @@ class PaginatedApiOperator(BaseOperator):
         check_number(self.max_workers, "max_workers", least=1, whole=True)
         check_path(self.data_selector, "data_selector", optional=True)
         RowFunctions(self.row_filter, self.row_map)
+        check_possible(self.incremental, self.outlets, self.sink)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
         combined_limits(None, self.limits)
@@ -175,9 +184,17 @@ class PaginatedApiOperator(BaseOperator):
             response=self.response,
         )
 
-    def _collection(self, hook: PaginatedApiHook) -> Collection:
+    def _watermark(self, context: Context) -> Watermark | None:
+        if self.incremental is None:
+            return None
+        asked = [self.endpoint, self.query, self.body, self.partitions]
+        store = store_of(self.incremental, self.outlets, context, _owner(context), asked, self.log)
+        return Watermark(self.incremental, store, _owner(context), self.endpoint)
+
+    def _collection(self, hook: PaginatedApiHook, watermark: Watermark | None) -> Collection:
+        request = PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body)
         collection = Collection(
-            request=PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body),
+            request=request if watermark is None else watermark.asked(request),
             pagination=overlapped(self.pagination, hook.completeness.overlap),
             data_selector=self.data_selector,
             partitions=None if self.partitions is None else list(self.partitions),
@@ -186,14 +203,16 @@ class PaginatedApiOperator(BaseOperator):
         )
         return withhold(collection, hook.settings.secrets)
 
-    def _run(self, collection: Collection, hook: PaginatedApiHook, context: Context) -> Run:
-        ti: Any = context["ti"]
+    def _run(
+        self, collection: Collection, hook: PaginatedApiHook, context: Context, watermark: Watermark | None
+    ) -> Run:
         stop = self._stop or StopSignal()
+        plan = collection.plan(hook.settings.endpoint.base_url, self.http_conn_id)
         return Run(
-            owner=Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
-            plan=collection.plan(hook.settings.endpoint.base_url, self.http_conn_id),
+            owner=_owner(context),
+            plan=plan if watermark is None else plan | watermark.plan,
             base=collection.request,
-            rows=RowFunctions(self.row_filter, self.row_map),
+            rows=RowFunctions(self.row_filter, self.row_map, None if watermark is None else watermark.changes),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,
@@ -206,3 +225,8 @@ class PaginatedApiOperator(BaseOperator):
             return sink
         warn_of_local_target(sink.path, self.log)
         return sink.resolved(resolve)
+
+
+def _owner(context: Context) -> Owner:
+    ti: Any = context["ti"]
+    return Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)

@@ -73,6 +73,8 @@ class Pipeline:
     limits: Limits = field(default_factory=Limits)
     stop: StopSignal = field(default_factory=StopSignal)
     report: Callable[[Standing], None] = lambda standing: log.info("%s", standing)
+    published: Callable[[Account], None] = lambda account: None
+    """Called when the rows are visible, with what was collected."""
 
     def run(self) -> Any:
         """Collect what is missing, prove it complete, publish it, and return what the sink returns.
@@ -98,7 +100,9 @@ class Pipeline:
             raise
         self.report(progress.standing())
         self.stop.check()
-        return self.dataset.publish(account)
+        result = self.dataset.publish(account)
+        self.published(account)
+        return result
 
     def _stored(self, progress: Progress) -> str:
         """Say what a try that ends now leaves to the next one."""

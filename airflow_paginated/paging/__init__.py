@@ -1,5 +1,6 @@
 """Pure values and decisions: requests, pages, strategies, the walk, completeness and the errors."""
 
+from airflow_paginated.paging.incremental import Incremental
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.strategies import (
     Cursor,
@@ -19,6 +20,7 @@ __all__ = [
     "Cursor",
     "HeaderCursor",
     "HeaderLink",
+    "Incremental",
     "JsonLink",
     "Keyset",
     "Limits",

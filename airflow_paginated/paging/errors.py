@@ -9,6 +9,7 @@
     │   ├── QuotaExceeded           the API asks to wait longer than we may; carries the seconds
     │   ├── RunTimeout              the time of this try is over, by ``limits.run_timeout`` or ``execution_timeout``
     │   ├── StoreError              the target's file system failed
+    │   ├── WatermarkMoved          another run has gone on from where this one began
     │   ├── IncompleteError         the pages do not add up to what the API declares
     │   │   └── TableChanged        rows came or went while a partition was read
     │   └── Cancelled               told to stop
@@ -69,6 +70,10 @@ class RunTimeout(TransientError):
 
 class StoreError(TransientError):
     """The file system of the target failed."""
+
+
+class WatermarkMoved(TransientError):
+    """Another run has moved the watermark since this one began; the next try begins from there."""
 
 
 class IncompleteError(TransientError):

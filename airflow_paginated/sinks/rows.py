@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
 
+from airflow_paginated.paging.changes import Changes
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.values import Json
 
@@ -21,11 +22,13 @@ class RowFunctions:
     """``keep`` says whether a row is published, ``change`` returns what is published in its place.
 
     Both get a decoded row, numbers with a fraction as ``decimal.Decimal`` with the digits that were sent; ``change``
-    returns anything that JSON can say. They must depend on the row only.
+    returns anything that JSON can say. They must depend on the row only. Of an incremental run they see the rows that
+    ``changes`` finds to be new.
     """
 
     keep: Callable[[Any], object] | None = None
     change: Callable[[Any], Json] | None = None
+    changes: Changes | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("row_filter", self.keep), ("row_map", self.change)):
@@ -33,6 +36,11 @@ class RowFunctions:
                 raise ConfigurationError(f"{name}: expected a function of one row, got {type(given).__name__}")
 
     def __bool__(self) -> bool:
+        return self.asked or self.changes is not None
+
+    @property
+    def asked(self) -> bool:
+        """Say whether there is a function."""
         return self.keep is not None or self.change is not None
 
     def apply(self, lines: bytes, where: str) -> list[bytes]:
@@ -40,12 +48,13 @@ class RowFunctions:
 
         Raises ``ConfigurationError`` where a function does.
         """
-        return list(self._applied(lines, where))
+        rows = lines.split(b"\n")[:-1] if self.changes is None else self.changes.admit(lines, where)
+        return list(self._applied(rows, where)) if self.asked else rows
 
-    def _applied(self, lines: bytes, where: str) -> Iterator[bytes]:
-        for number, line in enumerate(lines.split(b"\n")[:-1], 1):
+    def _applied(self, rows: Iterable[bytes], where: str) -> Iterator[bytes]:
+        for number, line in enumerate(rows, 1):
             value = _DECODE(line)
-            at = f"row {number} of {where}"
+            at = f"{'row' if self.changes is None else 'new row'} {number} of {where}"
             if self.keep is not None and not _call("row_filter", self.keep, value, at):
                 continue
             yield line if self.change is None else _encoded(_call("row_map", self.change, value, at), at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -9,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
-from airflow_paginated.paging import Completeness, PageNumber, PageRequest
+from airflow_paginated.operators.watermark import FolderStore, Watermark
+from airflow_paginated.paging import Completeness, Incremental, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
-from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
+from airflow_paginated.sinks.files.file_sink import Place, Resolve, local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
@@ -49,6 +51,7 @@ class Job:
     """The URL of an S3 server, for a path that begins with ``s3://``."""
     client: Mapping[str, Any] = field(default_factory=dict)
     """More for the client: ``retry``, ``rules`` and so on; ``headers`` and ``auth`` are the endpoint's."""
+    incremental: Incremental | None = None
 
     @property
     def collection(self) -> Collection:
@@ -66,6 +69,15 @@ class Job:
         endpoint = Endpoint(self.url, given.pop("headers", {}), given.pop("auth", None))
         known = {"endpoint": endpoint, "data_selector": self.data_selector, "workers": self.workers}
         return ClientOptions(**{"retry": RETRY, "limits": self.limits, "shown": {"page"}, **known, **given})
+
+    @property
+    def watermark(self) -> Watermark | None:
+        """What an incremental run begins with, read at this moment."""
+        if self.incremental is None:
+            return None
+        fs, root = local_or_fsspec(str(self.incremental.state_path))
+        store = FolderStore(Place(fs, root).storage(f"{'0' * 16}-{os.urandom(4).hex()}"))
+        return Watermark(self.incremental, store, self.identity.owner, self.request.path)
 
     @property
     def resolve(self) -> Resolve:
@@ -98,7 +110,11 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
     options = replace(job.options, deadline=Deadline.of(job.options.limits.run_timeout))
     stop.deadline = options.deadline
     sink = FileSink(job.path, **job.sink).resolved(job.resolve)
-    run = replace(job.identity, proceed=go_on)
+    watermark, known = job.watermark, {}
+    if watermark is not None:
+        job = replace(job, request=watermark.asked(job.request))
+        known = {"plan": {**job.identity.plan, **watermark.plan}, "rows": RowFunctions(changes=watermark.changes)}
+    run = replace(job.identity, proceed=go_on, **known)
     with closing(sink.open(run)) as dataset, PageClient(options) as client:
         result: dict[str, Any] = Pipeline(
             collection=job.collection,
@@ -109,5 +125,6 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             completeness=job.completeness,
             limits=job.limits,
             stop=stop,
+            **({} if watermark is None else {"published": watermark.published}),
         ).run()
         return result

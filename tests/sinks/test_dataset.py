@@ -30,6 +30,7 @@ def test_a_folder(lake: Lake) -> None:
         "pages": 15,
         "bytes": len(API.lines()),
         "stop_reason": "total reached",
+        "watermark": None,
         "complete": True,
     }
 

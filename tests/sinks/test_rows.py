@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from airflow_paginated.paging.changes import Changes
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError, StoreError
+from airflow_paginated.paging.incremental import Incremental, State
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
+from airflow_paginated.sinks.files import manifest
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
 from tests.sinks.reading import published
 
+SCHEMA = Path(manifest.__file__).with_name("manifest.schema.json")
 API = Api(pages=5, partitions=3)
 
 
@@ -160,3 +167,40 @@ def test_an_empty_page_is_nothing() -> None:
     dataset = XComSink().open(run_with(even))
     land(dataset, [Landing(page, Stop("single page"))])
     assert dataset.publish(account_of(dataset)) == []
+
+
+def changes_since(row: int) -> Changes:
+    return Changes(Incremental(field="row"), State(watermark=row), began=0.0)
+
+
+def test_of_an_incremental_run_they_see_what_is_new(near: Lake) -> None:
+    seen = []
+
+    def keep_and_see(row: Any) -> bool:
+        seen.append(row["row"])
+        return even(row)
+
+    rows = RowFunctions(keep_and_see, shorter, changes_since(6))
+    result = collect(near.open(run=run_of(rows=rows, plan={"incremental": {"after": 1}})), API)
+    found = manifest_of(near)
+    assert sorted(set(seen)) == [6, 7, 8, 9]
+    assert published(near) == b'{"at":6,"price":1.1}\n{"at":8,"price":1.1}\n' * 15
+    assert (result["watermark"], result["rows"], found["watermark"]) == (9, 30, 9)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text()))
+    checks = {check["name"]: check["evidence"] for check in found["checks"]}
+    assert checks["only_changes"] == (
+        "60 of 150 rows are new, 0 were published before, 90 are older than the start '6'"
+    )
+    assert checks["row_functions"].startswith("30 of 60 rows are published")
+
+
+def test_a_function_that_fails_is_told_of_the_new_rows(near: Lake) -> None:
+    rows = RowFunctions(broken, None, changes_since(6))
+    with pytest.raises(ConfigurationError, match="row_filter raised KeyError for new row 1 of page 1"):
+        collect(near.open(run=run_of(rows=rows)), API)
+
+
+def test_where_the_first_page_was_asked_for_long_ago_the_run_began_then(near: Lake) -> None:
+    changes = Changes(Incremental(field="row"), None, began=time.time() + 1000)
+    collect(near.open(run=run_of(rows=RowFunctions(changes=changes))), API)
+    assert changes.began <= time.time()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -265,3 +266,22 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
     if "unshare failed" in done.stderr or "permission denied" in done.stderr:
         pytest.skip(f"this host allows no mounts: {done.stderr.strip()}")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_disk_without_links_creates_as_well(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_create_writes_only_what_is_not_there(local)
+    assert local.files() == {"a/claim-1": b"first"}
+
+
+def test_what_is_created_is_whole_or_not_there(local: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_: object) -> None:
+        raise OSError(errno.EIO, "died")
+
+    monkeypatch.setattr(os, "link", die)
+    with pytest.raises(StoreError, match="claim-1"):
+        local.storage().create("claim-1", b"data")
+    assert local.files() == {}

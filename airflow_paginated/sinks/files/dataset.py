@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.errors import WatermarkMoved
 from airflow_paginated.paging.values import PageRecord
-from airflow_paginated.sinks.files import frames
+from airflow_paginated.sinks.files import frames, sweep
 from airflow_paginated.sinks.files.claims import Claim
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
+from airflow_paginated.sinks.files.manifest import load
 from airflow_paginated.sinks.files.publish import Publication
 from airflow_paginated.sinks.files.segments import SegmentReader, SegmentWriter, segment_ids, stored_frames
 from airflow_paginated.sinks.files.site import Site
@@ -90,6 +92,9 @@ class FileDataset:
         except DamagedError:
             self.discard()
             raise
+        except WatermarkMoved:
+            self._withdraw()
+            raise
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
@@ -114,6 +119,17 @@ class FileDataset:
             self._writer.close()
             self._reader.close()
             self._index.close()
+
+    def _withdraw(self) -> None:
+        """Leave no trace: the next try will ask for other rows, and would not look here."""
+        self._claim.check()
+        self._writer.close()
+        target, layout = self._site.target, self._site.layout
+        sweep.sweep_target(target, layout, load(target, layout), self._claim.staging)
+        sweep.sweep_temporary(target, layout, [self._run.key])
+        sweep.remove_staging(self._claim.staging, target, self._claim.number)
+        if self._site.stagings_inside:
+            self._site.stagings.prune()
 
     def _load(self) -> None:
         """Take up what earlier claims stored."""

@@ -156,7 +156,7 @@ class FileTarget:
             part_bytes=self.part_bytes,
             if_exists=self.if_exists,
         )
-        done = site.inspect(run.owner)
+        done = site.inspect(run)
         if done is not None:
             return SettledDataset(done.summary(self.path, self.manifest_path))
         return FileDataset(site, run, self.path, self.manifest_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +23,8 @@ from airflow_paginated.sinks.files.storage import (
 _OVER = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 _BUFFER_BYTES = 256 * 1024
+_TRIES = 3
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class LocalStorage:
@@ -44,18 +47,14 @@ class LocalStorage:
         return LocalStorage(self._path(folder), self._token)
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a small file unless it exists."""
-        path = self._path(name)
+        """Write a small file unless it exists, whole, in one step."""
+        path, temp = self._path(name), self._path(temp_name(name, self._token))
         with translated(f"create {path}"):
-            try:
-                handle = _open(path, _NEW)
-            except FileExistsError:
-                return False
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        return True
+            for _ in range(_TRIES):
+                # Another run may clear the folder away with this file in it.
+                with suppress(FileNotFoundError):
+                    return _create(temp, path, data)
+            return _create(temp, path, data)
 
     def put(self, name: str, data: bytes) -> None:
         """Write a small file in one step."""
@@ -222,9 +221,37 @@ class _LocalReader:
         os.close(self._file)
 
 
+def _create(temp: str, path: str, data: bytes) -> bool:
+    try:
+        _write(temp, _OVER, data)
+        os.link(temp, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # On such a disk, whoever dies here leaves a file that is not whole.
+        with suppress(FileExistsError):
+            _write(path, _NEW, data)
+            return True
+        return False
+    finally:
+        with suppress(OSError):
+            os.remove(temp)
+    _sync_folder(path)
+    return True
+
+
+def _write(path: str, flags: int, data: bytes) -> None:
+    with os.fdopen(_open(path, flags), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _open(path: str, flags: int) -> int:
     """Open a file to write it, making its folder where that is missing."""
-    for _ in range(3):
+    for _ in range(_TRIES):
         with suppress(FileNotFoundError):
             return os.open(path, flags, 0o666)
         # Another run may remove the empty folder between these two calls; hence the loop.

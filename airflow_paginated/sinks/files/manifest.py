@@ -64,6 +64,7 @@ class Manifest:
             "pages": self.pages,
             "bytes": self.bytes,
             "stop_reason": self.stop_reason,
+            "watermark": self.watermark,
             "complete": self.complete,
         }
 

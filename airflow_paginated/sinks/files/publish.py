@@ -15,6 +15,7 @@ from typing import Final
 
 from airflow_paginated.paging.completeness import Account, Check
 from airflow_paginated.paging.errors import ClaimLost, IncompleteError, StoreError, TargetError
+from airflow_paginated.paging.values import Json
 from airflow_paginated.sinks.files import compose, sweep
 from airflow_paginated.sinks.files.claims import Claim
 from airflow_paginated.sinks.files.index import PageIndex
@@ -47,6 +48,7 @@ class Publication:
         self._index = index
         self._account = account
         self._reader = SegmentReader(claim.staging)
+        self._watermark: Json = None
         self._mapped = self._map() if run.rows else None
         self._pages = index if self._mapped is None else self._mapped.index
         landed = None if self._mapped is None else index
@@ -80,6 +82,8 @@ class Publication:
         mapped = MappedPages(self._run.base)
         try:
             mapped.fill(self._index, self._reader, self._run.rows, self._run.proceed)
+            if self._run.rows.changes is not None:
+                self._watermark = self._run.rows.changes.reached(self._account.complete)
         except BaseException:
             mapped.close()
             self._reader.close()
@@ -105,6 +109,8 @@ class Publication:
                 yield Step(f"write part {number}", lambda number=number, cut=cut: self._part(number, cut))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         yield Step("write the accounting", self._accounting)
         yield Step("verify", self._verify)
+        if self._run.rows.changes is not None:
+            yield Step("look at the watermark", self._run.rows.changes.unmoved)
         yield Step("write the manifest", self._write_manifest)
         if self._site.layout.name is not None:
             yield Step("replace the file", self._release)
@@ -211,15 +217,19 @@ class Publication:
             rows=self._plan.rows,
             bytes=self._plan.bytes,
             files=tuple(self._files),
-            checks=(*account.checks, *self._row_check()),
+            checks=(*account.checks, *self._row_checks()),
             stop_reason=account.stop_reason,
-            watermark=None,
+            watermark=self._watermark,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
-    def _row_check(self) -> Iterator[Check]:
-        if self._mapped is not None:
-            counts = f"{self._plan.rows} of {self._account.rows} rows are published"
+    def _row_checks(self) -> Iterator[Check]:
+        rows = self._run.rows
+        if rows.changes is not None:
+            yield Check("only_changes", "passed", rows.changes.evidence)
+        if rows.asked:
+            given = self._account.rows if rows.changes is None else rows.changes.new
+            counts = f"{self._plan.rows} of {given} rows are published"
             yield Check("row_functions", "passed", f"{counts}; row_filter and row_map saw each of them once")
 
     def _tolerant(self, name: str, run: Callable[[], None]) -> None:

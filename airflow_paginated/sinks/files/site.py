@@ -10,7 +10,7 @@ from airflow_paginated.sinks.files.formats import FileFormat
 from airflow_paginated.sinks.files.layout import STAGING, Layout
 from airflow_paginated.sinks.files.manifest import Manifest, load, stands
 from airflow_paginated.sinks.files.storage import Storage, temp_owner
-from airflow_paginated.sinks.protocol import Owner
+from airflow_paginated.sinks.protocol import Owner, Run
 
 IfExists: TypeAlias = Literal["replace", "fail", "skip"]
 _SHOWN: Final = 3
@@ -31,19 +31,36 @@ class Site:
     part_bytes: int | None
     if_exists: IfExists
 
-    def inspect(self, owner: Owner) -> Manifest | None:
+    def inspect(self, run: Run) -> Manifest | None:
         """Return the manifest that makes a run unnecessary (``if_exists="skip"``), if there is one.
 
-        Raises ``TargetError`` where ``owner`` must not publish here.
+        Raises ``TargetError`` where the run must not publish here.
         """
         manifest = load(self.target, self.layout)
         self._refuse_foreign(manifest)
         if manifest is None:
             return None
-        self.admit(manifest, owner)
+        self.admit(manifest, run.owner)
         # A sample, or a result with a waived check, is no reason not to collect.
-        skip = self.if_exists == "skip" and manifest.complete and stands(manifest, self.target, self.layout)
-        return manifest if skip else None
+        whole = manifest.complete and stands(manifest, self.target, self.layout)
+        if whole and run.rows.changes is not None and manifest.owner == run.owner:
+            whole = self._is_done(manifest, run)
+        return manifest if whole and self.if_exists == "skip" else None
+
+    def _is_done(self, manifest: Manifest, run: Run) -> bool:
+        """Say whether an incremental run has done its part: it has published, and moved the watermark.
+
+        Raises ``TargetError`` where other runs have gone on since: what it would publish now begins behind it all.
+        """
+        then, now = (plan.get("incremental", {}).get("after") for plan in (manifest.plan, run.plan))
+        gone_on = then is not None and now is not None and then < now
+        if gone_on and self.if_exists != "skip":
+            raise TargetError(
+                f"{self.target.identity} has what this run published, up to {manifest.watermark!r}, and later runs have"
+                " gone on from there: collected again, it would be replaced by less. It stays as it is; to collect it"
+                " all again, set the watermark back and start a new run"
+            )
+        return gone_on or (then == now and run.rows.changes is not None and run.rows.changes.counted)
 
     def admit(self, manifest: Manifest, owner: Owner) -> None:
         """Raise ``TargetError`` where ``owner`` must not replace what a manifest lists."""

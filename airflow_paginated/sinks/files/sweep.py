@@ -45,9 +45,9 @@ def read_notes(staging: Storage) -> dict[str, Note]:
     return notes
 
 
-def sweep_target(target: Storage, layout: Layout, committed: Manifest, staging: Storage) -> None:
-    """Delete what a staging area notes for this target and the committed manifest does not list."""
-    keep = {file.path for file in committed.files} | {layout.pages(committed.digest)}
+def sweep_target(target: Storage, layout: Layout, committed: Manifest | None, staging: Storage) -> None:
+    """Delete what a staging area notes for this target and the committed manifest, if there is one, does not list."""
+    keep = {file.path for file in committed.files} | {layout.pages(committed.digest)} if committed else set()
     noted = {name for note in read_notes(staging).values() if note.target == target.identity for name in note.files}
     target.delete(sorted(name for name in noted - keep if layout.owns(name)))
 

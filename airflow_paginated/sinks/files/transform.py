@@ -36,10 +36,11 @@ class MappedPages:
 
         Raises ``ConfigurationError`` where a function fails.
         """
+        if rows.changes is not None:
+            rows.changes.begin(min((_asked(line) for line in landed.lines()), default=rows.changes.began))
         for place, line in zip(landed.places(), landed.lines(), strict=True):
             proceed()
-            header = decode(line)
-            assert header is not None, "only sound headers are indexed"  # noqa: S101  # for mypy
+            header = _header(line)
             self._put(place, header, rows.apply(payload_of(place, reader), _name(header)))
         with translated(WRITE):
             self._file.flush()
@@ -60,6 +61,18 @@ class MappedPages:
         with translated(WRITE):
             self._file.write(page.lines)
         self._size += len(page.lines)
+
+
+def _header(line: bytes) -> Header:
+    header = decode(line)
+    assert header is not None, "only sound headers are indexed"  # noqa: S101  # for mypy
+    return header
+
+
+def _asked(line: bytes) -> float:
+    """Return when a page was asked for, but for what it waited for its turn: the first of all does not wait."""
+    header = _header(line)
+    return header.at - max(header.seconds, 0.0)
 
 
 def _name(header: Header) -> str:
