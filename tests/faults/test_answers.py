@@ -27,6 +27,7 @@ from tests.servers import (
     Redirect,
     Reply,
     Request,
+    Schedule,
     TruncatedJson,
     mixed,
     on_page,
@@ -66,11 +67,11 @@ BROKEN: list[Fault] = [
 def test_what_is_no_json(framing: Framing, tmp_path: Path, record_property: Recorder) -> None:
     with FaultServer(API, mixed(BROKEN, 0.3, in_a_row=2), framing=framing) as server:
         assert exact(job(server, tmp_path, client={"retry": PATIENT}), API)["retries"] > 0
-        for number, fault in enumerate(BROKEN):
-            # The last page may be empty, and is not for that.
-            for page in (1, 5, LAST):
-                server.log.clear()
-                server.faults = on_page(page, fault)
+    for number, fault in enumerate(BROKEN):
+        # The last page may be empty, and is not for that.
+        for page in (1, 5, LAST):
+            # A server of its own: an earlier run's may still hear of requests that nobody waits for.
+            with FaultServer(API, on_page(page, fault), framing=framing) as server:
                 refused(job(server, tmp_path, f"{number}-{page}"), PageFailed)
                 assert server.log.counts["", page - 1] == QUICK.max_attempts
     record_property("runs", 1 + 3 * len(BROKEN))
@@ -114,12 +115,11 @@ STRATEGIES: list[Pagination] = [
 @pytest.mark.fault("B2")
 @pytest.mark.parametrize("pagination", STRATEGIES, ids=["a total", "until it is empty", "has more", "links"])
 def test_an_answer_without_rows(pagination: Pagination, tmp_path: Path, record_property: Recorder) -> None:
-    with FaultServer(linked) as server:
-        for number, body in enumerate(WITHOUT_ROWS):
-            for page in (1, 5, LAST):
-                hit, answer = _turn(pagination, page), Given(200, body)
-                server.faults = lambda request, nth, hit=hit, answer=answer: answer if hit(request) else None
-                server.log.clear()
+    for number, body in enumerate(WITHOUT_ROWS):
+        for page in (1, 5, LAST):
+            hit, answer = _turn(pagination, page), Given(200, body)
+            faults: Schedule = lambda request, nth, hit=hit, answer=answer: answer if hit(request) else None  # noqa: E731
+            with FaultServer(linked, faults) as server:
                 refused(job(server, tmp_path, f"{number}-{page}", pagination=pagination), ResponseError)
                 assert sum(hit(seen.request) for seen in server.log.requests) == 1
     record_property("runs", 3 * len(WITHOUT_ROWS))
