@@ -74,6 +74,7 @@ class _Tries:
 
     deadline: float
     sent: int = 0
+    sent_at: float = 0.0
     charged: int = 0
     throttled: int = 0
     stale: bool = False
@@ -147,6 +148,7 @@ class PageClient:
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
                 self._budget.earn()
+                self._gate.served()
                 return page
             # Out of the handler: an error raised here would show the trouble as its context.
             try:
@@ -166,6 +168,7 @@ class PageClient:
     def _attempt(self, request: PageRequest, tries: _Tries, started: float) -> Page:
         self._renew(tries)
         tries.sent += 1
+        tries.sent_at = time.monotonic()
         self.traffic.sent(retry=tries.sent > 1)
         deadline = min(time.monotonic() + self._options.limits.attempt_timeout, tries.deadline)
         with self._pool.lease() as lease:
@@ -236,7 +239,7 @@ class PageClient:
         # Zero seconds, or a date that has passed, is no leave to hammer.
         seconds = asked or backoff(tries.throttled, retry.backoff_factor * THROTTLE, retry.backoff_max)
         self._check_time(throttled.cause, request, tries, seconds)
-        self._gate.pause(seconds)
+        self._gate.pause(seconds, refused=tries.sent_at)
 
     def _back_off(self, fault: Fault, request: PageRequest, tries: _Tries) -> None:
         self._check_open()
