@@ -157,6 +157,7 @@ class PageClient:
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
                 self._patience.budget.earn()
+                self._gate.served()
                 return page
             # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
             try:
@@ -180,6 +181,7 @@ class PageClient:
         self._options.deadline.check()
         self._authenticate(tries)
         tries.sent += 1
+        tries.sent_at = time.monotonic()
         self.traffic.sent(retry=tries.sent > 1)
         deadline = self._patience.attempt_ends(tries)
         with self._pool.lease() as lease:

@@ -20,6 +20,8 @@ class Tries:
 
     deadline: float
     sent: int = 0
+    sent_at: float | None = None
+    """When the newest request went out, where it says something of the pace that the API allows."""
     charged: int = 0
     throttled: int = 0
     stale: bool = False
@@ -79,7 +81,7 @@ class Patience:
         # Zero seconds, or a date that has passed, is no leave to hammer.
         seconds = asked or backoff(tries.throttled, self.retry.backoff_factor * THROTTLE, self.retry.backoff_max)
         self._check_time(throttled.cause, tries, name, seconds)
-        self.gate.pause(seconds)
+        self.gate.pause(seconds, refused=tries.sent_at)
 
     def _back_off(self, fault: Fault, tries: Tries, name: Callable[[], str], once: str | None) -> None:
         self.check_open()
