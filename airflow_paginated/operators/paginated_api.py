@@ -7,15 +7,17 @@ from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
+from airflow_paginated.hooks.file_systems import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
-from airflow_paginated.operators.target import resolve, warn_of_local_target
+from airflow_paginated.operators.target import warn_of_local_target
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
+from airflow_paginated.paging.partitions import partitions_from, resolved, templates_in
 from airflow_paginated.paging.policies import Completeness, combined_limits
 from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
@@ -49,7 +51,8 @@ class PaginatedApiOperator(BaseOperator):
     :param headers: headers beside the connection's. Templated; secrets belong on the connection.
     :param body: a JSON body. Templated.
     :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
-    :param partitions: parameter sets, each collected from its first page to its last. Templated.
+    :param partitions: parameter sets, each collected from its first page to its last: a list of dicts, ``RowsOf`` an
+        earlier collection, or ``DateWindows``; or the dict of one. Templated.
     :param row_filter: a function of a decoded row that says whether it is published.
     :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
         fraction as ``decimal.Decimal``, and run when all rows are there and counted.
@@ -86,7 +89,7 @@ class PaginatedApiOperator(BaseOperator):
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Sequence[Mapping[str, Json]] | None = None,
+        partitions: Any = None,
         row_filter: Callable[[Any], object] | None = None,
         row_map: Callable[[Any], Json] | None = None,
         sink: Any = "xcom",
@@ -107,10 +110,13 @@ class PaginatedApiOperator(BaseOperator):
         self.headers = headers
         self.body = body
         self.data_selector = data_selector
-        self.partitions = partitions
+        # Rendering writes into it; mapped tasks, which share the arguments, must each have their own.
+        self.partitions = copy(partitions_from(partitions))
+        # Airflow looks for outputs of tasks in lists and dicts only.
+        XComArg.apply_upstream_relationship(self, templates_in(self.partitions))
         self.row_filter = row_filter
         self.row_map = row_map
-        # Rendering writes into the sink; mapped tasks, which share the arguments, must each have their own.
+        # Rendering writes into this, too.
         self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
         self.retry = retry
@@ -174,7 +180,7 @@ class PaginatedApiOperator(BaseOperator):
             request=PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body),
             pagination=overlapped(self.pagination, hook.completeness.overlap),
             data_selector=self.data_selector,
-            partitions=None if self.partitions is None else list(self.partitions),
+            partitions=resolved(self.partitions, parent_at),
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )

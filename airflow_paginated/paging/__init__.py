@@ -1,5 +1,6 @@
 """Pure values and decisions: requests, pages, strategies, the walk, completeness and the errors."""
 
+from airflow_paginated.paging.partitions import ParameterSets, RowsOf
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.strategies import (
     Cursor,
@@ -26,6 +27,8 @@ __all__ = [
     "Page",
     "PageNumber",
     "PageRequest",
+    "ParameterSets",
+    "RowsOf",
     "SinglePage",
     "Sliced",
     "Split",

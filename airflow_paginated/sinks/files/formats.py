@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -13,6 +13,7 @@ Write: TypeAlias = Callable[[bytes], object]
 
 # Raw deflate in a gzip frame: zlib writes neither a time nor a name into it, so equal rows make equal bytes.
 _GZIP_WBITS: Final = 31
+_INFLATED_BYTES: Final = 2 * 1024 * 1024
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".csv", ".parquet")
 _COMPRESSIONS: Final = ("", ".gz", ".zst")
 
@@ -27,12 +28,20 @@ class Composer(Protocol):
         """Write what is still to be written."""
 
 
+Blocks: TypeAlias = Iterator[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun."""
+    """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun.
+
+    ``lines`` makes JSON Lines of the blocks of a file, in blocks that need not end with a line; ``None`` where rows
+    cannot be read back as they were.
+    """
 
     name: str
     compose: Callable[[Write], Composer]
+    lines: Callable[[Blocks], Blocks] | None = None
 
 
 class _Plain:
@@ -58,7 +67,18 @@ class _Gzip:
         self._write(self._deflate.flush())
 
 
-FORMATS: Final = {each.name: each for each in (FileFormat("jsonl", _Plain), FileFormat("jsonl.gz", _Gzip))}
+def _inflated(blocks: Blocks) -> Blocks:
+    inflate = zlib.decompressobj(_GZIP_WBITS)
+    for block in blocks:
+        while block:
+            yield inflate.decompress(block, _INFLATED_BYTES)
+            block = inflate.unconsumed_tail
+
+
+FORMATS: Final = {
+    each.name: each
+    for each in (FileFormat("jsonl", _Plain, lambda blocks: blocks), FileFormat("jsonl.gz", _Gzip, _inflated))
+}
 
 
 def format_in(name: str) -> str | None:

@@ -1,0 +1,68 @@
+"""The kinds of partitions: one module each, one name each. A new one is a module here and a line in ``KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from airflow_paginated.paging.dicts import check_choice, value_from_dict
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.partitions.parameter_sets import Listed, ParameterSets
+from airflow_paginated.paging.partitions.places import merged
+from airflow_paginated.paging.partitions.protocol import Partitions, ReadParent, Source
+from airflow_paginated.paging.partitions.rows_of import RowsOf
+
+KINDS: Final[Mapping[str, type[Any]]] = {
+    "parameter_sets": ParameterSets,
+    "rows_of": RowsOf,
+}
+
+__all__ = [
+    "KINDS",
+    "ParameterSets",
+    "Partitions",
+    "RowsOf",
+    "as_partitions",
+    "merged",
+    "partitions_from",
+    "resolved",
+    "templates_in",
+]
+
+
+def partitions_from(given: Any) -> Any:
+    """Return the partitions that a dict ``{"type": "rows_of", ...}`` stands for; anything else as it is.
+
+    Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
+    """
+    if not isinstance(given, Mapping) or "type" not in given:
+        return given
+    options = dict(given)
+    kind = options.pop("type")
+    check_choice(kind, KINDS, "partitions: type")
+    return value_from_dict(KINDS[str(kind)], options, f"partitions ({kind})")
+
+
+def templates_in(given: Any) -> list[Any]:
+    """Return what is to be rendered in partitions, which may be outputs of other tasks."""
+    return [getattr(given, name) for name in getattr(given, "template_fields", ())]
+
+
+def resolved(given: Any, read: ReadParent) -> Partitions | None:
+    """Return what to ask for the parameter sets, when all is rendered; ``read`` is what opens a dataset."""
+    found = partitions_from(given)
+    return found.resolved(read) if isinstance(found, Source) else as_partitions(found)
+
+
+def as_partitions(given: Any) -> Partitions | None:
+    """Return partitions, which may be a plain list of dicts.
+
+    Raises ``ConfigurationError`` for anything else.
+    """
+    if given is None:
+        return None
+    if isinstance(given, Source):
+        raise ConfigurationError(f"partitions: {type(given).__name__} must be resolved first")
+    # No isinstance(): it would ask for the names.
+    found: Partitions = given if callable(getattr(given, "sets", None)) else Listed(given)
+    return found
