@@ -25,6 +25,7 @@ from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.sinks import FileSink, sink_from
+from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
@@ -53,6 +54,8 @@ class PaginatedApiOperator(BaseOperator):
     :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
     :param partitions: parameter sets, each collected from its first page to its last: a list of dicts, ``RowsOf`` an
         earlier collection, or ``DateWindows``; or the dict of one. Templated.
+    :param add_columns: columns that tell where a row comes from, as ``{"order_id": "partition.order_id", "_page":
+        "page", "_fetched_at": "fetched_at"}``, or an ``AddColumns``; the next two see them.
     :param row_filter: a function of a decoded row that says whether it is published.
     :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
         fraction as ``decimal.Decimal``, and run when all rows are there and counted.
@@ -90,6 +93,7 @@ class PaginatedApiOperator(BaseOperator):
         body: Json = None,
         data_selector: str | None = None,
         partitions: Any = None,
+        add_columns: AddColumns | Mapping[str, Any] | None = None,
         row_filter: Callable[[Any], object] | None = None,
         row_map: Callable[[Any], Json] | None = None,
         sink: Any = "xcom",
@@ -114,6 +118,7 @@ class PaginatedApiOperator(BaseOperator):
         self.partitions = copy(partitions_from(partitions))
         # Airflow looks for outputs of tasks in lists and dicts only.
         XComArg.apply_upstream_relationship(self, templates_in(self.partitions))
+        self.add_columns = columns_from(add_columns)
         self.row_filter = row_filter
         self.row_map = row_map
         # Rendering writes into this, too.
@@ -193,12 +198,19 @@ class PaginatedApiOperator(BaseOperator):
             owner=Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index),
             plan=collection.plan(hook.settings.endpoint.base_url, self.http_conn_id),
             base=collection.request,
-            rows=RowFunctions(self.row_filter, self.row_map),
+            rows=RowFunctions(self.row_filter, self.row_map, self._columns(collection)),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,
             apart=collection.apart,
         )
+
+    def _columns(self, collection: Collection) -> Columns | None:
+        if self.add_columns is None:
+            return None
+        if collection.partitions is None or collection.parameter_names:
+            self.add_columns.check(collection.parameter_names)
+        return Columns(self.add_columns, collection.parameter_sets)
 
     def _target(self) -> Sink:
         sink: Sink | FileSink = self.sink

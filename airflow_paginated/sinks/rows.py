@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -11,6 +11,7 @@ import msgspec
 
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.values import Json
+from airflow_paginated.sinks.columns import Columns, Origin
 
 _DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -21,11 +22,12 @@ class RowFunctions:
     """``keep`` says whether a row is published, ``change`` returns what is published in its place.
 
     Both get a decoded row, numbers with a fraction as ``decimal.Decimal`` with the digits that were sent; ``change``
-    returns anything that JSON can say. They must depend on the row only.
+    returns anything that JSON can say. They must depend on the row only. Before both, ``add`` adds columns.
     """
 
     keep: Callable[[Any], object] | None = None
     change: Callable[[Any], Json] | None = None
+    add: Columns | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("row_filter", self.keep), ("row_map", self.change)):
@@ -33,17 +35,26 @@ class RowFunctions:
                 raise ConfigurationError(f"{name}: expected a function of one row, got {type(given).__name__}")
 
     def __bool__(self) -> bool:
-        return self.keep is not None or self.change is not None
+        return bool(self.named)
 
-    def apply(self, lines: bytes, where: str) -> list[bytes]:
-        """Return what becomes of the rows of a page (JSON Lines), each as JSON text; ``where`` names it in errors.
+    @property
+    def named(self) -> list[str]:
+        """The arguments that are given."""
+        given = {"add_columns": self.add, "row_filter": self.keep, "row_map": self.change}
+        return [name for name, each in given.items() if each is not None]
 
-        Raises ``ConfigurationError`` where a function does.
+    def apply(self, lines: bytes, origin: Origin) -> list[bytes]:
+        """Return what becomes of the rows of a page (JSON Lines), each as JSON text.
+
+        Raises ``ConfigurationError`` where a function does, or a row has an added column already.
         """
-        return list(self._applied(lines, where))
+        rows: Iterable[bytes] = lines.split(b"\n")[:-1]
+        if self.add is not None:
+            rows = self.add.added(rows, origin)
+        return list(rows if self.keep is None and self.change is None else self._applied(rows, origin.name))
 
-    def _applied(self, lines: bytes, where: str) -> Iterator[bytes]:
-        for number, line in enumerate(lines.split(b"\n")[:-1], 1):
+    def _applied(self, rows: Iterable[bytes], where: str) -> Iterator[bytes]:
+        for number, line in enumerate(rows, 1):
             value = _DECODE(line)
             at = f"row {number} of {where}"
             if self.keep is not None and not _call("row_filter", self.keep, value, at):

@@ -214,7 +214,7 @@ class Publication:
     def _row_check(self) -> Iterator[Check]:
         if self._mapped is not None:
             counts = f"{self._plan.rows} of {self._account.rows} rows are published"
-            yield Check("row_functions", "passed", f"{counts}; row_filter and row_map saw each of them once")
+            yield Check("row_functions", "passed", f"{counts}; {', '.join(self._run.rows.named)} saw each of them once")
 
     def _tolerant(self, name: str, run: Callable[[], None]) -> None:
         try:

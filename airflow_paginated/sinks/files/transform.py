@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.sinks.columns import Origin
 from airflow_paginated.sinks.files.compose import Payloads, payload_of
 from airflow_paginated.sinks.files.frames import Header, decode
 from airflow_paginated.sinks.files.index import PageIndex, Place
@@ -40,7 +41,9 @@ class MappedPages:
             proceed()
             header = decode(line)
             assert header is not None, "only sound headers are indexed"  # noqa: S101  # for mypy
-            self._put(place, header, rows.apply(payload_of(place, reader), _name(header)))
+            self._put(
+                place, header, rows.apply(payload_of(place, reader), Origin(header.partition, header.index, header.at))
+            )
         with translated(WRITE):
             self._file.flush()
 
@@ -60,7 +63,3 @@ class MappedPages:
         with translated(WRITE):
             self._file.write(page.lines)
         self._size += len(page.lines)
-
-
-def _name(header: Header) -> str:
-    return PageRequest("", partition=header.partition, index=header.index).name
