@@ -1,6 +1,6 @@
 """Pure values and decisions: requests, pages, strategies, the walk, completeness and the errors."""
 
-from airflow_paginated.paging.partitions import ParameterSets, RowsOf
+from airflow_paginated.paging.partitions import DateWindows, ParameterSets, Product, RowsOf
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.strategies import (
     Cursor,
@@ -18,6 +18,7 @@ from airflow_paginated.paging.values import Page, PageRequest, Split, Stop, Tota
 __all__ = [
     "Completeness",
     "Cursor",
+    "DateWindows",
     "HeaderCursor",
     "HeaderLink",
     "JsonLink",
@@ -28,6 +29,7 @@ __all__ = [
     "PageNumber",
     "PageRequest",
     "ParameterSets",
+    "Product",
     "RowsOf",
     "SinglePage",
     "Sliced",

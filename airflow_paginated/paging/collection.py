@@ -100,7 +100,7 @@ class Collection:
     def checks(self) -> Iterator[Check]:
         """Yield what is known of the parameter sets that the manifest is to tell."""
         if isinstance(self._sets, Vouching):
-            yield self._sets.check()
+            yield from self._sets.checks()
 
     def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
         """Describe what is collected, without secrets: a change in it makes another collection."""

@@ -7,20 +7,26 @@ from typing import Any, Final
 
 from airflow_paginated.paging.dicts import check_choice, value_from_dict
 from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.partitions.date_windows import DateWindows
 from airflow_paginated.paging.partitions.parameter_sets import Listed, ParameterSets
 from airflow_paginated.paging.partitions.places import merged
+from airflow_paginated.paging.partitions.product import Product
 from airflow_paginated.paging.partitions.protocol import Partitions, ReadParent, Source
 from airflow_paginated.paging.partitions.rows_of import RowsOf
 
 KINDS: Final[Mapping[str, type[Any]]] = {
     "parameter_sets": ParameterSets,
     "rows_of": RowsOf,
+    "date_windows": DateWindows,
+    "product": Product,
 }
 
 __all__ = [
     "KINDS",
+    "DateWindows",
     "ParameterSets",
     "Partitions",
+    "Product",
     "RowsOf",
     "as_partitions",
     "merged",
@@ -40,12 +46,17 @@ def partitions_from(given: Any) -> Any:
     options = dict(given)
     kind = options.pop("type")
     check_choice(kind, KINDS, "partitions: type")
+    if isinstance(options.get("of"), list | tuple):
+        options["of"] = [partitions_from(each) for each in options["of"]]
     return value_from_dict(KINDS[str(kind)], options, f"partitions ({kind})")
 
 
 def templates_in(given: Any) -> list[Any]:
     """Return what is to be rendered in partitions, which may be outputs of other tasks."""
-    return [getattr(given, name) for name in getattr(given, "template_fields", ())]
+    if isinstance(given, list | tuple):
+        return [found for each in given for found in templates_in(each)]
+    fields = getattr(given, "template_fields", None)
+    return [given] if fields is None else templates_in([getattr(given, name) for name in fields])
 
 
 def resolved(given: Any, read: ReadParent) -> Partitions | None:

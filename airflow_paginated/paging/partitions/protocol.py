@@ -37,8 +37,8 @@ class Partitions(Protocol):
 class Vouching(Protocol):
     """Optional: partitions that are as complete as what they are made of."""
 
-    def check(self) -> Check:
-        """Return what is known of that."""
+    def checks(self) -> Iterator[Check]:
+        """Yield what is known of that."""
 
 
 class Parent(Protocol):
