@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from airflow_paginated.paging.selectors import check_path, parse_path
 from airflow_paginated.paging.values import Json, PageRequest
 
 Parameters = Mapping[str, Json]
+_ODD: Final = re.compile(r'[\x00-\x1f"\\]')
 _SOURCES: Final = "page, fetched_at or partition.NAME"
 
 
@@ -56,6 +58,8 @@ class AddColumns:
             raise ConfigurationError("add_columns: expected a dict of columns, as {'order_id': 'partition.order_id'}")
         for name, source in self.columns.items():
             check_text(name, "add_columns: the name of a column")
+            if _ODD.search(name):
+                raise ConfigurationError(f"add_columns: {name!r} has a quote, a backslash or a control character in it")
             check_path(source, f"add_columns: {name!r}")
             if parameter_in(source) is None and source not in ("page", "fetched_at"):
                 raise ConfigurationError(f"add_columns: {name!r} must be {_SOURCES}, got {source!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +12,16 @@ from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.paging import Completeness, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.deadline import Deadline
+from airflow_paginated.paging.partitions import resolved
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
-from airflow_paginated.sinks import FileSink
+from airflow_paginated.sinks import AddColumns, FileSink
+from airflow_paginated.sinks.columns import Columns
 from airflow_paginated.sinks.files.file_sink import Resolve, local_or_fsspec
+from airflow_paginated.sinks.files.published import published
 from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.pipeline.disk import folder_of
 from tests.sinks.s3_client import filesystem_at
@@ -34,13 +38,15 @@ class Job:
     url: str
     path: str
     pagination: Pagination = BY_ITEMS
-    partitions: Sequence[Mapping[str, Any]] | None = None
+    partitions: Any = None
     workers: int = 8
     run: str = "run-1"
     resume_max_age: float = 24 * 3600.0
     sink: Mapping[str, Any] = field(default_factory=dict)
     completeness: Completeness = field(default_factory=Completeness)
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
+    rows: RowFunctions = field(default_factory=RowFunctions)
+    add_columns: AddColumns | None = None
     data_selector: str | None = "data"
     limits: Limits = field(default_factory=Limits)
     store: str = ""
@@ -54,7 +60,8 @@ class Job:
             request=self.request,
             pagination=overlapped(self.pagination, self.completeness.overlap),
             data_selector=self.data_selector,
-            partitions=self.partitions,
+            partitions=resolved(self.partitions, lambda path: published(path, self.resolve)),
+            sample_pages=self.limits.sample_pages,
         )
 
     @property
@@ -79,9 +86,12 @@ class Job:
 
     @property
     def identity(self) -> Run:
-        plan = self.collection.plan(self.url, "hr_api")
+        collection = self.collection
+        plan = collection.plan(self.url, "hr_api")
         owner = Owner("dag", "collect", self.run)
-        return Run(owner, plan, self.collection.request, resume_max_age=self.resume_max_age)
+        add = None if self.add_columns is None else Columns(self.add_columns, collection.parameter_sets)
+        rows = replace(self.rows, add=add)
+        return Run(owner, plan, collection.request, resume_max_age=self.resume_max_age, rows=rows)
 
 
 def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class RowsOf:
         check_choice(self.on_duplicate, ("fail", "drop"), "partitions: on_duplicate")
         check_flag(self.allow_incomplete, "partitions: allow_incomplete")
         paths = paths_of(self.fields)
+        reader_of(tuple(paths.values()))
         check_places(self.inject_into)
         places_of(self.inject_into, paths)
 

@@ -123,7 +123,8 @@ class Place:
     def of(cls, resolve: Resolve, path: str, one_file: bool) -> Place:
         """Return the folder at a path, or the one that a file is in."""
         fs, root = resolve(path)
-        return cls(fs, root.rstrip("/").rpartition("/")[0] or "/" if one_file else root)
+        folder, slash, _ = root.rstrip("/").rpartition("/")
+        return cls(fs, (folder or slash or ".") if one_file else root)
 
     def storage(self, token: str) -> Storage:
         """Return the folder's operations; ``token`` makes temporary names its own."""
