@@ -131,7 +131,7 @@ def test_every_kind_has_a_dict() -> None:
         partitions_from({**rows, "field": 1})
     with pytest.raises(ConfigurationError, match=r"partitions \(rows_of\): 'fields' is required"):
         partitions_from({"type": "rows_of", "manifest": "x"})
-    with pytest.raises(ConfigurationError, match="expected a list of dicts, got dict"):
+    with pytest.raises(ConfigurationError, match="expected a list of dicts, or a dict with 'type': param"):
         resolved({"a": 1}, lambda path: ORDERS)
 
 

@@ -41,9 +41,11 @@ def partitions_from(given: Any) -> Any:
 
     Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
     """
-    if not isinstance(given, Mapping) or "type" not in given:
+    if not isinstance(given, Mapping):
         return given
     options = dict(given)
+    if "type" not in options:
+        raise ConfigurationError(f"partitions: expected a list of dicts, or a dict with 'type': {', '.join(KINDS)}")
     kind = options.pop("type")
     check_choice(kind, KINDS, "partitions: type")
     if isinstance(options.get("of"), list | tuple):
