@@ -30,19 +30,16 @@ class Family:
     def __call__(self, request: Request) -> Reply:
         """Answer one request."""
         found = _ITEMS.fullmatch(request.path)
-        if request.path == "/orders":
-            texts, size = [self.order(number) for number in range(self.orders)], self.page_size
-        elif found and (number := self._number(found[1])) is not None:
-            texts, size = self.items(number), self.items_page_size
-            if not texts and self.childless == "not_found":
-                return Reply(b'{"error": "no items"}', 404)
-        else:
-            return Reply(b'{"error": "no such order"}', 404)
         page = int(request.query.get("page", "1"))
-        more = page * size < len(texts)
-        meta = {"total": len(texts), "next": page + 1 if more else None}
-        rows = b", ".join(texts[(page - 1) * size : page * size])
-        return Reply(b'{"data": [' + rows + b'], "meta": ' + json.dumps(meta).encode() + b"}")
+        if request.path == "/orders":
+            numbers = range(self.orders)[(page - 1) * self.page_size : page * self.page_size]
+            return _page([self.order(number) for number in numbers], page, self.page_size, self.orders)
+        if found is None or (number := self._number(found[1])) is None:
+            return Reply(b'{"error": "no such order"}', 404)
+        texts, size = self.items(number), self.items_page_size
+        if not texts and self.childless == "not_found":
+            return Reply(b'{"error": "no items"}', 404)
+        return _page(texts[(page - 1) * size : page * size], page, size, len(texts))
 
     def page_of(self, request: Request) -> tuple[str, int] | None:
         """Return (id of the order, index from 0) of the page of items that is asked for, or None for another."""
@@ -68,3 +65,8 @@ class Family:
     def _number(self, name: str) -> int | None:
         number = int(name) if name.isdecimal() else -1
         return number if 0 <= number < self.orders else None
+
+
+def _page(texts: list[bytes], page: int, size: int, total: int) -> Reply:
+    meta = {"total": total, "next": page + 1 if page * size < total else None}
+    return Reply(b'{"data": [' + b", ".join(texts) + b'], "meta": ' + json.dumps(meta).encode() + b"}")
