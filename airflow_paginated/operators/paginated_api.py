@@ -115,7 +115,7 @@ class PaginatedApiOperator(BaseOperator):
         self.body = body
         self.data_selector = data_selector
         # Rendering writes into it; mapped tasks, which share the arguments, must each have their own.
-        self.partitions = copy(partitions_from(partitions))
+        self.partitions = partitions_from(partitions)
         # Airflow looks for outputs of tasks in lists and dicts only.
         XComArg.apply_upstream_relationship(self, templates_in(self.partitions))
         self.add_columns = columns_from(add_columns)

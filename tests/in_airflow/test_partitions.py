@@ -131,6 +131,28 @@ def test_mapped_tasks_have_partitions_of_their_own(
     assert [row["item"] // 1000 for row in rows_at(tmp_path / "1")] == [3]
 
 
+def test_a_list_can_be_the_output_of_a_task(
+    run_dag: Callable[..., Any], connect: Connect, server: FaultServer, tmp_path: Path
+) -> None:
+    with DAG("listed-partitions", schedule=None) as dag:
+
+        @task
+        def sets() -> list[dict[str, int]]:
+            return [{"id": 2}, {"id": 1}]
+
+        items = PaginatedApiOperator(
+            task_id="items",
+            http_conn_id=connect(server.url),
+            endpoint="/orders/{id}/items",
+            partitions=sets(),
+            sink=f"{tmp_path}/items/",
+            **PAGES,
+        )
+    assert items.upstream_task_ids == {"sets"}
+    run_dag(dag)
+    assert [row["item"] // 1000 for row in rows_at(tmp_path / "items")] == [2, 2, 1, 1, 1]
+
+
 def test_windows_of_the_data_interval(run_operator: Callable[..., Any], connect: Connect) -> None:
     asked = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any, Final
 
 from airflow_paginated.paging.dicts import check_choice, value_from_dict
@@ -37,12 +38,12 @@ __all__ = [
 
 
 def partitions_from(given: Any) -> Any:
-    """Return the partitions that a dict ``{"type": "rows_of", ...}`` stands for; anything else as it is.
+    """Return the partitions that a dict ``{"type": "rows_of", ...}`` stands for, a copy of others, or what is neither.
 
     Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
     """
     if not isinstance(given, Mapping):
-        return given
+        return copy(given) if isinstance(given, Source) else given
     options = dict(given)
     if "type" not in options:
         raise ConfigurationError(f"partitions: expected a list of dicts, or a dict with 'type': {', '.join(KINDS)}")
