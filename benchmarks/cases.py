@@ -35,10 +35,12 @@ class Plan:
     many_pages: int
     cpu_workers: int = 8
     wall_workers: int = 32
+    chains: int = 64
+    chain_pages: int = 50
 
 
 FULL = Plan(rounds=5, pages=1000, many_pages=10_000)
-QUICK = Plan(rounds=1, pages=200, many_pages=600)
+QUICK = Plan(rounds=1, pages=200, many_pages=600, chain_pages=5)
 
 
 def _alternating(names: Sequence[str], rounds: int, job: Callable[[str], Job]) -> Mapping[str, list[Figures]]:
@@ -113,6 +115,22 @@ def _wall_lines(plan: Plan, results: Mapping[str, list[Figures]]) -> Iterator[Li
     yield _exact(results["ours flaky"])
 
 
+def chains(plan: Plan) -> Iterator[Line]:
+    """Wall time of many partitions whose pages are found one after the other."""
+    pages, workers = plan.chains * plan.chain_pages, plan.wall_workers
+    stores = Job("ours", "", pages, workers, plan.chains).stores
+    api = {"rows": stores, "cursor": True}
+    with ServerProcess({"api": api, "latency": LATENCY, "exact": True}) as server:
+        job = Job("ours", server.url, pages, workers, plan.chains)
+        results = [run(job) for _ in range(min(plan.rounds, 3))]
+    ideal = LATENCY * plan.chain_pages * math.ceil(plan.chains / workers)
+    what = f"Cursors: {plan.chains} chains of {plan.chain_pages} pages, 50 ms latency, {workers} workers"
+    yield Line(f"{what}, ideal {ideal:.2f} s", "")
+    ratio = median(one.wall for one in results) / ideal
+    yield Line("    ours / ideal", f"{ratio:.2f}", "<= 1.15", ratio <= 1.15)
+    yield _exact(results)
+
+
 def memory(plan: Plan) -> Iterator[Line]:
     """Peak resident memory of the whole process at few and at many pages."""
     rounds, few, many = min(plan.rounds, 3), plan.pages, plan.many_pages
@@ -134,7 +152,12 @@ def memory(plan: Plan) -> Iterator[Line]:
     yield _exact([*results["ours few"], *results["ours many"]])
 
 
-CASES: Mapping[str, Callable[[Plan], Iterator[Line]]] = {"cpu": cpu_per_page, "wall": wall_time, "memory": memory}
+CASES: Mapping[str, Callable[[Plan], Iterator[Line]]] = {
+    "cpu": cpu_per_page,
+    "wall": wall_time,
+    "chains": chains,
+    "memory": memory,
+}
 
 
 def main() -> int:

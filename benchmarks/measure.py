@@ -20,14 +20,23 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Collect ``pages`` pages of 100 rows from ``url``, which is Airflow's connection ``conn``, into ``folder``."""
+    """Collect ``pages`` pages of 100 rows from ``url``, which is Airflow's connection ``conn``, into ``folder``.
+
+    With ``chains``, they are divided among so many partitions, each of which is found page by page.
+    """
 
     contestant: str
     url: str
     pages: int
     workers: int
+    chains: int = 0
     folder: str = ""
     conn: str = "bench"
+
+    @property
+    def stores(self) -> dict[str, int]:
+        """The rows of each partition."""
+        return {f"{number:03d}": self.pages // self.chains * 100 for number in range(self.chains)}
 
 
 @dataclass(frozen=True, slots=True)

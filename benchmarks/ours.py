@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import PageNumber
+from airflow_paginated.paging import Cursor, PageNumber
 from airflow_paginated.sinks import FileSink
 from benchmarks.measure import Job
 
@@ -21,11 +21,14 @@ def _context() -> Any:
 
 def make_work(job: Job) -> Callable[[], int]:
     """Return the work: one execution into the job's folder; no page can be lost, it would fail instead."""
+    by_page = PageNumber(page_param="page", page_size=100, total_path="meta.total_pages", total_kind="pages")
+    by_cursor = Cursor(cursor_path="meta.next", cursor_param="page")
     operator = PaginatedApiOperator(
         task_id="collect",
         http_conn_id=job.conn,
         endpoint="/employees",
-        pagination=PageNumber(page_param="page", page_size=100, total_path="meta.total_pages", total_kind="pages"),
+        pagination=by_cursor if job.chains else by_page,
+        partitions=[{"store": store} for store in job.stores] or None,
         data_selector="data",
         sink=FileSink(f"{job.folder}/dataset/"),
         max_workers=job.workers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -17,18 +17,20 @@ from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.hooks.file_systems import parent_at
 from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.errors import PaginatedApiError
+from airflow_paginated.paging.errors import PaginatedApiError, about
+from airflow_paginated.paging.partitions import resolved
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
 from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.paging.withheld import shown_of, withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.bound import BoundAuth, BoundSession, LoneRenewals
 from airflow_paginated.transport.classify import phrase
@@ -167,7 +169,7 @@ class PaginatedApiHook(BaseHook):
                 data_selector=collection.data_selector,
                 rules=self.response,
                 workers=self.max_workers,
-                shown=shown_parameters(collection.pagination),
+                shown=shown_parameters(collection.pagination) | shown_of(collection),
                 secrets=self.settings.secrets,
                 shared=self.credentials,
                 learned=lambda secret: self.masks.learn([secret]),
@@ -184,7 +186,7 @@ class PaginatedApiHook(BaseHook):
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Sequence[Mapping[str, Json]] | None = None,
+        partitions: Any = None,
     ) -> Iterator[Page]:
         """Yield the pages of an endpoint as they come, in order within their partition.
 
@@ -195,17 +197,17 @@ class PaginatedApiHook(BaseHook):
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
             pagination=overlapped(pagination_from(pagination), self.completeness.overlap),
             data_selector=data_selector,
-            partitions=partitions,
+            partitions=resolved(partitions, parent_at),
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
         collection = withhold(collection, self.settings.secrets)
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits, strategy)
+        audit = Audit(self.completeness, self.limits, strategy, expected=collection.count())
         seeds = (strategy.first(request) for request in collection.requests())
         deadline = Deadline.of(self.limits.run_timeout)
-        with closing(audit), self.client(collection, deadline) as client:
+        with closing(audit), self.client(collection, deadline) as client, collection.naming_parameters():
             found = self._walk(deadline, seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
             with closing(found) as landings:
                 for landing in landings:
@@ -215,7 +217,8 @@ class PaginatedApiHook(BaseHook):
                     yield landing.page
             for look in audit.looks():
                 for landing in self._walk(deadline, look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
-                    look.judge(landing.page)
+                    with about(landing.page.request.partition):
+                        look.judge(landing.page)
             audit.account()
 
     def _walk(

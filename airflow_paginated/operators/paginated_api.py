@@ -7,19 +7,21 @@ from contextlib import closing
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator
+from airflow.providers.common.compat.sdk import BaseOperator, XComArg
 
+from airflow_paginated.hooks.file_systems import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
 from airflow_paginated.operators.pipeline import Pipeline, StopSignal
 from airflow_paginated.operators.progress import Standing
 from airflow_paginated.operators.state import check_possible, store_of
-from airflow_paginated.operators.target import resolve, warn_of_local_target
+from airflow_paginated.operators.target import warn_of_local_target
 from airflow_paginated.operators.watermark import Watermark
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.incremental import Incremental, incremental_from
+from airflow_paginated.paging.partitions import partitions_from, resolved, templates_in
 from airflow_paginated.paging.policies import Completeness, combined_limits
 from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
@@ -27,6 +29,7 @@ from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.sinks import FileSink, sink_from
+from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
 from airflow_paginated.sinks.protocol import Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
@@ -53,7 +56,10 @@ class PaginatedApiOperator(BaseOperator):
     :param headers: headers beside the connection's. Templated; secrets belong on the connection.
     :param body: a JSON body. Templated.
     :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
-    :param partitions: parameter sets, each collected from its first page to its last. Templated.
+    :param partitions: parameter sets, each collected from its first page to its last: a list of dicts, ``RowsOf`` an
+        earlier collection, or ``DateWindows``; or the dict of one. Templated.
+    :param add_columns: columns that tell where a row comes from, as ``{"order_id": "partition.order_id", "_page":
+        "page", "_fetched_at": "fetched_at"}``, or an ``AddColumns``; the next two see them.
     :param row_filter: a function of a decoded row that says whether it is published.
     :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
         fraction as ``decimal.Decimal``, and run when all rows are there and counted.
@@ -91,7 +97,8 @@ class PaginatedApiOperator(BaseOperator):
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Sequence[Mapping[str, Json]] | None = None,
+        partitions: Any = None,
+        add_columns: AddColumns | Mapping[str, Any] | None = None,
         row_filter: Callable[[Any], object] | None = None,
         row_map: Callable[[Any], Json] | None = None,
         incremental: Incremental | Mapping[str, Any] | None = None,
@@ -113,11 +120,15 @@ class PaginatedApiOperator(BaseOperator):
         self.headers = headers
         self.body = body
         self.data_selector = data_selector
-        self.partitions = partitions
+        # Rendering writes into it; mapped tasks, which share the arguments, must each have their own.
+        self.partitions = partitions_from(partitions)
+        # Airflow looks for outputs of tasks in lists and dicts only.
+        XComArg.apply_upstream_relationship(self, templates_in(self.partitions))
+        self.add_columns = columns_from(add_columns)
         self.row_filter = row_filter
         self.row_map = row_map
         self.incremental = incremental_from(incremental)
-        # Rendering writes into the sink; mapped tasks, which share the arguments, must each have their own.
+        # Rendering writes into this, too.
         self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
         self.retry = retry
@@ -197,7 +208,7 @@ class PaginatedApiOperator(BaseOperator):
             request=request if watermark is None else watermark.asked(request),
             pagination=overlapped(self.pagination, hook.completeness.overlap),
             data_selector=self.data_selector,
-            partitions=None if self.partitions is None else list(self.partitions),
+            partitions=resolved(self.partitions, parent_at),
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )
@@ -212,12 +223,24 @@ class PaginatedApiOperator(BaseOperator):
             owner=_owner(context),
             plan=plan if watermark is None else plan | watermark.plan,
             base=collection.request,
-            rows=RowFunctions(self.row_filter, self.row_map, None if watermark is None else watermark.changes),
+            rows=RowFunctions(
+                self.row_filter,
+                self.row_map,
+                changes=None if watermark is None else watermark.changes,
+                add=self._columns(collection),
+            ),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
             proceed=stop.check,
             apart=collection.apart,
         )
+
+    def _columns(self, collection: Collection) -> Columns | None:
+        if self.add_columns is None:
+            return None
+        if collection.partitions is None or collection.parameter_names:
+            self.add_columns.check(collection.parameter_names)
+        return Columns(self.add_columns, collection.parameter_sets)
 
     def _target(self) -> Sink:
         sink: Sink | FileSink = self.sink

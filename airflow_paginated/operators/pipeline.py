@@ -22,6 +22,7 @@ from airflow_paginated.paging.errors import (
     ResponseError,
     RunTimeout,
     TableChanged,
+    about,
 )
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
@@ -84,9 +85,10 @@ class Pipeline:
         if self.dataset.existing is not None:
             return self.dataset.existing
         started = time.monotonic()
-        progress = Progress(self.report, self._retries, partitions=len(self.collection.partitions or [None]))
+        progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         try:
-            result = self._collect_and_publish(progress)
+            with self.collection.naming_parameters():
+                result = self._collect_and_publish(progress)
         except RunTimeout as exc:
             raise exc.told(f"{exc}; {self._stored(progress)}") from None
         return result | self._figures(progress, started) if isinstance(result, dict) else result
@@ -100,6 +102,7 @@ class Pipeline:
             raise
         self.report(progress.standing())
         self.stop.check()
+        account = replace(account, checks=(*account.checks, *self.collection.checks()))
         result = self.dataset.publish(account)
         self.published(account)
         return result
@@ -128,7 +131,7 @@ class Pipeline:
     def _collect_rest(self, progress: Progress, resumed: bool) -> Account:
         strategy = self.collection.strategy
         self._check_unfinished(strategy, progress)
-        with closing(Audit(self.completeness, self.limits, strategy)) as audit:
+        with closing(Audit(self.completeness, self.limits, strategy, expected=progress.sets)) as audit:
             for record in self.dataset.records():
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
                 if resumed:
@@ -153,7 +156,8 @@ class Pipeline:
         for look in audit.looks():
             fetch = look.fetch(self.client.fetch)
             for landing in self._walk(look.requests, SinglePage(), progress, look.admit, fetch):
-                look.judge(landing.page)
+                with about(landing.page.request.partition):
+                    look.judge(landing.page)
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""

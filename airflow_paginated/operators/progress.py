@@ -49,6 +49,8 @@ class Progress:
     pages: int = 0
     rows: int = 0
     resumed: int = 0
+    sets: int = 0
+    """The partitions there are before any is split."""
     _started: float = 0.0
     _next: float = 0.0
     _closed: int = 0
@@ -57,6 +59,7 @@ class Progress:
     """Of each open partition: its planned pages, and the rows of its fullest page."""
 
     def __post_init__(self) -> None:
+        self.sets = self.partitions
         self._started = self.clock()
         self._next = self._started + self.every
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow import __version__ as airflow_version
 
-from airflow_paginated.operators.target import elsewhere, resolve
+from airflow_paginated.hooks.file_systems import resolve
+from airflow_paginated.operators.target import elsewhere
 from airflow_paginated.operators.watermark import AssetStore, FolderStore, Store
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.incremental import Incremental

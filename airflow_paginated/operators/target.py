@@ -1,25 +1,13 @@
-"""Where a target lies: the one place that asks Airflow for file systems."""
+"""What to say of where a target lies."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from airflow.providers.common.compat.sdk import conf
-from airflow.sdk import ObjectStoragePath
-from fsspec.implementations.local import LocalFileSystem
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
-    from fsspec import AbstractFileSystem
-
-
-def resolve(path: str) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a path or URL, with the credentials of the connection it names, and the path in it."""
-    if "://" not in path:
-        # Airflow would import the file systems of all providers to say as much.
-        return LocalFileSystem(), path
-    target = ObjectStoragePath(path)
-    return target.fs, target.path
 
 
 def elsewhere(path: str) -> str | None:

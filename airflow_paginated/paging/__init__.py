@@ -1,6 +1,7 @@
 """Pure values and decisions: requests, pages, strategies, the walk, completeness and the errors."""
 
 from airflow_paginated.paging.incremental import Incremental
+from airflow_paginated.paging.partitions import DateWindows, ParameterSets, Product, RowsOf
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.strategies import (
     Cursor,
@@ -18,6 +19,7 @@ from airflow_paginated.paging.values import Page, PageRequest, Split, Stop, Tota
 __all__ = [
     "Completeness",
     "Cursor",
+    "DateWindows",
     "HeaderCursor",
     "HeaderLink",
     "Incremental",
@@ -28,6 +30,9 @@ __all__ = [
     "Page",
     "PageNumber",
     "PageRequest",
+    "ParameterSets",
+    "Product",
+    "RowsOf",
     "SinglePage",
     "Sliced",
     "Split",

@@ -1,62 +1,110 @@
-"""What is collected: one endpoint, or one request for each of several parameter sets."""
+"""What is collected: one endpoint, or one request for each of many parameter sets."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b, sha256
+from itertools import islice
+from typing import Any, Final
 
-from airflow_paginated.paging.dicts import check_text
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.completeness import Check
+from airflow_paginated.paging.errors import Cancelled, ConfigurationError, PaginatedApiError
+from airflow_paginated.paging.partitions import Partitions, as_partitions, merged
+from airflow_paginated.paging.partitions.protocol import Vouching
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.sample import Sample
-from airflow_paginated.paging.selectors import check_path
+from airflow_paginated.paging.seen_set import SeenSet
+from airflow_paginated.paging.selectors import check_path, quoted, seen
+from airflow_paginated.paging.sensitive import SENSITIVE
 from airflow_paginated.paging.strategies import describe
 from airflow_paginated.paging.values import Json, PageRequest
+
+CACHE_KIB: Final = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """A request, how it goes on from page to page, where the rows are, and the parameter sets to ask it with.
-
-    A parameter of a set fills the ``{placeholder}`` of its name in the endpoint; any other goes into the JSON body
-    where there is one, else into the query.
-    """
+    """A request, how it goes on from page to page, where the rows are, and the parameter sets to ask it with."""
 
     request: PageRequest
     pagination: Pagination
     data_selector: str | None = None
-    partitions: Sequence[Mapping[str, Json]] | None = None
+    partitions: Partitions | Sequence[Mapping[str, Json]] | None = None
     sample_pages: int | None = None
     response: Mapping[str, Json] = field(default_factory=dict)
     """The rules that answers are read by, as far as they are not the usual ones: they decide over the rows, too."""
     withheld: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """Credentials for the query, which go with every request and are not to be stored."""
 
+    _sets: Partitions | None = field(init=False, repr=False, compare=False)
+
     def __post_init__(self) -> None:
         check_path(self.data_selector, "data_selector", optional=True)
         check_request(self.request)
-        check_partitions(self.partitions)
-        self._check_distinct()
+        object.__setattr__(self, "_sets", as_partitions(self.partitions))
 
     @property
     def strategy(self) -> Pagination:
         """The strategy to walk with: the configured one, or a sample of it."""
         return Sample(self.pagination, self.sample_pages) if self.sample_pages else self.pagination
 
+    @property
+    def parameter_names(self) -> frozenset[str]:
+        """The names of all parameters of all sets."""
+        return frozenset() if self._sets is None else frozenset(self._sets.names)
+
+    def parameter_sets(self) -> Iterator[Mapping[str, Json]]:
+        """Yield the parameters of each partition."""
+        return iter([{}]) if self._sets is None else self._sets.sets()
+
+    def parameters(self, partition: tuple[int, ...]) -> Mapping[str, Json]:
+        """Return the parameters of a partition, or of what it is a part of."""
+        return next(islice(self.parameter_sets(), partition[0], None), {})
+
+    @contextmanager
+    def naming_parameters(self) -> Iterator[None]:
+        """Let what is raised inside about one partition say which parameters it has."""
+        try:
+            yield
+        except PaginatedApiError as exc:
+            if exc.partition and not isinstance(exc, Cancelled) and (said := self._said(exc.partition)):
+                exc.args = (f"{exc} (partitions[{exc.partition[0]}]: {said})",)
+            raise
+
     def requests(self) -> Iterator[PageRequest]:
         """Yield the request of each partition, without what the strategy adds."""
-        if self.partitions is None:
+        if self._sets is None:
             yield self.request
             return
-        for number, parameters in enumerate(self.partitions):
-            yield _merged(self.request, number, parameters)
+        places = self._sets.places
+        for number, parameters in enumerate(self._sets.sets()):
+            yield merged(self.request, number, parameters, places)
+
+    def count(self, proceed: Callable[[], None] = lambda: None) -> int:
+        """Look at every parameter set and return how many there are; ``proceed`` may raise between any two.
+
+        Raises ``ConfigurationError`` for one that cannot be asked for, and for two whose first pages are one and the
+        same request: the rows would be there twice.
+        """
+        number = -1
+        with closing(SeenSet("BLOB", CACHE_KIB)) as asked:
+            for number, wire in enumerate(self._wires()):
+                proceed()
+                if not asked.add(wire):
+                    raise self._asked_twice(number)
+        return number + 1
+
+    def checks(self) -> Iterator[Check]:
+        """Yield what is known of the parameter sets that the manifest is to tell."""
+        if isinstance(self._sets, Vouching):
+            yield from self._sets.checks()
 
     def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
         """Describe what is collected, without secrets: a change in it makes another collection."""
+        places = {} if self._sets is None else dict(self._sets.places)
         return {
             "base_url": base_url,
             "conn_id": conn_id,
@@ -66,25 +114,36 @@ class Collection:
             "body": self.request.body,
             "pagination": describe(self.pagination),
             "data_selector": self.data_selector,
-            "partitions": None if self.partitions is None else _digest(self.partitions),
+            "partitions": None if self._sets is None else self._sets.describe(),
             "sample_pages": self.sample_pages,
+            **({"inject_into": places} if places else {}),
             **({"response": dict(self.response)} if self.response else {}),
         }
 
     @property
     def apart(self) -> str:
         """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
-        return _digest(self.withheld) if self.withheld else ""
+        return sha256(_text(self.withheld)).hexdigest() if self.withheld else ""
 
-    def _check_distinct(self) -> None:
-        """Refuse two parameter sets whose first pages are one and the same request: the rows would be there twice."""
-        asked: dict[str, int] = {}
-        for number, request in enumerate(self.requests() if self.partitions else ()):
-            earlier = asked.setdefault(_wire(self.pagination.first(request)), number)
-            if earlier != number:
-                raise ConfigurationError(
-                    f"partitions[{number}] asks the same as partitions[{earlier}]; its rows would be there twice"
-                )
+    def _said(self, partition: tuple[int, ...]) -> str:
+        """Name parameters with their values, but for those that may be credentials; of a long text tell no part."""
+        found: Mapping[str, Json] = {}
+        with suppress(PaginatedApiError):  # the first error is the one to tell
+            found = self.parameters(partition)
+        return ", ".join(
+            f"{name}={'***' if SENSITIVE.fullmatch(name) else _shown(value)}" for name, value in found.items()
+        )
+
+    def _wires(self) -> Iterator[bytes]:
+        return (_wire(self.pagination.first(request)) for request in self.requests())
+
+    def _asked_twice(self, number: int) -> ConfigurationError:
+        """Find which earlier set asks the same: that nobody remembers them is what keeps the memory flat."""
+        twice = next(islice(self._wires(), number, None))
+        earlier = next(at for at, wire in enumerate(self._wires()) if wire == twice)
+        return ConfigurationError(
+            f"partitions[{number}] asks the same as partitions[{earlier}]; its rows would be there twice"
+        )
 
 
 def check_request(request: PageRequest) -> None:
@@ -97,44 +156,17 @@ def check_request(request: PageRequest) -> None:
             raise ConfigurationError(f"{name}: expected a dict, got {type(given).__name__}")
 
 
-def check_partitions(partitions: object) -> None:
-    """Refuse what is no list of parameter sets."""
-    if partitions is None:
-        return
-    if isinstance(partitions, str | Mapping) or not isinstance(partitions, Sequence):
-        raise ConfigurationError(f"partitions: expected a list of dicts, got {type(partitions).__name__}")
-    for number, parameters in enumerate(partitions):
-        if not isinstance(parameters, Mapping):
-            raise ConfigurationError(f"partitions[{number}]: expected a dict, got {type(parameters).__name__}")
-        for name in parameters:
-            check_text(name, f"partitions[{number}]: the name of a parameter")
-
-
-def _merged(request: PageRequest, number: int, parameters: Mapping[str, Json]) -> PageRequest:
-    path, rest = request.path, dict(parameters)
-    for name in list(rest):
-        mark = "{" + name + "}"
-        if mark in path:
-            path = path.replace(mark, _segment(rest.pop(name), f"partitions[{number}]: {name!r}"))
-    if isinstance(request.body, Mapping):
-        return replace(request, path=path, body={**request.body, **rest}, partition=(number,))
-    return replace(request, path=path, query={**request.query, **rest}, partition=(number,))
-
-
-def _segment(value: Json, where: str) -> str:
-    """Quote a value for the endpoint; an empty one or dots would ask another endpoint."""
-    right = isinstance(value, str | int | float) and not isinstance(value, bool)
-    if not right or value in ("", ".", ".."):
-        raise ConfigurationError(f"{where} is a part of the endpoint: expected a name or a number, got {value!r}")
-    return quote(str(value), safe="")
-
-
-def _wire(request: PageRequest) -> str:
+def _wire(request: PageRequest) -> bytes:
     """Digest what is sent: in a query, a number and its digits are the same, and ``None`` is nothing."""
     query = {name: value if isinstance(value, bool) else str(value) for name, value in request.query.items()}
     sent = {name: value for name, value in query.items() if request.query[name] is not None}
-    return _digest([request.path, sent, request.body])
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    return blake2b(_text([request.path, sent, headers, request.body]), digest_size=16).digest()
 
 
-def _digest(value: Any) -> str:
-    return sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+def _shown(value: Json) -> str:
+    return quoted(value) if isinstance(value, str) else repr(value) if isinstance(value, int | float) else seen(value)
+
+
+def _text(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, default=str).encode()

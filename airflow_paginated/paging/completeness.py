@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from airflow_paginated.paging.beyond import Beyond, lenient
 from airflow_paginated.paging.ends import Ends
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged, about
 from airflow_paginated.paging.keys import Keys
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
@@ -84,8 +84,12 @@ class Audit:
     pages: int = 0
     rows: int = 0
     bytes: int = 0
+    expected: int | None = None
+    """How many parameter sets there are, where that is known."""
     stop_reason: str = "no pages"
     _open: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
+    _ended: int = 0
+    """Partitions of their own that have ended or were split."""
     _waived: dict[str, str] = field(default_factory=dict)
     _totals: int = 0
     _row_totals: int = 0
@@ -134,6 +138,10 @@ class Audit:
 
     def see(self, record: PageRecord, recalled: bool = False) -> None:
         """Count one page and ask all that can be asked of it at this point."""
+        with about(record.request.partition):
+            self._see(record, recalled)
+
+    def _see(self, record: PageRecord, recalled: bool) -> None:
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
@@ -160,6 +168,8 @@ class Audit:
         """Return the sum of a finished collection with all verdicts."""
         if self._open:
             raise IncompleteError(f"{len(self._open)} partitions have no end yet")
+        if self.expected is not None and self._ended != self.expected:
+            raise IncompleteError(f"{self._ended} of {self.expected} parameter sets were collected")
         if self.rows < self.policy.min_rows:
             raise IncompleteError(
                 f"{self.rows} rows were collected, completeness.min_rows asks for {self.policy.min_rows}"
@@ -172,6 +182,7 @@ class Audit:
 
     def _split(self, partition: tuple[int, ...], tally: _Tally) -> None:
         del self._open[partition]
+        self._ended += len(partition) == 1
         self._repeats.forget(partition)
         self.ends.forget(partition)
         if tally.total is not None:
@@ -179,6 +190,7 @@ class Audit:
 
     def _close(self, partition: tuple[int, ...], tally: _Tally, stop: Stop) -> None:
         del self._open[partition]
+        self._ended += len(partition) == 1
         self._repeats.forget(partition)
         self.partitions += 1
         self.stop_reason = stop.why

@@ -26,6 +26,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import copy
 from typing import Self
 
@@ -33,11 +35,24 @@ from typing import Self
 class PaginatedApiError(Exception):
     """Base of every error that this package raises."""
 
+    partition: tuple[int, ...] = ()
+    """The partition that it is about, where it is about one."""
+
     def told(self, message: str) -> Self:
         """Return the same error in other words, with all that it carries beside them."""
         other = copy(self)
         other.args = (message,)
         return other
+
+
+@contextmanager
+def about(partition: tuple[int, ...]) -> Iterator[None]:
+    """Note in what is raised inside that it is about a partition, unless it says so itself."""
+    try:
+        yield
+    except PaginatedApiError as exc:
+        exc.partition = exc.partition or partition
+        raise
 
 
 class TransientError(PaginatedApiError):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.errors import ResponseError, TableChanged
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
 from airflow_paginated.paging.policies import Completeness, paths_of
 from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.selectors import parse_path
@@ -109,10 +109,18 @@ class Reader:
 
 @lru_cache(maxsize=16)
 def reader_of(paths: tuple[str, ...]) -> Reader:
-    """Return what reads the values at paths."""
+    """Return what reads the values at paths.
+
+    Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
+    """
     ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
     names = tuple(attrgetter(".".join(_name(step) for step in way)) for way in ways)
-    return Reader(msgspec.json.Decoder(_shape(ways)), names)
+    try:
+        return Reader(msgspec.json.Decoder(_shape(ways)), names)
+    except ValueError:
+        raise ConfigurationError(
+            f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"
+        ) from None
 
 
 def _shape(ways: tuple[tuple[str, ...], ...]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
-from airflow_paginated.paging.errors import Cancelled, ConfigurationError
+from airflow_paginated.paging.errors import Cancelled, ConfigurationError, about
 from airflow_paginated.paging.links import disowned
 from airflow_paginated.paging.protocols import Ahead, Pagination
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Split, Stop
@@ -61,7 +61,8 @@ def walk(
             if arrival is None:
                 tick()
                 continue
-            lane = floor.arrive(*arrival)
+            with about(arrival[0].partition):
+                lane = floor.arrive(*arrival)
             crew.go_on(arrival[1])
             while lane and (landing := floor.turn(lane)):
                 crew.send(floor.due(crew.in_flight))
@@ -234,10 +235,11 @@ class _Floor:
         result = self._take(lane, lane.turn.index)
         if result is None:
             return None
-        if isinstance(result, BaseException):
-            raise result
-        page = result if result.request == lane.turn else replace(result, request=lane.turn)
-        landing = landed(self._admit(page), self._pagination)
+        with about(lane.turn.partition):
+            if isinstance(result, BaseException):
+                raise result
+            page = result if result.request == lane.turn else replace(result, request=lane.turn)
+            landing = landed(self._admit(page), self._pagination)
         lane.newest = landing.page if self._ahead else None
         lane.changed = True
         if isinstance(landing.successor, PageRequest):

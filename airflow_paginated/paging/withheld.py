@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection as Several
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
 
 from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.sensitive import SENSITIVE, SHORTEST
 from airflow_paginated.paging.strategies import STRATEGIES, describe
 from airflow_paginated.paging.values import Json
 
-SENSITIVE: Final = re.compile(
-    r"(x[-_])?((access|api|app|auth|client|private|secret|subscription|user)[-_]?)?"
-    r"(authorization|credentials?|key|passwd|password|pwd|secret|sig|signature|token)",
-    re.IGNORECASE,
-)
-"""Names of query parameters that are credentials, and hardly ever anything else."""
-SHORTEST: Final = 8
-"""A shorter text is hardly a secret, and would be found in every other one."""
+__all__ = ["SENSITIVE", "SHORTEST", "shown_of", "withhold"]
 
 
 def withhold(collection: Collection, secrets: Several[str]) -> Collection:
@@ -29,7 +21,7 @@ def withhold(collection: Collection, secrets: Several[str]) -> Collection:
     partitions set stays.
     """
     own = {*_texts(describe(collection.pagination))}
-    own.update(name for parameters in collection.partitions or () for name in parameters)
+    own.update(collection.parameter_names)
     named = type(collection.pagination) in STRATEGIES.values()
     query = collection.request.query
     apart = {
@@ -41,6 +33,11 @@ def withhold(collection: Collection, secrets: Several[str]) -> Collection:
         return collection
     kept = {name: value for name, value in query.items() if name not in apart}
     return replace(collection, request=replace(collection.request, query=kept), withheld=apart)
+
+
+def shown_of(collection: Collection) -> frozenset[str]:
+    """Return the parameters of partitions whose values may stand in a log."""
+    return frozenset(name for name in collection.parameter_names if not SENSITIVE.fullmatch(name))
 
 
 def _holds(value: Json, secrets: Several[str]) -> bool:

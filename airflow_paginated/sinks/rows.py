@@ -12,6 +12,7 @@ import msgspec
 from airflow_paginated.paging.changes import Changes
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.values import Json
+from airflow_paginated.sinks.columns import Columns, Origin
 
 _DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
@@ -22,13 +23,14 @@ class RowFunctions:
     """``keep`` says whether a row is published, ``change`` returns what is published in its place.
 
     Both get a decoded row, numbers with a fraction as ``decimal.Decimal`` with the digits that were sent; ``change``
-    returns anything that JSON can say. They must depend on the row only. Of an incremental run they see the rows that
-    ``changes`` finds to be new.
+    returns anything that JSON can say. They must depend on the row only. Before both, ``add`` adds columns; of an
+    incremental run, to the rows that ``changes`` finds to be new.
     """
 
     keep: Callable[[Any], object] | None = None
     change: Callable[[Any], Json] | None = None
     changes: Changes | None = None
+    add: Columns | None = None
 
     def __post_init__(self) -> None:
         for name, given in (("row_filter", self.keep), ("row_map", self.change)):
@@ -36,20 +38,24 @@ class RowFunctions:
                 raise ConfigurationError(f"{name}: expected a function of one row, got {type(given).__name__}")
 
     def __bool__(self) -> bool:
-        return self.asked or self.changes is not None
+        return bool(self.named) or self.changes is not None
 
     @property
-    def asked(self) -> bool:
-        """Say whether there is a function."""
-        return self.keep is not None or self.change is not None
+    def named(self) -> list[str]:
+        """The arguments that are given."""
+        given = {"add_columns": self.add, "row_filter": self.keep, "row_map": self.change}
+        return [name for name, each in given.items() if each is not None]
 
-    def apply(self, lines: bytes, where: str) -> list[bytes]:
-        """Return what becomes of the rows of a page (JSON Lines), each as JSON text; ``where`` names it in errors.
+    def apply(self, lines: bytes, origin: Origin) -> list[bytes]:
+        """Return what becomes of the rows of a page (JSON Lines), each as JSON text.
 
-        Raises ``ConfigurationError`` where a function does.
+        Raises ``ConfigurationError`` where a function does, or a row has an added column already.
         """
-        rows = lines.split(b"\n")[:-1] if self.changes is None else self.changes.admit(lines, where)
-        return list(self._applied(rows, where)) if self.asked else rows
+        rows: Iterable[bytes]
+        rows = lines.split(b"\n")[:-1] if self.changes is None else self.changes.admit(lines, origin.name)
+        if self.add is not None:
+            rows = self.add.added(rows, origin)
+        return list(rows if self.keep is None and self.change is None else self._applied(rows, origin.name))
 
     def _applied(self, rows: Iterable[bytes], where: str) -> Iterator[bytes]:
         for number, line in enumerate(rows, 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 from airflow_paginated.paging.completeness import Account
 from airflow_paginated.paging.errors import LimitExceeded
 from airflow_paginated.paging.values import Json, PageRecord, PageRequest
+from airflow_paginated.sinks.columns import Origin
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 
@@ -41,7 +43,7 @@ class XComDataset:
         self._limit = limit
         self._rows = rows
         self._bytes = 0
-        self._pages: dict[tuple[tuple[int, ...], int], tuple[PageRecord, bytes]] = {}
+        self._pages: dict[tuple[tuple[int, ...], int], tuple[PageRecord, bytes, float]] = {}
 
     def unfinished(self) -> Iterator[PageRecord]:
         """Yield the newest page of each partition whose end is not stored."""
@@ -69,9 +71,9 @@ class XComDataset:
         """
         key = record.request.partition, record.request.index
         self._bytes += len(lines) - len(self._pages[key][1] if key in self._pages else b"")
-        self._pages[key] = record, lines
+        self._pages[key] = record, lines, time.time()
         if self._bytes > self._limit:
-            rows = sum(kept.rows for kept, _ in self._pages.values())
+            rows = sum(kept.rows for kept, *_ in self._pages.values())
             raise LimitExceeded(
                 f"the first {rows} rows have {self._bytes} bytes, an XCom result may have {self._limit} "
                 '(limits.xcom_bytes): write files instead, with sink=FileSink("...")'
@@ -87,8 +89,9 @@ class XComDataset:
         decoder = msgspec.json.Decoder()
         return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._published(*self._pages[key]))]
 
-    def _published(self, record: PageRecord, lines: bytes) -> bytes:
-        return b"\n".join(self._rows.apply(lines, record.request.name)) if self._rows else lines
+    def _published(self, record: PageRecord, lines: bytes, at: float) -> bytes:
+        origin = Origin(record.request.partition, record.request.index, at)
+        return b"\n".join(self._rows.apply(lines, origin)) if self._rows else lines
 
     def discard(self) -> None:
         """Forget everything."""

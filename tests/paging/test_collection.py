@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Offset, PageNumber, PageRequest
-from airflow_paginated.paging.collection import Collection, check_partitions
+from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.sample import Sample
 
@@ -20,7 +20,10 @@ REQUEST = PageRequest("/rows", query={"active": True}, headers={"x": "y"})
 
 
 def collected(request: PageRequest = REQUEST, **options: Any) -> list[PageRequest]:
-    return list(Collection(request=request, pagination=PAGES, **options).requests())
+    collection = Collection(request=request, pagination=PAGES, **options)
+    found = list(collection.requests())
+    assert collection.count() == len(found)
+    return found
 
 
 def test_without_partitions_there_is_one_request() -> None:
@@ -143,8 +146,8 @@ def test_partitions_are_accepted_when_all_are_different(values: list[int | str])
     ],
 )
 def test_what_is_no_list_of_parameter_sets_is_refused(given: Any, said: str) -> None:
-    check_partitions(None)
-    check_partitions(({"a": 1},))
+    collected(partitions=None)
+    collected(partitions=({"a": 1},))
     with pytest.raises(ConfigurationError) as caught:
         collected(partitions=given)
     assert str(caught.value) == said

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,11 +14,14 @@ from airflow_paginated.operators.watermark import FolderStore, Watermark
 from airflow_paginated.paging import Completeness, Incremental, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.deadline import Deadline
+from airflow_paginated.paging.partitions import resolved
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
-from airflow_paginated.sinks import FileSink
+from airflow_paginated.sinks import AddColumns, FileSink
+from airflow_paginated.sinks.columns import Columns
 from airflow_paginated.sinks.files.file_sink import Place, Resolve, local_or_fsspec
+from airflow_paginated.sinks.files.published import published
 from airflow_paginated.sinks.protocol import Owner, Run
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
@@ -37,14 +40,15 @@ class Job:
     url: str
     path: str
     pagination: Pagination = BY_ITEMS
-    partitions: Sequence[Mapping[str, Any]] | None = None
+    partitions: Any = None
     workers: int = 8
     run: str = "run-1"
     resume_max_age: float = 24 * 3600.0
     sink: Mapping[str, Any] = field(default_factory=dict)
     completeness: Completeness = field(default_factory=Completeness)
-    rows: RowFunctions = field(default_factory=RowFunctions)
     request: PageRequest = field(default_factory=lambda: PageRequest("/employees"))
+    rows: RowFunctions = field(default_factory=RowFunctions)
+    add_columns: AddColumns | None = None
     data_selector: str | None = "data"
     limits: Limits = field(default_factory=Limits)
     store: str = ""
@@ -59,7 +63,8 @@ class Job:
             request=self.request,
             pagination=overlapped(self.pagination, self.completeness.overlap),
             data_selector=self.data_selector,
-            partitions=self.partitions,
+            partitions=resolved(self.partitions, lambda path: published(path, self.resolve)),
+            sample_pages=self.limits.sample_pages,
         )
 
     @property
@@ -93,9 +98,12 @@ class Job:
 
     @property
     def identity(self) -> Run:
-        plan = self.collection.plan(self.url, "hr_api")
+        collection = self.collection
+        plan = collection.plan(self.url, "hr_api")
         owner = Owner("dag", "collect", self.run)
-        return Run(owner, plan, self.collection.request, resume_max_age=self.resume_max_age, rows=self.rows)
+        add = None if self.add_columns is None else Columns(self.add_columns, collection.parameter_sets)
+        rows = replace(self.rows, add=add)
+        return Run(owner, plan, collection.request, resume_max_age=self.resume_max_age, rows=rows)
 
 
 def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:
@@ -113,7 +121,10 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
     watermark, known = job.watermark, {}
     if watermark is not None:
         job = replace(job, request=watermark.asked(job.request))
-        known = {"plan": {**job.identity.plan, **watermark.plan}, "rows": RowFunctions(changes=watermark.changes)}
+        known = {
+            "plan": {**job.identity.plan, **watermark.plan},
+            "rows": replace(job.identity.rows, changes=watermark.changes),
+        }
     run = replace(job.identity, proceed=go_on, **known)
     with closing(sink.open(run)) as dataset, PageClient(options) as client:
         result: dict[str, Any] = Pipeline(

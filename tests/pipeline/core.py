@@ -161,7 +161,7 @@ class _Doomed:
         self._strike("landing")
 
 
-class _Wire:
+class Wire:
     """Stands where a client, a network and a server would be."""
 
     def __init__(self, fetch: Callable[[PageRequest], Page]) -> None:
@@ -219,7 +219,7 @@ class Task:
         with closing(sink.resolved(local_or_fsspec).open(run)) as dataset:
             result: dict[str, Any] = Pipeline(
                 collection=Collection(request=request, pagination=strategy, partitions=partitions),
-                client=cast(PageClient, _Wire(watch)),
+                client=cast(PageClient, Wire(watch)),
                 dataset=cast(Dataset, _Doomed(dataset, watch, strike)),
                 workers=case.workers,
                 window=Window(case.window),

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import tracemalloc
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from airflow_paginated.paging import PageNumber
+import pytest
+
+from airflow_paginated.operators.pipeline import Pipeline
+from airflow_paginated.paging import Page, PageNumber, PageRequest, RowsOf
+from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.walk import Window
+from airflow_paginated.sinks import AddColumns, FileSink
+from airflow_paginated.sinks.columns import Columns
+from airflow_paginated.sinks.files.file_sink import local_or_fsspec
+from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.transport import PageClient
 from tests.paging.api import Api
-from tests.pipeline.collect import Job
-from tests.pipeline.core import Case, Fate, task
+from tests.pipeline.collect import Job, collect
+from tests.pipeline.core import Case, Fate, Wire, task
 from tests.pipeline.tries import Try
 from tests.servers import ServerProcess
 
@@ -53,3 +67,74 @@ def test_the_heap_of_the_core_is_flat() -> None:
                 tracemalloc.stop()
     print(f"peak heap: {peaks[0] / MIB:.1f} MiB with 300 pages, {peaks[1] / MIB:.1f} MiB with 3,000")
     assert peaks[1] - peaks[0] < 2 * MIB
+
+
+@dataclass(frozen=True)
+class Parents:
+    """Orders without end, made while they are read."""
+
+    count: int
+    name: str = "orders/_manifest.json"
+    digest: str = "0123456789abcdef"
+    complete: bool = True
+
+    def blocks(self) -> Iterator[bytes]:
+        for start in range(0, self.count, 100):
+            numbers = range(start, min(start + 100, self.count))
+            yield b"".join(b'{"id":%d,"note":"%b"}\n' % (number, b"x" * 100) for number in numbers)
+
+
+def items(request: PageRequest) -> Page:
+    number = int(request.path.split("/")[2])
+    rows = [b'{"item":%d}' % (1000 * number + each) for each in range(number * 7 % 4)]
+    return Page.of(request, rows, envelope={"total": len(rows)})
+
+
+def test_the_heap_is_flat_however_many_partitions(tmp_path: Path) -> None:
+    peaks = []
+    for count in (500, 4_000):
+        partitions = RowsOf("orders/_manifest.json", ["id"]).resolved(lambda path, count=count: Parents(count))  # type: ignore[misc]  # a lambda with a default
+        collection = Collection(
+            request=PageRequest("/orders/{id}/items"), pagination=PageNumber(total_path="total"), partitions=partitions
+        )
+        rows = RowFunctions(add=Columns(AddColumns({"order": "partition.id"}), collection.parameter_sets))
+        run = Run(Owner("dag", "items", "run"), collection.plan("https://api", "api"), collection.request, rows=rows)
+        sink = FileSink(f"{tmp_path}/{count}/rows.jsonl").resolved(local_or_fsspec)
+        tracemalloc.start()
+        try:
+            with closing(sink.open(run)) as dataset:
+                client = cast(PageClient, Wire(items))
+                Pipeline(collection=collection, client=client, dataset=dataset, workers=4, window=Window(16)).run()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+        assert (tmp_path / str(count) / "rows.jsonl").read_bytes().count(b"\n") == count * 3 // 2
+    print(f"peak heap: {peaks[0] / MIB:.2f} MiB with 500 partitions, {peaks[1] / MIB:.2f} MiB with 4,000")
+    assert peaks[1] - peaks[0] < MIB
+
+
+def peak_of_children(tmp_path: Path, orders: int) -> int:
+    """Return the peak memory, in bytes, of a process that collects the items of so many orders."""
+    family = {"orders": orders, "page_size": 1000, "items_page_size": 100}
+    with ServerProcess({"family": family}) as server:
+        parents = Job(url=server.url, path=f"{tmp_path}/{orders}-orders/", request=PageRequest("/orders"))
+        job = Job(
+            url=server.url,
+            path=f"{tmp_path}/{orders}-items/",
+            request=PageRequest("/orders/{id}/items"),
+            partitions=RowsOf(collect(parents)["manifest"], ["id"]),
+            add_columns=AddColumns({"order": "partition.id"}),
+        )
+        with Try(job) as running:
+            outcome = running.wait(patience=3600)
+    assert outcome.result is not None, outcome.text
+    assert (outcome.result["pages"], outcome.result["rows"]) == (orders, orders * 3 // 2)
+    return outcome.peak_kib * 1024
+
+
+@pytest.mark.slow
+def test_a_process_needs_the_same_for_100000_parents_as_for_1000(tmp_path: Path) -> None:
+    few, many = peak_of_children(tmp_path, 1_000), peak_of_children(tmp_path, 100_000)
+    print(f"peak: {few / MIB:.1f} MiB with 1,000 parents, {many / MIB:.1f} MiB with 100,000")
+    assert few < 150 * MIB
+    assert many - few < 30 * MIB

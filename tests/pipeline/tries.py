@@ -93,9 +93,9 @@ class Try:
         self.signal(signal.SIGKILL)
         return self.wait()
 
-    def wait(self) -> Outcome:
+    def wait(self, patience: float = PATIENCE) -> Outcome:
         """Wait for the end."""
-        assert self._results.poll(PATIENCE), "the try does not end"
+        assert self._results.poll(patience), "the try does not end"
         try:
             outcome: Outcome = self._results.recv()
         except EOFError:

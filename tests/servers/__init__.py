@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 from tests.servers.api import PagedApi
+from tests.servers.family import Family
 from tests.servers.faults import (
     BadChunkSize,
     CloseBeforeHeaders,
@@ -56,6 +57,7 @@ __all__ = [
     "DribbleHeaders",
     "DropIdle",
     "EmptyOK",
+    "Family",
     "Fault",
     "FaultServer",
     "Given",

@@ -52,6 +52,7 @@ class PagedApi:
     ``/bare`` with the array alone and ``X-Total-Count``. Parameters: ``page`` and ``per_page``, or ``offset`` and
     ``limit``; and ``partition_param`` when ``rows`` maps partitions to their number of rows. ``max_page_size`` clamps
     what was asked for. ``whitespace`` is that inside the rows; rows with newlines are collected without whitespace.
+    ``cursor`` puts the number of the next page, or null, into ``meta.next``.
     """
 
     rows: int | Mapping[str, int] = 1000
@@ -63,6 +64,7 @@ class PagedApi:
     max_page_size: int | None = None
     totals: bool = True
     has_more: bool = True
+    cursor: bool = False
     past_end: Literal["empty", "not_found"] = "empty"
     whitespace: Whitespace = "plain"
 
@@ -101,7 +103,10 @@ class PagedApi:
 
     def _envelope(self, body: bytes, total: int, start: int, size: int) -> Reply:
         meta: dict[str, Any] = {"total_pages": -(-total // size), "total": total} if self.totals else {}
-        rest: dict[str, Any] = {"meta": {**meta, "page": start // size + self.base_page}}
+        page = start // size + self.base_page
+        rest: dict[str, Any] = {"meta": {**meta, "page": page}}
+        if self.cursor:
+            rest["meta"]["next"] = page + 1 if start + size < total else None
         if self.has_more:
             rest["has_more"] = start + size < total
         return Reply(b'{"data": [' + body + b"], " + json.dumps(rest).encode()[1:])

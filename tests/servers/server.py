@@ -270,8 +270,13 @@ class FaultServer:
 
 
 def server_from(config: Mapping[str, Any]) -> FaultServer:
-    """Build a server from JSON: ``{"api": {...}, "faults": ...}``, and options of a ``FaultServer`` by their names."""
-    from tests.servers.api import PagedApi
+    """Build a server from JSON: ``{"api": {...}, "faults": ...}``, and options of a ``FaultServer`` by their names.
 
-    options = {name: value for name, value in config.items() if name not in {"api", "faults"}}
-    return FaultServer(PagedApi(**config.get("api", {})), schedule_from(config.get("faults")), **options)
+    ``family`` in the place of ``api`` is another application.
+    """
+    from tests.servers.api import PagedApi
+    from tests.servers.family import Family
+
+    options = {name: value for name, value in config.items() if name not in {"api", "family", "faults"}}
+    app = Family(**config["family"]) if "family" in config else PagedApi(**config.get("api", {}))
+    return FaultServer(app, schedule_from(config.get("faults")), **options)

@@ -17,6 +17,7 @@ from airflow_paginated.paging.errors import Cancelled, ConfigurationError, Store
 from airflow_paginated.paging.incremental import Incremental, State
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
+from airflow_paginated.sinks.columns import Origin
 from airflow_paginated.sinks.files import manifest
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
@@ -151,7 +152,7 @@ def test_numbers_keep_their_digits() -> None:
 
     functions = RowFunctions(change=keep_and_see)
     rows = b'{"a":1.10,"b":12345678901234567890123,"c":1E+2,"d":-0.0,"e":0.1000000000000000000001}\n'
-    assert functions.apply(rows, "page 1") == [rows.strip()]
+    assert functions.apply(rows, Origin((0,), 0, 0.0)) == [rows.strip()]
     assert seen[0]["a"] == Decimal("1.10")
 
 
@@ -162,7 +163,7 @@ def test_what_is_no_function_is_refused(name: str) -> None:
 
 
 def test_an_empty_page_is_nothing() -> None:
-    assert RowFunctions(even).apply(b"", "page 1") == []
+    assert RowFunctions(even).apply(b"", Origin((0,), 0, 0.0)) == []
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
     land(dataset, [Landing(page, Stop("single page"))])

@@ -14,6 +14,7 @@ from airflow_paginated.hooks.paginated_api import PAGES_PER_WORKER, PaginatedApi
 from airflow_paginated.operators.pipeline import Pipeline
 from airflow_paginated.paging import Cursor, PageRequest
 from airflow_paginated.paging.collection import Collection
+from airflow_paginated.paging.deadline import NEVER
 from airflow_paginated.paging.errors import PageFailed, RequestRefused
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
@@ -59,7 +60,7 @@ class Task:
         hook, collection = self._hook(), self._collection()
         run = Run(Owner("dag", "collect", "run-1"), collection.plan(self.server.url, "styled_api"), collection.request)
         sink = FileSink(str(self.path)).resolved(local_or_fsspec)
-        with closing(sink.open(run)) as dataset, hook.client(collection) as client:
+        with closing(sink.open(run)) as dataset, hook.client(collection, NEVER) as client:
             result: dict[str, Any] = Pipeline(
                 collection=collection,
                 client=client,

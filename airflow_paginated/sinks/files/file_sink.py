@@ -85,8 +85,8 @@ class FileSink:
             check_rendered(staging, self._written[1] or staging, "staging")
         return FileTarget(
             path=path,
-            place=_place(resolve, path, one_file),
-            staging=None if staging is None else _place(resolve, staging, False),
+            place=Place.of(resolve, path, one_file),
+            staging=None if staging is None else Place.of(resolve, staging, False),
             layout=Layout(file_format.name, name),
             manifest_path=f"{folder if one_file else path.rstrip('/') + '/'}{Layout(file_format.name, name).manifest}",
             file_format=file_format,
@@ -122,6 +122,13 @@ class Place:
 
     fs: AbstractFileSystem
     root: str
+
+    @classmethod
+    def of(cls, resolve: Resolve, path: str, one_file: bool) -> Place:
+        """Return the folder at a path, or the one that a file is in."""
+        fs, root = resolve(path)
+        folder, slash, _ = root.rstrip("/").rpartition("/")
+        return cls(fs, (folder or slash or ".") if one_file else root)
 
     def storage(self, token: str) -> Storage:
         """Return the folder's operations; ``token`` makes temporary names its own."""
@@ -166,8 +173,3 @@ def local_or_fsspec(path: str) -> tuple[AbstractFileSystem, str]:
     """Resolve a path as fsspec does: by its protocol, a local one without any."""
     fs, root = url_to_fs(path)
     return fs, root
-
-
-def _place(resolve: Resolve, path: str, one_file: bool) -> Place:
-    fs, root = resolve(path)
-    return Place(fs, root.rstrip("/").rpartition("/")[0] or "/" if one_file else root)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol, TypeAlias
@@ -16,6 +16,7 @@ Write: TypeAlias = Callable[[bytes], object]
 
 # Raw deflate in a gzip frame: zlib writes neither a time nor a name into it, so equal rows make equal bytes.
 _GZIP_WBITS: Final = 31
+_INFLATED_BYTES: Final = 2 * 1024 * 1024
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".csv", ".parquet")
 _COMPRESSIONS: Final = ("", ".gz", ".zst")
 
@@ -31,6 +32,7 @@ class Composer(Protocol):
 
 
 Compose: TypeAlias = Callable[[Write], Composer]
+Blocks: TypeAlias = Iterator[bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +40,15 @@ class FileFormat:
     """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun.
 
     ``options`` are a part of every digest. ``look``: what has to see the pages of the run before the first file is
-    begun, and then returns how one is.
+    begun, and then returns how one is. ``lines`` makes JSON Lines of the blocks of a file, in blocks that need not end
+    with a line; ``None`` where rows cannot be read back as they were.
     """
 
     name: str
     compose: Compose
     options: Mapping[str, Json] = field(default_factory=dict)
     look: Callable[[Iterable[bytes]], Compose] | None = None
+    lines: Callable[[Blocks], Blocks] | None = None
 
     def seen(self, pages: Iterable[bytes]) -> FileFormat:
         """Return the format for a run with these pages, which are not asked for where that makes no difference."""
@@ -78,6 +82,14 @@ class _Gzip:
         self._write(self._deflate.flush())
 
 
+def _inflated(blocks: Blocks) -> Blocks:
+    inflate = zlib.decompressobj(_GZIP_WBITS)
+    for block in blocks:
+        while block:
+            yield inflate.decompress(block, _INFLATED_BYTES)
+            block = inflate.unconsumed_tail
+
+
 def _csv(pages: Iterable[bytes], formulas: Formulas, packed: bool) -> Compose:
     compose: Compose = csv_composer(pages, formulas=formulas)
     return partial(_Gzip, compose=compose) if packed else compose
@@ -91,8 +103,8 @@ def _csv_format(name: str, formulas: Formulas = "keep") -> FileFormat:
 FORMATS: Final = {
     each.name: each
     for each in (
-        FileFormat("jsonl", _Plain),
-        FileFormat("jsonl.gz", _Gzip),
+        FileFormat("jsonl", _Plain, lines=lambda blocks: blocks),
+        FileFormat("jsonl.gz", _Gzip, lines=_inflated),
         _csv_format("csv"),
         _csv_format("csv.gz"),
     )

@@ -227,10 +227,10 @@ class Publication:
         rows = self._run.rows
         if rows.changes is not None:
             yield Check("only_changes", "passed", rows.changes.evidence)
-        if rows.asked:
+        if rows.named:
             given = self._account.rows if rows.changes is None else rows.changes.new
             counts = f"{self._plan.rows} of {given} rows are published"
-            yield Check("row_functions", "passed", f"{counts}; row_filter and row_map saw each of them once")
+            yield Check("row_functions", "passed", f"{counts}; {', '.join(rows.named)} saw each of them once")
 
     def _tolerant(self, name: str, run: Callable[[], None]) -> None:
         try:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.sinks.columns import Origin
 from airflow_paginated.sinks.files.compose import Payloads, payload_of
 from airflow_paginated.sinks.files.frames import Header, decode
 from airflow_paginated.sinks.files.index import PageIndex, Place
@@ -41,7 +42,7 @@ class MappedPages:
         for place, line in zip(landed.places(), landed.lines(), strict=True):
             proceed()
             header = _header(line)
-            self._put(place, header, rows.apply(payload_of(place, reader), _name(header)))
+            self._put(place, header, rows.apply(payload_of(place, reader), _origin(header)))
         with translated(WRITE):
             self._file.flush()
 
@@ -75,5 +76,5 @@ def _asked(line: bytes) -> float:
     return header.at - max(header.seconds, 0.0)
 
 
-def _name(header: Header) -> str:
-    return PageRequest("", partition=header.partition, index=header.index).name
+def _origin(header: Header) -> Origin:
+    return Origin(header.partition, header.index, header.at)

@@ -1,0 +1,207 @@
+"""``?from=2024-01-01&to=2024-01-02``: a time range, cut into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import pairwise
+from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_text
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.partitions.places import Places, check_places, places_of
+from airflow_paginated.paging.partitions.protocol import Partitions, Place, ReadParent
+from airflow_paginated.paging.partitions.steps import Step, borders, instant_of, localized
+from airflow_paginated.paging.values import Json
+
+FORMATS: Final = ("iso", "date", "epoch", "epoch_ms")
+SECOND: Final = timedelta(seconds=1)
+MILLISECOND: Final = timedelta(milliseconds=1)
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ANY_TIME: Final = datetime(2024, 2, 29, 13, 14, 15, tzinfo=UTC)
+
+
+@dataclass
+class DateWindows:
+    """One partition for each ``step`` of the time from ``start`` to ``end``, which is not included.
+
+    The bounds are dates, times, their texts in ISO 8601, or epoch seconds; what has no offset is in ``timezone``. A
+    ``step`` of days, weeks, months or years (``"1d"``, ``"1mo"``, ``"P1M"``) follows the calendar of ``timezone``, one
+    of hours and less (``"6h"``, ``"PT15M"``) the clock. Windows touch, never overlap, and make up the range exactly.
+
+    ``datetime_format`` says how bounds are sent, in ``from_param`` and ``to_param``: ``iso``, with an offset; ``date``;
+    ``epoch`` or ``epoch_ms``; or a pattern as ``"%Y-%m-%dT%H:%M:%SZ"``, in ``timezone``. A bound that would lose
+    something in it is refused. With ``to_inclusive``, the last day, second or millisecond of the window is sent.
+    ``inject_into`` is that of ``ParameterSets``.
+
+    Example::
+
+        DateWindows("{{ data_interval_start }}", "{{ data_interval_end }}", "6h", from_param="since", to_param="until")
+    """
+
+    start: Any
+    end: Any
+    step: Any
+    _: KW_ONLY
+    from_param: str
+    to_param: str
+    datetime_format: str = "iso"
+    timezone: str = "UTC"
+    to_inclusive: bool = False
+    inject_into: Places = None
+
+    template_fields: ClassVar[tuple[str, ...]] = ("start", "end")
+    template_ext: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        Step.parse(self.step)
+        zone = _zone(self.timezone)
+        for name in ("from_param", "to_param"):
+            check_text(getattr(self, name), f"partitions: {name}")
+        if self.from_param == self.to_param:
+            raise ConfigurationError(f"partitions: from_param and to_param both name {self.from_param!r}")
+        check_flag(self.to_inclusive, "partitions: to_inclusive")
+        check_places(self.inject_into)
+        places_of(self.inject_into, (self.from_param, self.to_param))
+        self._check_format()
+        for name in ("start", "end"):
+            given = getattr(self, name)
+            if given is None or (isinstance(given, str | int | date) and "{" not in str(given)):
+                instant_of(given, zone, name)
+
+    def resolved(self, read: ReadParent) -> Partitions:
+        """Return the partitions, when the bounds are rendered.
+
+        Raises ``ConfigurationError`` for a range that is empty: nothing would be collected, and nobody told.
+        """
+        zone = _zone(self.timezone)
+        start, end = instant_of(self.start, zone, "start"), instant_of(self.end, zone, "end")
+        if not start < end:
+            raise ConfigurationError(
+                f"partitions: start {self.start!r} must lie before end {self.end!r}; with a cron schedule, a data"
+                " interval has a length only with a CronDataIntervalTimetable"
+            )
+        windows = Windows(
+            start=start,
+            end=end,
+            step=Step.parse(self.step),
+            from_param=self.from_param,
+            to_param=self.to_param,
+            style=Style(self.datetime_format, zone),
+            to_inclusive=self.to_inclusive,
+            places=places_of(self.inject_into, (self.from_param, self.to_param)),
+        )
+        windows.check_bounds()
+        return windows
+
+    def _check_format(self) -> None:
+        if "%" not in str(self.datetime_format):
+            check_choice(self.datetime_format, FORMATS, "partitions: datetime_format")
+            return
+        try:
+            datetime.strptime(_ANY_TIME.strftime(self.datetime_format), self.datetime_format)
+        except ValueError:
+            raise ConfigurationError(
+                f"partitions: datetime_format {self.datetime_format!r} is no pattern that a time can be read back from"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an instant is written, and read back."""
+
+    name: str
+    zone: tzinfo
+
+    def write(self, instant: datetime) -> Json:
+        """Write an instant, as far as the format can."""
+        local = instant.astimezone(self.zone)
+        if self.name == "iso":
+            return local.isoformat()
+        if self.name == "date":
+            return local.date().isoformat()
+        if self.name.startswith("epoch"):
+            return (instant - EPOCH) // (SECOND if self.name == "epoch" else MILLISECOND)
+        return local.strftime(self.name)
+
+    def read(self, written: Json) -> datetime:
+        """Return the instant that was written, without what the format has lost."""
+        if isinstance(written, int):
+            return EPOCH + written * (SECOND if self.name == "epoch" else MILLISECOND)
+        pattern = "%" in self.name
+        found = datetime.strptime(written, self.name) if pattern else datetime.fromisoformat(written)
+        return found.astimezone(UTC) if found.tzinfo else localized(found, self.zone)
+
+    def last_before(self, instant: datetime) -> Json:
+        """Write the last value that lies before an instant."""
+        if self.name == "date":
+            return (instant.astimezone(self.zone).date() - timedelta(days=1)).isoformat()
+        return self.write(instant - (MILLISECOND if self.name == "epoch_ms" else SECOND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """Implements ``Partitions``."""
+
+    start: datetime
+    end: datetime
+    step: Step
+    from_param: str
+    to_param: str
+    style: Style
+    to_inclusive: bool = False
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of both bounds."""
+        return self.from_param, self.to_param
+
+    def sets(self) -> Iterator[Mapping[str, Json]]:
+        """Yield the bounds of each window.
+
+        Raises ``ConfigurationError`` for one that cannot be written: its window would overlap another, or leave a gap.
+        """
+        end_of = self.style.last_before if self.to_inclusive else self._written
+        for start, end in pairwise(borders(self.start, self.end, self.step, self.style.zone)):
+            yield {self.from_param: self._written(start), self.to_param: end_of(end)}
+
+    def describe(self) -> dict[str, Json]:
+        """Return what tells these windows from others."""
+        return {
+            "type": "date_windows",
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "step": [self.step.months, self.step.days, self.step.seconds],
+            "params": [self.from_param, self.to_param],
+            "format": self.style.name,
+            "timezone": str(self.style.zone),
+            "to_inclusive": self.to_inclusive,
+        }
+
+    def check_bounds(self) -> None:
+        """Refuse bounds of the range that cannot be written."""
+        for bound in (self.start, self.end):
+            self._written(bound)
+            if self.to_inclusive and bound.microsecond:
+                raise ConfigurationError("partitions: to_inclusive needs bounds of whole seconds")
+
+    def _written(self, bound: datetime) -> Json:
+        written = self.style.write(bound)
+        if self.style.read(written) != bound:
+            raise ConfigurationError(
+                f"partitions: the bound {bound.astimezone(self.style.zone).isoformat()} is not {written!r}, as"
+                f" datetime_format {self.style.name!r} writes it: choose a format with the time and its offset, or"
+                " bounds and a step of whole days in that timezone"
+            )
+        return written
+
+
+def _zone(name: Any) -> tzinfo:
+    check_text(name, "partitions: timezone")
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ConfigurationError(f"partitions: there is no timezone {name!r}; name one as 'Europe/Berlin'") from None

@@ -1,0 +1,91 @@
+"""Where the parameters of a partition go: into the endpoint, the query, a header or the body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+from airflow_paginated.paging.dicts import check_choice, check_keys
+from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.paging.injection import check_parameter, placed
+from airflow_paginated.paging.partitions.protocol import Place
+from airflow_paginated.paging.sensitive import SENSITIVE
+from airflow_paginated.paging.values import Json, PageRequest
+
+Places: TypeAlias = "Place | Mapping[str, Place] | None"
+"""One place for all parameters, one for each of some, or the usual one."""
+KINDS: Final = ("query", "header", "body", "none")
+_OPEN: Final = re.compile(r"\{[^{}/]*\}")
+
+
+def check_places(inject_into: Any) -> None:
+    """Refuse what says no place."""
+    if inject_into is None:
+        return
+    for place in inject_into.values() if isinstance(inject_into, Mapping) else (inject_into,):
+        check_choice(place, KINDS, "partitions: inject_into")
+
+
+def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, Place]:
+    """Return where each of the parameters goes for which it is said.
+
+    Raises ``ConfigurationError`` for a place that it cannot go to.
+    """
+    check_places(inject_into)
+    if isinstance(inject_into, Mapping):
+        check_keys(inject_into, names, "partitions: inject_into")
+        places = dict(inject_into)
+    else:
+        places = {} if inject_into is None else dict.fromkeys(names, inject_into)
+    for name, place in places.items():
+        if place == "header" and SENSITIVE.fullmatch(name):
+            raise ConfigurationError(
+                f"partitions: {name!r} is a credential, and parameters are stored with the pages; it belongs on the"
+                " connection"
+            )
+        if place in ("header", "body"):
+            check_parameter(name, place, "partitions: the name of a parameter")
+    return places
+
+
+def merged(
+    request: PageRequest, number: int, parameters: Mapping[str, Json], places: Mapping[str, Place]
+) -> PageRequest:
+    """Return the request of partition ``number``. Raises ``ConfigurationError`` for a value that cannot be sent."""
+    path, rest = _filled(request.path, parameters, f"partitions[{number}]")
+    sent: dict[str, dict[str, Json]] = {place: {} for place in ("", *KINDS)}
+    for name, value in rest.items():
+        sent[places.get(name, "")][name] = value
+    asked = replace(request, path=path, partition=(number,))
+    if places:
+        asked = placed(placed(asked, "header", sent["header"]), "body", sent["body"])
+    if isinstance(request.body, Mapping):
+        return replace(asked, query={**asked.query, **sent["query"]}, body={**asked.body, **sent[""]})
+    return replace(asked, query={**asked.query, **sent["query"], **sent[""]})
+
+
+def _filled(path: str, parameters: Mapping[str, Json], where: str) -> tuple[str, dict[str, Json]]:
+    """Return the endpoint with its placeholders filled, and the parameters that are left."""
+    rest = dict(parameters)
+    for name in parameters if "{" in path else ():
+        mark = "{" + name + "}"
+        if mark in path:
+            path = path.replace(mark, _segment(rest.pop(name), f"{where}: {name!r}"))
+    if unfilled := _OPEN.search(path):
+        known = ", ".join(parameters) or "none"
+        raise ConfigurationError(f"{where}: nothing fills {unfilled[0]} in the endpoint; the parameters are {known}")
+    return path, rest
+
+
+def _segment(value: Json, where: str) -> str:
+    """Quote a value for the endpoint; an empty one or dots would ask another endpoint."""
+    right = isinstance(value, str | int | float) and not isinstance(value, bool)
+    if not right or value in ("", ".", ".."):
+        raise ConfigurationError(f"{where} is a part of the endpoint: expected a name or a number, got {value!r}")
+    try:
+        return quote(str(value), safe="")
+    except UnicodeEncodeError:
+        raise ConfigurationError(f"{where} is a part of the endpoint, and not valid Unicode") from None
