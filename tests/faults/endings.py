@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
-import pytest
-
-from airflow_paginated.paging.errors import PageFailed, PaginatedApiError
-from airflow_paginated.paging.policies import Limits
-from airflow_paginated.transport import RequestRetry
+from airflow_paginated.paging.errors import PaginatedApiError
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.disk import proved, published
 from tests.servers import PagedApi
-
-PATIENT: Final = RequestRetry(max_attempts=50, budget=200, backoff_factor=0.0)
-"""For a fault that a deadline ends: a busy machine may miss one more often than the fault makes it."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +50,3 @@ def refused(job: Job, kind: type[PaginatedApiError] = PaginatedApiError, before:
     assert isinstance(ending.error, kind), ending
     assert ending.visible == before
     return ending
-
-
-def in_time(job: Job) -> Ending:
-    """Run a job whose first page never comes, and assert that it ends within the page's time and half a second.
-
-    Only the machine can be slower than that, and not again and again.
-    """
-    limits = Limits(page_timeout=0.5, connect_timeout=30.0)
-    for _ in range(5):
-        ending = refused(replace(job, client={**job.client, "limits": limits}), PageFailed)
-        assert "no time left within limits.page_timeout=0.5 s" in str(ending.error)
-        if ending.seconds <= limits.page_timeout + 0.5:
-            return ending
-    pytest.fail(f"{ending.seconds} s")

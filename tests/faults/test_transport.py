@@ -15,7 +15,8 @@ from airflow_paginated.paging import PageNumber
 from airflow_paginated.paging.errors import PageFailed, PermanentError, ResponseError
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules, SessionOptions
-from tests.faults.endings import PATIENT, exact, in_time, refused
+from tests.faults.endings import exact, refused
+from tests.faults.in_time import PATIENT, in_time
 from tests.pipeline.collect import RETRY, Job
 from tests.servers import (
     BadChunkSize,

@@ -17,7 +17,8 @@ import pytest
 from airflow_paginated.paging.errors import PageFailed
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.transport import RequestRetry
-from tests.faults.endings import PATIENT, exact, in_time, refused
+from tests.faults.endings import exact, refused
+from tests.faults.in_time import PATIENT, in_time
 from tests.pipeline.collect import RETRY, Job
 from tests.servers import ChildServer, PagedApi
 from tests.servers.process import ROOT
