@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import requests
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from airflow_paginated.paging.dicts import check_choice, check_keys
+from airflow_paginated.paging.dicts import check_choice, check_flag, check_keys
 from airflow_paginated.paging.errors import ConfigurationError, OriginError
 from airflow_paginated.paging.withheld import SENSITIVE, SHORTEST
 from airflow_paginated.transport.exchange import Endpoint
@@ -138,6 +138,8 @@ def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator
 
 def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
     cert = extra.get("cert")
+    # As a text, "false" would be true.
+    check_flag(extra.get("trust_env", False), f"{where}: trust_env")
     return SessionOptions(
         verify=extra.get("verify", True),
         cert=tuple(cert) if isinstance(cert, list) else cert,

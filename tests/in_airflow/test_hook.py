@@ -126,6 +126,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: 
         ({"extra": '{"headers": [1]}'}, "headers: expected a JSON object"),
         ({"extra": '{"headers": "no"}'}, "headers: not a JSON object"),
         ({"extra": '{"headers": {"a": 1}}'}, "headers: 'a' must be a string"),
+        ({"extra": '{"trust_env": "false"}'}, "trust_env: expected true or false, got 'false'"),
         ({"extra": '{"auth": "oauth9"}'}, "auth: 'oauth9' is not one of none, basic, bearer"),
         ({"extra": '{"auth": "basic"}'}, "auth 'basic' needs a login"),
         ({"extra": '{"auth": "bearer"}'}, "auth 'bearer' needs the token as password"),
