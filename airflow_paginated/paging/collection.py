@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from airflow_paginated.paging.dicts import check_text
@@ -16,6 +17,9 @@ from airflow_paginated.paging.sample import Sample
 from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import describe
 from airflow_paginated.paging.values import Json, PageRequest
+
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What names a method or a header (RFC 9110, 5.6.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +96,8 @@ def check_request(request: PageRequest) -> None:
     for name, value, kind in (("endpoint", request.path, str), ("method", request.method, str)):
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name}: expected a string, got {value!r}")
+    if not TOKEN.fullmatch(request.method):
+        raise ConfigurationError(f"method: expected a name like GET, got {request.method!r}")
     for name, given in (("query", request.query), ("headers", request.headers)):
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name}: expected a dict, got {type(given).__name__}")
