@@ -28,11 +28,12 @@ test: $(READY) ## the whole test suite, with coverage
 	$(RUN) -m coverage combine --quiet
 	$(RUN) -m coverage report
 
-check: $(READY) ## linters, types, import contracts, and the wheel in a clean environment
+check: $(READY) ## linters, types, import contracts, known vulnerabilities, and the wheel in a clean environment
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 	.venv/bin/lint-imports
+	$(RUN) .ci/audit
 	.ci/check-wheel
 
 bench: $(READY) ## CPU, wall time and memory against the plain recipe and HttpOperator

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from airflow_paginated.paging.dicts import check_keys, json_object
+from airflow_paginated.paging.dicts import check_flag, check_keys, json_object
 from airflow_paginated.paging.errors import ConfigurationError, OriginError
 from airflow_paginated.paging.withheld import SENSITIVE, SHORTEST
 from airflow_paginated.transport.auth import OPTIONS, authentication
@@ -136,6 +136,8 @@ def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator
 
 def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
     cert = extra.get("cert")
+    # As a text, "false" would be true.
+    check_flag(extra.get("trust_env", False), f"{where}: trust_env")
     return SessionOptions(
         verify=extra.get("verify", True),
         cert=tuple(cert) if isinstance(cert, list) else cert,

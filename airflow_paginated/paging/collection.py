@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from airflow_paginated.paging.strategies import describe
 from airflow_paginated.paging.values import Json, PageRequest
 
 CACHE_KIB: Final = 2048
+TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""What names a method or a header (RFC 9110, 5.6.2)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,8 @@ def check_request(request: PageRequest) -> None:
     for name, value, kind in (("endpoint", request.path, str), ("method", request.method, str)):
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name}: expected a string, got {value!r}")
+    if not TOKEN.fullmatch(request.method):
+        raise ConfigurationError(f"method: expected a name like GET, got {request.method!r}")
     for name, given in (("query", request.query), ("headers", request.headers)):
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name}: expected a dict, got {type(given).__name__}")

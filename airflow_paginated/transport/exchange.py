@@ -17,6 +17,7 @@ from requests.utils import check_header_validity
 from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
+from airflow_paginated.paging.collection import TOKEN
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
 from airflow_paginated.paging.links import as_utf8, disowned, without
 from airflow_paginated.paging.policies import Limits
@@ -265,8 +266,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         try:
             check_header_validity((name, value))
-            f"{name}{value}".encode("latin-1")
-            if "\0" in value:
+            value.encode("latin-1")
+            if "\0" in value or not TOKEN.fullmatch(name):
                 raise ValueError(name)
         except ValueError:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None

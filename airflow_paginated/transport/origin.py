@@ -99,7 +99,10 @@ def encode_query(query: Mapping[str, Json]) -> str:
     for name, value in query.items():
         values = value if isinstance(value, list | tuple) else [value]
         pairs += [(name, _text(each, name)) for each in values if each is not None]
-    return urlencode(pairs)
+    try:
+        return urlencode(pairs)
+    except UnicodeEncodeError:
+        raise ConfigurationError("query: a name or a value is not valid Unicode") from None
 
 
 def shown_url(url: str, query: Mapping[str, Json], shown: Collection[str]) -> str:
@@ -112,8 +115,12 @@ def shown_url(url: str, query: Mapping[str, Json], shown: Collection[str]) -> st
     pairs = [*parse_qsl(own, keep_blank_values=True), *query.items()]
     if not pairs:
         return plain
-    said = (f"{quote(str(name))}={quote(str(value)) if name in shown else '***'}" for name, value in pairs)
+    said = (f"{_printed(name)}={_printed(value) if name in shown else '***'}" for name, value in pairs)
     return f"{plain}?{'&'.join(said)}"
+
+
+def _printed(value: object) -> str:
+    return quote(str(value), errors="replace")
 
 
 def _text(value: Json, name: str) -> str:

@@ -20,13 +20,12 @@ from typing import Any, Final
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.transport import RequestRetry
 from tests.faults.endings import run
+from tests.faults.in_time import PATIENT
 from tests.pipeline.collect import Job
 from tests.servers import FaultServer, PagedApi, Reply, Request
 from tests.servers.server import Application
 
 API: Final = PagedApi(rows=2_000, page_size=50)
-PATIENT: Final = RequestRetry(max_attempts=50, budget=200, backoff_factor=0.0)
-"""A busy machine may miss a timeout more often than the fault makes it."""
 FEW: Final = RequestRetry(max_attempts=3, backoff_factor=0.002)
 AWAY: Final = "127.9.9.9"
 """An address of loopback where nobody lives."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from airflow_paginated.paging import PageNumber
 from airflow_paginated.paging.errors import PageFailed, PermanentError, ResponseError
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules, SessionOptions
-from tests.faults.endings import Ending, exact, refused
+from tests.faults.endings import exact, refused
+from tests.faults.in_time import PATIENT, in_time
 from tests.pipeline.collect import RETRY, Job
 from tests.servers import (
     BadChunkSize,
@@ -252,10 +253,6 @@ def test_gzip_is_corrupt(where: str, tmp_path: Path, record_property: Record) ->
     spoilt(CorruptGzip(where), tmp_path, record_property, framing="gzip")
 
 
-PATIENT: Final = RequestRetry(max_attempts=50, budget=100, backoff_factor=0.0)
-"""A busy machine may miss a deadline more often than the fault makes it."""
-
-
 @pytest.mark.fault("T8")
 @pytest.mark.parametrize("framing", ["plain", "chunked", "gzip", "unframed"])
 def test_a_body_stalls(framing: Framing, tmp_path: Path, record_property: Record) -> None:
@@ -269,20 +266,6 @@ def test_a_body_stalls(framing: Framing, tmp_path: Path, record_property: Record
         ending = refused(Job(url=server.url, path=f"{tmp_path}/out2/", client={"limits": brief, "retry": twice}))
     assert "failed in 2 attempts; last cause: the answer took longer than its deadline" in str(ending.error)
     record_property("runs", injected + 2)
-
-
-def in_time(job: Job) -> Ending:
-    """Run a job whose first page never comes: it ends within the page's time and half a second.
-
-    Only the machine can be slower than that, and not again and again.
-    """
-    limits = Limits(page_timeout=0.5, connect_timeout=30.0)
-    for _ in range(5):
-        ending = refused(replace(job, client={**job.client, "limits": limits}), PageFailed)
-        assert "no time left within limits.page_timeout=0.5 s" in str(ending.error)
-        if ending.seconds <= limits.page_timeout + 0.5:
-            return ending
-    pytest.fail(f"{ending.seconds} s")
 
 
 @pytest.mark.fault("T9")

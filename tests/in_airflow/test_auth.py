@@ -318,6 +318,10 @@ def test_what_a_form_leaves_empty_is_not_given(connect: Connect) -> None:
 
 
 def test_words_of_the_connection_that_are_no_secrets_are_not_masked(connect: Connect) -> None:
+    from airflow.sdk._shared.secrets_masker import reset_secrets_masker
+
+    # What the connections of earlier tests have masked is no matter of this one.
+    reset_secrets_masker()
     login = {**SESSION, "login_format": "json", "login_endpoint": "https://idp.test/in", "header_name": "X-Session"}
     oauth2 = {**OAUTH2, "token_url": "https://idp.test/oauth2/token", "client_auth_method": "client_secret_post"}
     for extra in (login, oauth2):

@@ -155,6 +155,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: 
         ({"extra": '{"headers": [1]}'}, "headers: expected a JSON object"),
         ({"extra": '{"headers": "no"}'}, "headers: not a JSON object"),
         ({"extra": '{"headers": {"a": 1}}'}, "headers: 'a' must be a string"),
+        ({"extra": '{"trust_env": "false"}'}, "trust_env: expected true or false, got 'false'"),
         ({"extra": '{"auth_type": "oauth9"}'}, "auth_type: 'oauth9' is not one of none, basic, bearer"),
         ({"extra": '{"auth_type": "basic"}'}, "auth_type 'basic' needs a user name as login"),
         ({"extra": '{"auth_type": "bearer"}'}, "auth_type 'bearer' needs the token as password"),

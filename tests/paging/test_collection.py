@@ -158,6 +158,8 @@ def test_what_is_no_list_of_parameter_sets_is_refused(given: Any, said: str) -> 
     [
         ({"path": None}, "endpoint: expected a string, got None"),
         ({"method": 5}, "method: expected a string, got 5"),
+        ({"method": "GET /x"}, "method: expected a name like GET, got 'GET /x'"),
+        ({"method": ""}, "method: expected a name like GET, got ''"),
         ({"query": "a=1"}, "query: expected a dict, got str"),
         ({"headers": [("a", "b")]}, "headers: expected a dict, got list"),
     ],

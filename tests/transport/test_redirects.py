@@ -183,6 +183,22 @@ def test_a_header_that_http_cannot_carry_is_refused_unseen(server: FaultServer, 
     assert not server.log.requests
 
 
+@pytest.mark.parametrize("name", ["a b", "a\r\nb", "\u2713", "\xe9", "", ":"])
+def test_so_is_a_name_of_one(server: FaultServer, name: str) -> None:
+    error = refused(server.url, page(1, headers={name: "x"}))
+    assert isinstance(error, ConfigurationError)
+    assert "is not one that HTTP can carry" in str(error)
+    assert not server.log.requests
+
+
+@pytest.mark.parametrize("query", [{"q": "\ud800"}, {"\ud800": "q"}, {"q": ["a", "\udfff"]}])
+def test_a_query_that_is_no_unicode_is_refused(server: FaultServer, query: dict[str, object]) -> None:
+    error = refused(server.url, page(1, query=query))
+    assert isinstance(error, ConfigurationError)
+    assert str(error).endswith("query: a name or a value is not valid Unicode")
+    assert not server.log.requests
+
+
 @pytest.mark.parametrize("value", ["a\nb", "\u2713"])
 def test_a_header_of_the_connection_too(server: FaultServer, value: str) -> None:
     error = refused(server.url, headers={"X-Key": value})

@@ -1,0 +1,31 @@
+"""What deadlines must hold, on a machine that may be busy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
+
+import pytest
+
+from airflow_paginated.paging.errors import PageFailed
+from airflow_paginated.paging.policies import Limits
+from airflow_paginated.transport import RequestRetry
+from tests.faults.endings import Ending, refused
+from tests.pipeline.collect import Job
+
+PATIENT: Final = RequestRetry(max_attempts=50, budget=200, backoff_factor=0.0)
+"""For a fault that a deadline ends: a busy machine may miss one more often than the fault makes it."""
+
+
+def in_time(job: Job) -> Ending:
+    """Run a job whose first page never comes, and assert that it ends within the page's time and half a second.
+
+    Only the machine can be slower than that, and not again and again.
+    """
+    limits = Limits(page_timeout=0.5, connect_timeout=30.0)
+    for _ in range(5):
+        ending = refused(replace(job, client={**job.client, "limits": limits}), PageFailed)
+        assert "no time left within limits.page_timeout=0.5 s" in str(ending.error)
+        if ending.seconds <= limits.page_timeout + 0.5:
+            return ending
+    pytest.fail(f"{ending.seconds} s")
