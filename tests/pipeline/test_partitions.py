@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -200,9 +201,10 @@ def test_a_product_is_collected_in_its_order(server: FaultServer, tmp_path: Path
 
 
 def test_parents_in_a_store(server: FaultServer, tmp_path: Path) -> None:
+    bucket = f"orders-{uuid4().hex}"
     with S3Server() as s3:
-        s3.filesystem().mkdir("lake")
-        orders = {"path": "s3://lake/orders/", "store": s3.url, "sink": {"part_bytes": 900}}
+        s3.filesystem().mkdir(bucket)
+        orders = {"path": f"s3://{bucket}/orders/", "store": s3.url, "sink": {"part_bytes": 900}}
         of = collect(Job(url=server.url, request=PageRequest("/orders"), **orders))["manifest"]
-        collect(children(server, tmp_path, of, path="s3://lake/items.jsonl", store=s3.url))
-        assert s3.filesystem().cat_file("lake/items.jsonl") == FAMILY.reference()
+        collect(children(server, tmp_path, of, path=f"s3://{bucket}/items.jsonl", store=s3.url))
+        assert s3.filesystem().cat_file(f"{bucket}/items.jsonl") == FAMILY.reference()

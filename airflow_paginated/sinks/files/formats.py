@@ -16,7 +16,7 @@ Write: TypeAlias = Callable[[bytes], object]
 
 # Raw deflate in a gzip frame: zlib writes neither a time nor a name into it, so equal rows make equal bytes.
 _GZIP_WBITS: Final = 31
-_INFLATED_BYTES: Final = 2 * 1024 * 1024
+_INFLATED_BYTES: Final = 256 * 1024
 _SUFFIXES: Final = (".jsonl", ".ndjson", ".csv", ".parquet")
 _COMPRESSIONS: Final = ("", ".gz", ".zst")
 

@@ -16,7 +16,7 @@ from airflow_paginated.sinks.files.layout import Layout
 from airflow_paginated.sinks.files.manifest import FileEntry, Manifest, load
 from airflow_paginated.sinks.files.storage import Storage
 
-BLOCK_BYTES: Final = 2 * 1024 * 1024
+BLOCK_BYTES: Final = 256 * 1024
 _MANIFEST: Final = re.compile(r"(?:_manifest|_(?P<name>.+)\.manifest)\.json")
 
 
