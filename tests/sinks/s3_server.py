@@ -94,7 +94,7 @@ def serving(bucket: str) -> Iterator[S3Server]:
     logging.getLogger("botocore").setLevel(logging.WARNING)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with S3Server() as server:
-        server.filesystem().mkdir(bucket)
+        server.filesystem().makedirs(bucket, exist_ok=True)
         yield server
 
 
