@@ -32,6 +32,8 @@ class _Shards(LoadScopeScheduling):
     """Deals out single tests, except those that must stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
+        if nodeid.startswith("tests/real_servers/"):
+            return nodeid.partition("::")[0]
         return next((scope for scope in TOGETHER if nodeid.startswith(scope)), nodeid)
 
 

@@ -201,7 +201,9 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
-        collection = withhold(collection, self.settings.secrets)
+        return self._collected(withhold(collection, self.settings.secrets))
+
+    def _collected(self, collection: Collection) -> Iterator[Page]:
         strategy = collection.strategy
         total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits, strategy, expected=collection.count())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, XComArg
@@ -149,7 +150,7 @@ class PaginatedApiOperator(BaseOperator):
             collection = self._collection(hook, watermark)
             run = self._run(collection, hook, context, watermark)
             with closing(self._target().open(run)) as dataset, hook.client(collection, deadline) as client:
-                return Pipeline(
+                pipeline = Pipeline(
                     collection=collection,
                     client=client,
                     dataset=dataset,
@@ -159,8 +160,8 @@ class PaginatedApiOperator(BaseOperator):
                     limits=hook.limits,
                     stop=self._stop,
                     report=lambda standing: self._report(standing, hook),
-                    **({} if watermark is None else {"published": watermark.published}),
-                ).run()
+                )
+                return (pipeline if watermark is None else replace(pipeline, published=watermark.published)).run()
 
     def on_kill(self) -> None:
         """Stop; ``execute`` then raises and publishes nothing."""

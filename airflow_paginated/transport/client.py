@@ -189,6 +189,9 @@ class PageClient:
                 # Idle connections die together, and only the first death is free.
                 lease.watch.drop()
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
+        return self._page(request, answer, tries.sent, started)
+
+    def _page(self, request: PageRequest, answer: Answer, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
         content = self._judge.content(answer, request.method)
@@ -203,7 +206,7 @@ class PageClient:
             sha256=hashlib.sha256(rows.lines).hexdigest(),
             envelope=rows.envelope,
             headers=answer.headers,
-            attempts=tries.sent,
+            attempts=attempts,
             bytes=content.size,
             seconds=time.monotonic() - started,
             url=answer.url,

@@ -165,7 +165,7 @@ def test_a_column_of_no_parameter_is_refused() -> None:
 
 
 def run_with(columns: dict[str, str], keep: Any = None, change: Any = None, **known: Any) -> Any:
-    return run_of(rows=RowFunctions(keep, change, Columns(AddColumns(columns), sets)), **known)
+    return run_of(rows=RowFunctions(keep, change, add=Columns(AddColumns(columns), sets)), **known)
 
 
 def test_published_rows_have_their_columns(near: Lake) -> None:
