@@ -345,3 +345,27 @@ def test_the_sum_does_not_depend_on_the_order_of_partitions(counts: list[list[in
     assert (found.partitions, found.pages) == (len(counts), sum(map(len, counts)))
     assert (found.rows, found.bytes) == (sum(map(sum, counts)), 3 * sum(map(sum, counts)))
     assert verdicts(found)["rows_equal_total"] == ("passed" if counts else "unverified")
+
+
+@pytest.mark.parametrize("seen", [1, 3])
+def test_a_parameter_set_that_was_never_asked_for_is_noticed(seen: int) -> None:
+    audit = Audit(Completeness(), expected=2)
+    for number in range(seen):
+        audit.see(record(0, partition=(number,), end="that is all"))
+    with pytest.raises(IncompleteError, match=f"{seen} of 2 parameter sets were collected"):
+        audit.account()
+
+
+def test_the_parts_of_a_split_are_one_parameter_set() -> None:
+    audit = Audit(Completeness(), expected=1)
+    halves = tuple(PageRequest("/rows", query={"half": half}, partition=(0, half)) for half in (0, 1))
+    audit.see(replace(record(0, 0), successor=Split(halves)))
+    for half in halves:
+        audit.see(record(0, partition=half.partition, end="that is all"))
+    assert audit.account().partitions == 2
+
+
+def test_an_error_of_the_audit_is_about_a_partition() -> None:
+    with pytest.raises(IncompleteError) as caught:
+        account([record(1, partition=(4,))])
+    assert caught.value.partition == (4,)
