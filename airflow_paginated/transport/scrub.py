@@ -7,7 +7,8 @@ import html
 import json
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from itertools import product
 from typing import Final
 from urllib.parse import quote, quote_plus
 
@@ -37,7 +38,8 @@ class Scrubber:
                 forms = {form for secret in known for form in spellings(secret)}
                 longest_first = sorted(forms, key=len, reverse=True)
                 # Hex digits and host names come in either case.
-                self._pattern = re.compile("|".join(map(re.escape, longest_first)), re.IGNORECASE)
+                every = [*longest_first, *(form for secret in known for form in _within(secret.encode()))]
+                self._pattern = re.compile("|".join(map(re.escape, every)), re.IGNORECASE)
                 self._known = known
 
     def __call__(self, text: str) -> str:
@@ -59,18 +61,18 @@ def spellings(secret: str) -> Iterable[str]:
     forms += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         coded = encode(secret.encode()).decode()
-        forms += [coded, coded.rstrip("="), quote_plus(coded), *_within(secret.encode(), encode)]
+        forms += [coded, coded.rstrip("="), quote_plus(coded)]
     forms += [json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]]
     for form in forms:
         for slashed in (form, form.replace("/", "\\/")):
             yield from (slashed, repr(slashed)[1:-1])
 
 
-def _within(secret: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+def _within(secret: bytes) -> Iterator[str]:
     """Yield what a secret becomes within a longer text that is coded, where it may begin at each of three places."""
-    for place, shared in enumerate((0, 2, 3)):
+    for encode, (place, shared) in product((base64.b64encode, base64.urlsafe_b64encode), enumerate((0, 2, 3))):
         coded = encode(bytes(place) + secret).decode().rstrip("=")
         # The characters at both ends depend on what is beside it, too.
         own = coded[shared : len(coded) - ((place + len(secret)) % 3 > 0)]
         if len(own) >= SHORTEST:
-            yield from (own, quote_plus(own))
+            yield from (own, quote_plus(own), own.replace("/", "\\/"))
