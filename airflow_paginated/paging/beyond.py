@@ -6,7 +6,7 @@ A total that is capped, or counts the rows of its own page, ends a run early and
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from airflow_paginated.paging.errors import IncompleteError, RequestRefused, ResponseError
@@ -47,7 +47,7 @@ class Beyond:
             return
         self.full += 1
         if len(self._last) < MOST_LOOKS:
-            self._last[request.partition] = (request, record)
+            self._last[request.partition] = (replace(request, behind=True), record)
 
     def requests(self) -> Iterator[PageRequest]:
         """Yield the request for each page that must not be there."""

@@ -21,6 +21,7 @@ class PageRequest:
     its place in the dataset. ``path`` is relative to the connection's base URL, or an absolute URL of its origin.
     ``state`` is what the strategy remembers between pages; it must be JSON. ``sure`` is false for a page that is
     asked for without knowing that it exists: such a page may fail, and that counts only when its turn comes.
+    ``behind``: behind the last page, where an empty body is an answer and no fault.
     """
 
     path: str
@@ -32,6 +33,7 @@ class PageRequest:
     index: int = 0
     state: Json = None
     sure: bool = True
+    behind: bool = False
 
     @property
     def name(self) -> str:

@@ -12,6 +12,7 @@ import pytest
 from airflow_paginated.paging import Completeness, Cursor, HeaderLink, Offset, PageNumber, PageRequest
 from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, PageFailed, RequestRefused, ResponseError
 from airflow_paginated.paging.policies import Limits
+from airflow_paginated.transport import ResponseRules
 from tests.faults.endings import exact, refused, run
 from tests.faults.shelf import PAGE_SIZE, Shelf
 from tests.pipeline.collect import RETRY, Job
@@ -99,6 +100,34 @@ def test_a_total_that_grows_in_mid_run(policy: str, at: int, tmp_path: Path) -> 
     anew = policy == "refetch_tail" and at == 1
     assert verdicts(f"{tmp_path / policy}/")["total_is_stable"] == ("passed" if anew else "unverified")
     assert verdicts(f"{tmp_path / policy}/")["rows_equal_total"] == "passed"
+
+
+@pytest.mark.fault("P2")
+@pytest.mark.parametrize("response_format", ["jsonl", "csv"])
+def test_nothing_at_all_behind_a_full_last_page(response_format: str, tmp_path: Path) -> None:
+    """An empty body is a fault of any page, but an answer to the look behind the last one."""
+
+    def lines(request: Request) -> Reply:
+        start = int(request.query["offset"])
+        text = "".join(f"{row}\n" for row in range(start, min(start + 10, 100)))
+        return Reply(text.encode(), 200, (("Content-Type", "text/plain"), ("X-Total-Count", "100")))
+
+    by_header = Offset(page_size=10, total_header="X-Total-Count")
+    rules = ResponseRules(response_format=response_format, csv_columns=["n"] if response_format == "csv" else None)  # type: ignore[arg-type]
+    with FaultServer(lines) as server:
+        job = Job(
+            url=server.url,
+            path=f"{tmp_path}/",
+            request=ITEMS,
+            pagination=by_header,
+            data_selector=None,
+            client={"rules": rules},
+        )
+        found = run(job)
+        assert found.error is None
+        assert found.result is not None
+        assert (found.result["rows"], found.result["retries"]) == (100, 0)
+        assert verdicts(f"{tmp_path}/")["nothing_beyond_total"] == "passed"
 
 
 @pytest.mark.fault("P3")
