@@ -24,6 +24,7 @@ from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Owner
 
 _NAME: Final = re.compile(r"watermark-([0-9]{8})\.json")
+_NEAR: Final = re.compile(r"watermark-([0-9]+)\.json")
 _HISTORY: Final = 3
 """So many states stay in a folder, for a run that is just reading one."""
 
@@ -168,7 +169,15 @@ class FolderStore:
         self._folder.delete(_file(number) for number in self._numbers() if number <= state.generation - _HISTORY)
 
     def _numbers(self) -> list[int]:
-        return sorted(int(found[1]) for found in map(_NAME.fullmatch, self._folder.entries()) if found)
+        names = list(self._folder.entries())
+        for name in names:
+            near = _NEAR.fullmatch(name)
+            if near and not _NAME.fullmatch(name):
+                raise ConfigurationError(
+                    f"incremental: {self._folder.identity}/{name} would not be read: its name must have eight digits,"
+                    f" {_file(int(near[1]))}"
+                )
+        return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
 
     def _decoded(self, number: int, text: bytes) -> State:
         where = f"{self._folder.identity}/{_file(number)}"

@@ -16,6 +16,7 @@ from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, R
 from airflow_paginated.paging.incremental import DIGEST_BYTES, Incremental, State, packed
 from airflow_paginated.paging.keys import reader_of
 from airflow_paginated.paging.marks import Mark, mark_from, mark_of
+from airflow_paginated.paging.selectors import seen_along
 from airflow_paginated.paging.values import Json
 
 
@@ -50,6 +51,8 @@ class Changes:
     """The greatest value so far, of all runs."""
     _known: Counter[bytes] = field(init=False, default_factory=Counter)
     _newest: _Newest = field(init=False)
+    _lacking: bytes = field(init=False, default=b"{}")
+    """A row without the field, as long as none has it."""
 
     def __post_init__(self) -> None:
         self._newest = _Newest(self.most)
@@ -78,13 +81,20 @@ class Changes:
         kept = [row for row, raw in zip(rows, self._values(lines, rows), strict=True) if self._is_new(row, raw, where)]
         self.rows += len(rows)
         self.new += len(kept)
+        if rows and self.missing == self.rows:
+            self._lacking = rows[-1]
         return kept
 
     def next(self) -> State | None:
         """Return what this run leaves, without whose it is; ``None`` where no run has seen a row.
 
-        Raises ``LimitExceeded`` where more rows than possible would have to be remembered.
+        Raises ``LimitExceeded`` where more rows than possible would have to be remembered, ``ConfigurationError`` where
+        none of the rows has the field.
         """
+        if self.missing and self.missing == self.rows:
+            raise ConfigurationError(
+                f"incremental: no row has a {self.policy.field!r}; {_there(self._lacking, self.policy.field)}"
+            )
         if self.top is None:
             return None
         start = self.top.before(Decimal(str(self.policy.lookback)), Decimal(repr(self.began)))
@@ -124,7 +134,7 @@ class Changes:
         return iter(found)
 
     def _is_new(self, row: bytes, raw: bytes, where: str) -> bool:
-        mark = self._mark(raw, where)
+        mark = self._mark(row, raw, where)
         if mark is None:
             self.missing += 1
             return self.policy.on_missing == "include"
@@ -144,7 +154,7 @@ class Changes:
         self.again += 1
         return False
 
-    def _mark(self, raw: bytes, where: str) -> Mark | None:
+    def _mark(self, row: bytes, raw: bytes, where: str) -> Mark | None:
         path = self.policy.field
         try:
             mark = mark_of(raw, self.policy.kind)
@@ -152,8 +162,8 @@ class Changes:
             raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
         if mark is None and self.policy.on_missing == "fail":
             raise ResponseError(
-                f"incremental: {path!r} is missing or null in a row of {where}: on_missing='include' publishes such"
-                " rows whenever they come, on_missing='exclude' never"
+                f"incremental: {path!r} is missing or null in a row of {where}; {_there(row, path)}. If such rows are"
+                " right, on_missing='include' publishes them whenever they come, on_missing='exclude' never"
             )
         if mark is not None and self.top is not None and mark.kind != self.top.kind:
             raise ResponseError(
@@ -184,6 +194,11 @@ class _Newest:
         if self._lost is not None and self._lost >= at:
             return None
         return [digest for each, digest in self._heap if each >= at]
+
+
+def _there(row: bytes, path: str) -> str:
+    """Say what the row has in the place of a path."""
+    return seen_along(msgspec.json.decode(row), "the row", path)
 
 
 def _value_of(row: bytes, path: str) -> bytes:

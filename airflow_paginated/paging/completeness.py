@@ -175,6 +175,7 @@ class Audit:
                 f"{self.rows} rows were collected, completeness.min_rows asks for {self.policy.min_rows}"
             )
         self._check_splits()
+        self._repeats.check_partitions()
         if not self.rows and self.policy.on_empty != "ok":
             kind = IncompleteError if self.policy.on_empty == "fail" else NothingCollected
             raise kind(f"no rows were collected, and completeness.on_empty is {self.policy.on_empty!r}")
@@ -210,6 +211,7 @@ class Audit:
                 "rows_equal_total",
                 self._may_differ(tally, got),
                 f"partition {_path(partition)} has {got} {tally.total.kind}, the API declares {tally.total.count}",
+                "; if its total is not exact, set total_is='hint' and another stop rule",
             )
 
     def _may_differ(self, tally: _Tally, got: int) -> bool:
@@ -260,9 +262,9 @@ class Audit:
                     " that the most that the API counts (max_rows)?",
                 )
 
-    def _differ(self, check: str, waived: bool, evidence: str) -> None:
+    def _differ(self, check: str, waived: bool, evidence: str, advice: str = "") -> None:
         if not waived:
-            raise IncompleteError(f"{evidence} (check {check})")
+            raise IncompleteError(f"{evidence}{advice} (check {check})")
         self._waived.setdefault(check, evidence)
 
     def _checks(self) -> list[Check]:

@@ -54,16 +54,21 @@ def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> 
     known = sorted(allowed)
     for key in given:
         if key not in known:
-            near = get_close_matches(str(key), known, n=1, cutoff=0.75)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise ConfigurationError(f"{where}: unknown key {key!r}{hint}; allowed: {', '.join(known)}")
+            raise ConfigurationError(f"{where}: unknown key {key!r}{_meant(key, known)}; allowed: {', '.join(known)}")
+
+
+def _meant(given: object, known: Iterable[str]) -> str:
+    """Ask whether the likeliest of the known names was meant, if one is likely."""
+    by_case = {each.lower(): each for each in known}
+    near = get_close_matches(str(given).lower(), by_case, n=1, cutoff=0.75)
+    return f" (did you mean {by_case[near[0]]!r}?)" if near else ""
 
 
 def check_choice(value: object, allowed: Iterable[str], where: str) -> None:
     """Refuse a value that is none of ``allowed``."""
     choices = list(allowed)
     if value not in choices:
-        raise ConfigurationError(f"{where}: {value!r} is not one of {', '.join(choices)}")
+        raise ConfigurationError(f"{where}: {value!r} is not one of {', '.join(choices)}{_meant(value, choices)}")
 
 
 def check_number(value: object, where: str, *, least: float = 0, whole: bool = False, optional: bool = False) -> None:

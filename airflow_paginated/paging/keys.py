@@ -14,7 +14,7 @@ import msgspec
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
 from airflow_paginated.paging.policies import Completeness, paths_of
 from airflow_paginated.paging.seen_set import SeenSet
-from airflow_paginated.paging.selectors import parse_path
+from airflow_paginated.paging.selectors import parse_path, seen_along
 from airflow_paginated.paging.values import Page
 
 DIGEST_BYTES: Final = 16
@@ -77,8 +77,17 @@ class Keys:
                 yield blake2b(b"\0".join(texts), digest_size=DIGEST_BYTES).digest()
         except msgspec.ValidationError:
             raise ResponseError(
-                f"completeness: key {self.policy.key!r} is not in every row of {page.request.name}"
+                f"completeness: key {self.policy.key!r} is not in every row of {page.request.name}; {self._there(page)}"
             ) from None
+
+    def _there(self, page: Page) -> str:
+        """Say what the first row without the key has in its place."""
+        for row in page.rows:
+            try:
+                list(reader_of(self._paths).read(row + b"\n"))
+            except msgspec.ValidationError:
+                return seen_along(msgspec.json.decode(row), "a row", *self._paths)
+        return "the rows are no objects"
 
     def _found_twice(self, page: Page, new: list[bool]) -> None:
         count = len(new) - sum(new)

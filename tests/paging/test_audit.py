@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_paginated.paging import Completeness, Page, PageNumber, PageRequest, Stop
 from airflow_paginated.paging.completeness import Audit
-from airflow_paginated.paging.errors import IncompleteError
+from airflow_paginated.paging.errors import IncompleteError, ResponseError
 from airflow_paginated.paging.values import Landing, PageRecord, Split, Total
 
 BY_ITEMS = PageNumber(total_path="n")
@@ -120,6 +121,34 @@ def test_ignored_pages_are_counted() -> None:
         audit.see(ignored)
     audit.see(record(page(2, b"1"), end=True, total=None))
     assert check(audit, "no_page_ignored") == ("waived", "page 1 of partition 0 is the first that was")
+
+
+def of_partitions(*firsts: bytes, recalled: int = 0, **policy: Any) -> Audit:
+    """Show an audit the only page of each partition."""
+    audit = Audit(Completeness(**policy))
+    for number, row in enumerate(firsts):
+        only = page(0, *filter(None, [row]), partition=(number,))
+        only = replace(only, request=replace(only.request, query={"store": number}))
+        if number < recalled:
+            audit.recall(record(only, end=True, total=None))
+        else:
+            audit.see(record(audit.admit(only), end=True, total=None))
+    return audit
+
+
+@pytest.mark.parametrize("recalled", [0, 2])
+def test_partitions_that_are_all_alike_are_one(recalled: int) -> None:
+    with pytest.raises(
+        ResponseError, match="first pages of all 3 partitions that have rows are the same: does the API"
+    ):
+        of_partitions(b"1", b"", b"1", b"1", recalled=recalled).account()
+    allowed = of_partitions(b"1", b"1", b"1", recalled=recalled, on_repeat="allow")
+    assert check(allowed, "no_page_repeats")[0] == "waived"
+
+
+@pytest.mark.parametrize("firsts", [(b"1", b"1"), (b"1", b"1", b"1", b"2"), (b"2", b"1", b"1", b"1"), (b"", b"", b"")])
+def test_some_that_are_alike_are_not(firsts: tuple[bytes, ...]) -> None:
+    assert check(of_partitions(*firsts), "no_page_repeats")[0] == "passed"
 
 
 def test_it_lets_go_of_what_it_remembers() -> None:

@@ -154,7 +154,8 @@ def test_what_does_not_add_up_fails_or_is_waived(
     else:
         with pytest.raises(IncompleteError) as caught:
             account(records, on_total_change=policy)
-        assert str(caught.value) == f"{said} (check rows_equal_total)"
+        advice = "; if its total is not exact, set total_is='hint' and another stop rule"
+        assert str(caught.value) == f"{said}{advice} (check rows_equal_total)"
 
 
 class TestATotalThatChanges:

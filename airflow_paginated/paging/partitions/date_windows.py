@@ -80,8 +80,8 @@ class DateWindows:
         start, end = instant_of(self.start, zone, "start"), instant_of(self.end, zone, "end")
         if not start < end:
             raise ConfigurationError(
-                f"partitions: start {self.start!r} must lie before end {self.end!r}; with a cron schedule, a data"
-                " interval has a length only with a CronDataIntervalTimetable"
+                f"partitions: start {self.start!r} must lie before end {self.end!r}; the data interval of"
+                " a manual run has no length, nor, by default, that of a cron schedule: see CronDataIntervalTimetable"
             )
         windows = Windows(
             start=start,
