@@ -132,12 +132,15 @@ def test_one_cursor_for_a_whole_scroll_is_no_circle_where_that_is_configured(col
     assert collect(scroll, strategy, completeness={"on_repeat": "allow"}, **DATA).rows == [1, 2, 3, 4, 5]
 
 
-def test_partitions_may_be_alike(collect: Collect) -> None:
-    partitions = [{"shop": shop} for shop in "abc"]
-    found = collect(
-        always(said([1], total=1)), PageNumber(total_path="total"), partitions=partitions, data_selector="data"
-    )
-    assert found.rows == [1, 1, 1]
+def test_partitions_may_be_alike_unless_all_of_them_are(collect: Collect) -> None:
+    api, by_total = always(said([1], total=1)), PageNumber(total_path="total")
+    two, three = ([{"shop": shop} for shop in shops] for shops in ("ab", "abc"))
+    assert collect(api, by_total, partitions=two, **DATA).rows == [1, 1]
+    error = collect.error(api, by_total, partitions=three, **DATA)
+    assert isinstance(error, ResponseError)
+    assert "does the API ignore their parameters, or lacks the endpoint a {placeholder}?" in str(error)
+    allowed = collect(api, by_total, partitions=three, completeness={"on_repeat": "allow"}, **DATA)
+    assert allowed.rows == [1, 1, 1]
 
 
 def test_two_partitions_that_ask_the_same_are_refused(collect: Collect) -> None:
