@@ -126,7 +126,7 @@ def open_files() -> int:
 @pytest.mark.parametrize(
     "rows", [RowFunctions(), RowFunctions(keep=lambda row: row["row"] > 3)], ids=["plain", "mapped"]
 )
-@pytest.mark.parametrize("stop", [None, 1, 6, 9])
+@pytest.mark.parametrize("stop", [None, 1, 6, 9, 13, 14])
 def test_it_lets_go_of_all_files(local: Lake, path: str, rows: RowFunctions, stop: int | None) -> None:
     calls = 0
 
