@@ -175,10 +175,17 @@ def test_an_unknown_key_is_named_with_the_allowed_ones(kind: str, key: Any, near
 def test_an_unknown_type_is_named_with_the_known_ones(kind: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         pagination_from({"type": kind, **RULE})
-    assert str(caught.value) == (
+    said, _, meant = str(caught.value).partition(" (did you mean ")
+    assert said == (
         f"pagination: type: {kind!r} is not one of page_number, offset, cursor, header_cursor, keyset, json_link,"
         " header_link, sliced, single_page"
     )
+    assert meant in {"", *(f"{name!r}?)" for name in STRATEGIES)}
+
+
+def test_a_type_that_is_nearly_one_is_recognized() -> None:
+    with pytest.raises(ConfigurationError, match=r"\(did you mean 'page_number'\?\)"):
+        pagination_from({"type": "PageNumber"})
 
 
 def test_a_dict_without_type_is_refused() -> None:
