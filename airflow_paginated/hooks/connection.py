@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from airflow_paginated.paging.dicts import check_flag, check_keys, json_object
 from airflow_paginated.paging.errors import ConfigurationError, OriginError
-from airflow_paginated.paging.withheld import SENSITIVE, SHORTEST
+from airflow_paginated.paging.sensitive import SENSITIVE, SHORTEST
 from airflow_paginated.transport.auth import OPTIONS, authentication
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.exchange import Endpoint

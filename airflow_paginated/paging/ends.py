@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
-from airflow_paginated.paging.beyond import REFUSED
+from airflow_paginated.paging.beyond import MOST_LOOKS, REFUSED
 from airflow_paginated.paging.errors import IncompleteError
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.values import Page, PageRequest
-
-MOST_PARTITIONS: Final = 100
 
 
 @dataclass(slots=True)
@@ -34,7 +31,7 @@ class Ends:
         if not self.policy.refetch_ends:
             return
         known = self._last if request.index else self._first
-        if request.partition in self._first or len(self._first) < MOST_PARTITIONS:
+        if request.partition in self._first or len(self._first) < MOST_LOOKS:
             known[request.partition] = request, sha256
 
     def forget(self, partition: tuple[int, ...]) -> None:

@@ -11,8 +11,6 @@ from airflow_paginated.paging.sensitive import SENSITIVE, SHORTEST
 from airflow_paginated.paging.strategies import STRATEGIES, describe
 from airflow_paginated.paging.values import Json
 
-__all__ = ["SENSITIVE", "SHORTEST", "shown_of", "withhold"]
-
 
 def withhold(collection: Collection, secrets: Several[str]) -> Collection:
     """Return the collection with the credentials in its query apart: they are sent with each request and not stored.

@@ -15,8 +15,8 @@ from requests.auth import HTTPBasicAuth
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
 from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.sensitive import SHORTEST
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.paging.withheld import SHORTEST
 from airflow_paginated.transport.answer import Answer
 from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.credentials import Credentials

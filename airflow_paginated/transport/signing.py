@@ -12,7 +12,7 @@ from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.withheld import SHORTEST
+from airflow_paginated.paging.sensitive import SHORTEST
 from airflow_paginated.transport.answer import Answer
 
 

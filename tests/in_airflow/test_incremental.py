@@ -253,7 +253,7 @@ def test_a_mapped_task_has_a_watermark_for_each_request(task: Task) -> None:
 
 
 def operator(**known: Any) -> PaginatedApiOperator:
-    given = {"incremental": {"field": "updated_at"}, "sink": "/tmp/out/", **known}
+    given = {"incremental": {"field": "updated_at"}, "sink": "out/", **known}
     return PaginatedApiOperator(task_id="collect", endpoint="/x", pagination={"type": "single_page"}, **given)
 
 

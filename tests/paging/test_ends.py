@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Completeness, Page, PageRequest
-from airflow_paginated.paging.beyond import REFUSED, lenient
-from airflow_paginated.paging.ends import MOST_PARTITIONS, Ends
+from airflow_paginated.paging.beyond import MOST_LOOKS, REFUSED, lenient
+from airflow_paginated.paging.ends import Ends
 from airflow_paginated.paging.errors import IncompleteError, RequestRefused
 
 
@@ -43,8 +43,8 @@ def test_a_single_page_is_fetched_again_once() -> None:
 
 
 def test_of_many_partitions_the_first_ones() -> None:
-    ends = noted(*(page(index, b"x", partition=each) for each in range(MOST_PARTITIONS + 5) for index in (0, 1)))
-    assert len(list(ends.requests())) == 2 * MOST_PARTITIONS
+    ends = noted(*(page(index, b"x", partition=each) for each in range(MOST_LOOKS + 5) for index in (0, 1)))
+    assert len(list(ends.requests())) == 2 * MOST_LOOKS
 
 
 def test_a_partition_that_gave_way_is_not() -> None:

@@ -7,7 +7,7 @@ from typing import Final
 
 from requests.auth import AuthBase
 
-from airflow_paginated.paging.withheld import SHORTEST
+from airflow_paginated.paging.sensitive import SHORTEST
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
 OPTIONS: Final = ("auth_class", "auth_kwargs")

@@ -12,8 +12,8 @@ import requests
 
 from airflow_paginated.paging.errors import RequestRefused, ResponseError
 from airflow_paginated.paging.selectors import seen
+from airflow_paginated.paging.sensitive import SHORTEST
 from airflow_paginated.paging.values import Json
-from airflow_paginated.paging.withheld import SHORTEST
 from airflow_paginated.transport.auth import placement
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.auth.placement import Placement
