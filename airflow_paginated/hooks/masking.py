@@ -6,8 +6,7 @@ import threading
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 
-from airflow.providers.common.compat.sdk import mask_secret
-
+from airflow_paginated.hooks.compat import mask_secret
 from airflow_paginated.transport.scrub import spellings
 
 

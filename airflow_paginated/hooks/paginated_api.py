@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 import requests
-from airflow.providers.common.compat.sdk import BaseHook
 from requests.adapters import HTTPAdapter
 from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
+from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.file_systems import parent_at
 from airflow_paginated.hooks.masking import Masks
@@ -93,6 +93,8 @@ class PaginatedApiHook(BaseHook):
         """What the connection says. Resolved by the main thread: only it may ask Airflow."""
         settings = settings_of(self.get_connection(self.http_conn_id))
         self.masks.learn(settings.secrets)
+        if advice := "; ".join(known_vulnerabilities()):
+            self.log.warning("%s; see SECURITY.md of airflow-provider-paginated-api", advice)
         return settings
 
     @cached_property

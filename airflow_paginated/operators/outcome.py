@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from airflow import __version__ as airflow_version
-from airflow.exceptions import AirflowRescheduleException
-from airflow.providers.common.compat.sdk import AirflowFailException, AirflowSkipException
-
+from airflow_paginated.hooks.compat import (
+    HAS_RESCHEDULE,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    airflow_version,
+)
 from airflow_paginated.paging.errors import NothingCollected, PermanentError, QuotaExceeded
 
 if TYPE_CHECKING:
@@ -18,7 +21,6 @@ if TYPE_CHECKING:
 
 LONGEST_WAIT: Final = 24 * 3600.0
 """A quota that opens later than this many seconds is not waited for: what is stored would be too old to go on with."""
-CAN_RESCHEDULE: Final = tuple(int(part) for part in airflow_version.split(".")[:2]) >= (3, 1)
 
 
 @contextmanager
@@ -34,7 +36,15 @@ def airflow_errors(resumable: bool, log: Logger) -> Iterator[None]:
     except NothingCollected as exc:
         raise AirflowSkipException(str(exc)) from exc
     except QuotaExceeded as exc:
-        if not (resumable and CAN_RESCHEDULE and exc.seconds <= LONGEST_WAIT):
+        if not resumable or exc.seconds > LONGEST_WAIT:
+            raise
+        if not HAS_RESCHEDULE:
+            log.warning(
+                "Airflow %s cannot give the worker slot back (3.1 can): the task fails now, and Airflow retries it after"
+                " retry_delay; the quota opens in %.0f s",
+                airflow_version,
+                exc.seconds,
+            )
             raise
         log.warning("%s; the worker slot is given back until then", exc)
         opens_at = datetime.now(UTC) + timedelta(seconds=exc.seconds)

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import BaseOperator, XComArg
+from airflow.sdk import BaseOperator, XComArg
 
 from airflow_paginated.hooks.file_systems import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook

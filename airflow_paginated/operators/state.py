@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-from airflow import __version__ as airflow_version
-
+from airflow_paginated.hooks.compat import HAS_ASSET_STATE
 from airflow_paginated.hooks.file_systems import resolve
 from airflow_paginated.operators.target import elsewhere
 from airflow_paginated.operators.watermark import AssetStore, FolderStore, Store
@@ -23,7 +22,6 @@ from airflow_paginated.sinks.xcom import XComSink
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-HAS_ASSET_STATE: Final = tuple(int(part) for part in airflow_version.split(".")[:2]) >= (3, 3)
 _NEEDED: Final = "give the task an outlet asset (Airflow 3.3), or a state_path"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow.providers.common.compat.sdk import conf
+from airflow_paginated.hooks.compat import conf
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
