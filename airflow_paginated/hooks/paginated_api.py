@@ -37,7 +37,7 @@ from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.credentials import Credentials
 from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import join
-from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.transport.policies import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
@@ -143,6 +143,8 @@ class PaginatedApiHook(BaseHook):
         token endpoint refuses is raised as a ``PermanentError``.
         """
         settings = self.settings
+        if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
+            self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
         renewing = LoneRenewals(
             settings.endpoint, settings.session, self.retry, self.limits, self.masks.learn, settings.secrets
         )

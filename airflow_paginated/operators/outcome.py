@@ -40,7 +40,7 @@ def airflow_errors(resumable: bool, log: Logger) -> Iterator[None]:
             raise
         if not HAS_RESCHEDULE:
             log.warning(
-                "Airflow %s cannot give the worker slot back (3.1 can): the task fails now, and Airflow retries it after"
+                "Airflow %s cannot give the worker slot back (3.1 can): the task fails now and is retried after"
                 " retry_delay; the quota opens in %.0f s",
                 airflow_version,
                 exc.seconds,

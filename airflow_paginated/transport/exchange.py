@@ -267,7 +267,8 @@ def _check_headers(headers: Mapping[str, str]) -> None:
         try:
             check_header_validity((name, value))
             value.encode("latin-1")
-            if "\0" in value or not TOKEN.fullmatch(name):
+            # Older versions of requests accept a line break at the end.
+            if not {"\0", "\r", "\n"}.isdisjoint(value) or not TOKEN.fullmatch(name):
                 raise ValueError(name)
         except ValueError:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None

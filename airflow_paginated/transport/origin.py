@@ -41,8 +41,9 @@ def origin_of(url: str) -> Origin:
         parsed = parse_url(url)
     except LocationParseError:
         raise OriginError("the URL cannot be parsed") from None
-    # urllib3 takes user info that is empty for none.
-    if parsed.scheme not in PORTS or not parsed.host or USER_INFO.match(url) or "\\" in url:
+    # urllib3 ignores empty user info, and its older versions accept a space in a host.
+    unsafe = USER_INFO.match(url) or "\\" in url or " " in (parsed.host or "")
+    if parsed.scheme not in PORTS or not parsed.host or unsafe:
         raise OriginError("a URL must be http(s), name a host, and carry no user info or backslash")
     return Origin(parsed.scheme, parsed.host.lower(), parsed.port or PORTS[parsed.scheme])
 

@@ -12,6 +12,8 @@ from urllib3.util import Retry
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import ConfigurationError
 
+RETRY_AFTER_MAX: Final[int | None] = getattr(Retry, "DEFAULT_RETRY_AFTER_MAX", None)
+"""Seconds; None where this urllib3 (before 2.6.3) waits for any ``Retry-After``."""
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
 EARLY: Final = 0.2
 """Most faults are isolated, and a page that backs off holds up those behind it: its first retry comes early."""
@@ -61,9 +63,9 @@ class RequestRetry:
             for name, default in (
                 ("backoff_factor", 0),
                 ("backoff_max", Retry.DEFAULT_BACKOFF_MAX),
-                ("retry_after_max", Retry.DEFAULT_RETRY_AFTER_MAX),
+                ("retry_after_max", RETRY_AFTER_MAX),
             )
-            if getattr(retry, name) != default
+            if default is not None and getattr(retry, name) != default
         }
         return cls(
             max_attempts=1 + int(min(limits, default=4)),
@@ -75,6 +77,7 @@ class RequestRetry:
 
     def to_urllib3(self) -> Retry:
         """Return the nearest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
+        capped: Any = {"retry_after_max": int(self.retry_after_max)} if RETRY_AFTER_MAX is not None else {}
         return Retry(
             total=self.max_attempts - 1,
             status_forcelist=[*self.status_forcelist, 429],
@@ -82,8 +85,8 @@ class RequestRetry:
             backoff_factor=self.backoff_factor,
             backoff_max=self.backoff_max,
             respect_retry_after_header=self.respect_retry_after_header,
-            retry_after_max=int(self.retry_after_max),
             raise_on_status=False,
+            **capped,
         )
 
     def budget_for(self, workers: int) -> int:

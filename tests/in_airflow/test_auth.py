@@ -13,7 +13,7 @@ from urllib.parse import quote_plus
 
 import pytest
 import requests
-from airflow.providers.common.compat.sdk import redact
+from airflow.sdk.log import redact
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import JsonLink, PageNumber

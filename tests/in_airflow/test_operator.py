@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
 from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from airflow_paginated.paging import Limits, Offset, PageNumber, SinglePage

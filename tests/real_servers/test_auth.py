@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import JsonLink, PageNumber
