@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from http import HTTPStatus
 from http.client import HTTPResponse
 from typing import Any, Final
 
@@ -17,7 +18,6 @@ from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.transport.talk import Talk, TalkedAnswer
 
 NEVER: Final = float("inf")
 
@@ -35,7 +35,6 @@ class Watch:
         self._ended = False
         self.connections = 0
         """Changed by who has the session only."""
-        self.talk = Talk()
         self.expired = False
 
     def arm(self, deadline: float) -> None:
@@ -121,6 +120,16 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_name).addFilter(lambda record: not _quiet.asking)
 
 
+class _FinalResponse(HTTPResponse):
+    """A response whose interim ones are passed over: Python takes any but 100 for the final one (RFC 9110, 15.2)."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # as before the first
+            super().begin()
+
+
 class _Watched:
     """A connection whose sockets are under watch, from when they are connected until their last answer is read."""
 
@@ -149,7 +158,7 @@ class _Watched:
         return sock
 
     def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
-        self._answer = TalkedAnswer(*args, talk=self.watch.talk, **kwargs)
+        self._answer = _FinalResponse(*args, **kwargs)
         return self._answer
 
     def getresponse(self) -> Any:
