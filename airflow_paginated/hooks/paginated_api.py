@@ -12,7 +12,6 @@ from typing import Any
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
@@ -32,10 +31,9 @@ from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, Pag
 from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
 from airflow_paginated.paging.withheld import shown_of, withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
-from airflow_paginated.transport.bound import BoundAuth, BoundSession, LoneRenewals
+from airflow_paginated.transport.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.credentials import Credentials
-from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.policies import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -138,20 +136,25 @@ class PaginatedApiHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return a plain ``requests`` session with the connection's credentials and urllib3's retries.
 
-        For requests beside the pages: it does what ``requests`` does, with none of this package's guarantees, but
-        that credentials go to the connection's origin only, and are renewed once where a 401 asks for it. What a
-        token endpoint refuses is raised as a ``PermanentError``.
+        For requests beside the pages, with one of this package's guarantees: credentials go to the connection's
+        origin only. A token is requested here, unless the hook has a valid one, and not renewed later; raises a
+        ``PermanentError`` if the token endpoint refuses, a ``TransientError`` if it fails.
         """
         settings = self.settings
         if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
             self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
-        renewing = LoneRenewals(
-            settings.endpoint, settings.session, self.retry, self.limits, self.masks.learn, settings.secrets
+        options = ClientOptions(
+            endpoint=settings.endpoint,
+            session=settings.session,
+            retry=self.retry,
+            limits=self.limits,
+            secrets=settings.secrets,
+            shared=self.credentials,
+            learned=lambda secret: self.masks.learn([secret]),
         )
         session = settings.session.prepared(BoundSession())
-        netrc = netrc_login(settings.endpoint, settings.session)
-        credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else self.credentials
-        session.auth = BoundAuth(settings.endpoint, credentials, renewing)
+        with PageClient(options) as client:
+            session.auth = BoundAuth(settings.endpoint, client.authenticated())
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
         return session

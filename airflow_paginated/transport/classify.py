@@ -94,6 +94,8 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     """
     if isinstance(error, urllib3_errors.SSLError) and _has_cause(error, ssl.SSLCertVerificationError):
         return PermanentError("the server's certificate is not trusted: check the host, or 'verify' on the connection")
+    if isinstance(error, urllib3_errors.LocationParseError):
+        return PermanentError("the host name is not valid: check the connection's host")
     if isinstance(error, urllib3_errors.NameResolutionError):
         return Fault("the host name does not resolve", SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ConnectTimeoutError | urllib3_errors.NewConnectionError):

@@ -134,6 +134,11 @@ class PageClient:
         """How long the API kept everybody waiting."""
         return self._gate.paused_seconds
 
+    def authenticated(self) -> Credentials:
+        """Return the credentials, with a token that is valid now where they need one; raises what ``fetch`` raises."""
+        self._credentials.ready(self._renewals)
+        return self._credentials
+
     def close(self) -> None:
         """End all waits, shut all sockets, close all sessions."""
         self._gate.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import enum
+import secrets
+import threading
 from functools import lru_cache
 from typing import Any, Final
 
@@ -15,13 +17,32 @@ LIGHT: Final = 1024 * 1024
 """A smaller body is never too much, whatever is in it."""
 BYTES_EACH: Final = 32
 """A page of the largest size may have one row for so many bytes of it."""
-FAR: Final = 4
-"""So many times more values than there may be need no closer look."""
-STEPS: Final = 8_000_000
-"""How many brackets, braces and commas are looked at: about two seconds."""
-_TOKEN: Final = re.compile(rb'(?:[^"\[\]{},]++|"[^"\\]*+(?:\\.[^"\\]*+)*+")*+(?:(,)|([\[{])|([\]}]))', re.DOTALL)
+_left: Final = threading.local()
+"""``rows``: how many more of them the list may have that the thread looks at."""
 
-_COMMA, _OPENING = 1, 2
+
+def _take_one(_: object) -> None:
+    _left.rows -= 1
+    if _left.rows < 0:
+        raise LimitExceeded
+
+
+class _String(enum.Enum):
+    """Any string."""
+
+    ANY = secrets.token_hex(16)  # no string of an API: that one would not be counted
+
+    @classmethod
+    def _missing_(cls, value: object) -> _String:
+        _take_one(value)
+        return cls.ANY
+
+
+# What msgspec makes of a row: one and the same value, without anything that is in it.
+_COUNTING: Final[dict[str, Any]] = {"namespace": {"__post_init__": _take_one}, "frozen": True, "gc": False}
+_OBJECT: Final[Any] = msgspec.defstruct("_Object", [], **_COUNTING)
+_LIST: Final[Any] = msgspec.defstruct("_List", [], array_like=True, **_COUNTING)
+_DECODERS: Final = tuple(map(msgspec.json.Decoder, (set[_OBJECT], set[_LIST], set[_String])))
 
 
 def most_values(page_bytes: int) -> int:
@@ -30,13 +51,27 @@ def most_values(page_bytes: int) -> int:
 
 
 def check_rows(rows: Raw | bytes, most: int) -> None:
-    """Raise ``LimitExceeded`` for a JSON list of more elements than ``most``."""
+    """Raise ``LimitExceeded`` for a JSON list of more rows than ``most``.
+
+    Rows that are neither all objects nor all lists nor all strings may have no more commas in them either.
+    """
     text = memoryview(rows)
-    if text.nbytes <= LIGHT:
+    if text.nbytes <= LIGHT or _count_commas(text) < most:
         return
-    reckoned = _reckon(text, most)
-    if reckoned > FAR * most or (reckoned > most and _has_more(text, most)):
-        raise too_many(most)
+    # Most of the commas may be in the rows: msgspec passes over these without keeping anything of them.
+    for decoder in _DECODERS:
+        _left.rows = most
+        try:
+            decoder.decode(rows)
+        except msgspec.ValidationError:
+            continue  # another kind of row
+        except LimitExceeded:
+            break
+        except msgspec.DecodeError:
+            return  # few rows, and then no JSON: the decoder of the rows says so
+        else:
+            return
+    raise too_many(most)
 
 
 def check_beside(place: Raw | bytes, name: str, most: int) -> None:
@@ -45,11 +80,11 @@ def check_beside(place: Raw | bytes, name: str, most: int) -> None:
     Raises what msgspec raises for a text that is no object.
     """
     text = memoryview(place)
-    commas = 0 if text.nbytes <= LIGHT else _count(text, b",")
+    commas = 0 if text.nbytes <= LIGHT else _count_commas(text)
     if commas <= most:
         return
     found = _only(name).decode(place).rows
-    if commas - (0 if found is None else _count(memoryview(found), b",")) > most:
+    if commas - (0 if found is None else _count_commas(memoryview(found))) > most:
         raise too_many(most)
 
 
@@ -66,38 +101,9 @@ def too_many(most: int) -> LimitExceeded:
     )
 
 
-def _reckon(text: memoryview, most: int) -> int:
-    """Return how many elements a list has at most: those of all lists in it, and what looks like one in a string."""
-    commas = _count(text, b",")
-    if commas < most:
-        return commas + 1
-    # An object has a comma less than it has names, a list one less than it has elements.
-    names = _count(text, b'":', b'" :') - _count(text, b'\\":', b'\\" :')
-    return min(commas + 1, commas - names + _count(text, b"{", b"["))
-
-
-def _count(text: memoryview, *each: bytes) -> int:
+def _count_commas(text: memoryview) -> int:
     # In pieces, since a view can neither count nor be copied for nothing.
-    pieces = (bytes(text[at : at + LIGHT]) for at in range(0, text.nbytes, LIGHT))
-    return sum(piece.count(one) for piece in pieces for one in each)
-
-
-def _has_more(text: memoryview, most: int) -> bool:
-    """Count the elements of a list one by one; what takes too long to count is too much."""
-    at = depth = commas = 0
-    for _ in range(STEPS):
-        token = _TOKEN.match(text, at)
-        if token is None:
-            return False
-        at = token.end()
-        # A group of a view is a view: costly to make, and to compare.
-        if token.lastindex == _COMMA:
-            commas += depth == 1
-            if commas >= most:
-                return True
-        else:
-            depth += 1 if token.lastindex == _OPENING else -1
-    return True
+    return sum(bytes(text[at : at + LIGHT]).count(b",") for at in range(0, text.nbytes, LIGHT))
 
 
 @lru_cache(maxsize=16)

@@ -29,7 +29,6 @@ from airflow_paginated.transport.faults import SERVER, Fault
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
 from airflow_paginated.transport.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
-from airflow_paginated.transport.talk import Talk
 
 CHUNK: Final = 65536
 MAX_REDIRECTS: Final = 5
@@ -183,11 +182,10 @@ class Exchange:
 
     def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Answer:
         connections, answered = lease.watch.connections, False
-        lease.watch.talk = Talk()
         try:
             response = self._send(lease, prepared, wire)
             answered = True
-            answer = self._read(response, lease.watch.talk)
+            answer = self._read(response)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
                 reused = not answered and connections == lease.watch.connections
@@ -215,14 +213,13 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse, talk: Talk) -> Answer:
+    def _read(self, response: BaseHTTPResponse) -> Answer:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
             while chunk := response.read1(CHUNK):
                 body.write(chunk)
-                talk.heard(len(chunk))
                 if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"

@@ -1,25 +1,23 @@
-"""Connections whose sockets can be shut from outside, at any moment of their life."""
+"""Connections whose sockets can be shut from outside, as soon as they are connected."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import socket
-import sys
 import threading
-from collections.abc import Sequence
+import time
+from http import HTTPStatus
 from http.client import HTTPResponse
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import HTTPError
 from urllib3.poolmanager import PoolManager
-from urllib3.util.connection import allowed_gai_family
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.transport.talk import Talk, TalkedAnswer
 
 NEVER: Final = float("inf")
 
@@ -37,7 +35,6 @@ class Watch:
         self._ended = False
         self.connections = 0
         """Changed by who has the session only."""
-        self.talk = Talk()
         self.expired = False
 
     def arm(self, deadline: float) -> None:
@@ -50,8 +47,19 @@ class Watch:
         with self._lock:
             self._deadline = NEVER
 
+    def cap(self, timeout: float) -> float:
+        """Return the timeout for a connect, or the time that is left until the deadline if that is shorter.
+
+        Raises ``ConnectionAbortedError`` when the time is up already.
+        """
+        with self._lock:
+            if self._ended or self.expired:
+                raise ConnectionAbortedError
+            # Zero would mean not to wait at all, which fails at once.
+            return max(0.001, min(timeout, self._deadline - time.monotonic()))
+
     def add(self, sock: socket.socket) -> socket.socket:
-        """Take note of a socket that is about to connect, and return a handle that can shut it.
+        """Take note of a connected socket, and return a handle that can shut it.
 
         The handle is a duplicate, since a TLS handshake detaches the original. Raises ``ConnectionAbortedError`` when
         the time is up already.
@@ -112,57 +120,45 @@ for _name in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_name).addFilter(lambda record: not _quiet.asking)
 
 
+class _FinalResponse(HTTPResponse):
+    """A response whose interim ones are passed over: Python takes any but 100 for the final one (RFC 9110, 15.2)."""
+
+    def begin(self) -> None:
+        super().begin()
+        while self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
+            self.headers = None  # type: ignore[assignment]  # as before the first
+            super().begin()
+
+
 class _Watched:
-    """A connection whose sockets are under watch, from before they connect until their last answer is read."""
+    """A connection whose sockets are under watch, from when they are connected until their last answer is read."""
 
     watch: Watch
-    host: str
-    port: int
-    timeout: float | None
-    socket_options: Sequence[tuple[int, int, int | bytes]] | None
-    _dns_host: str
+    timeout: float
     _handle: socket.socket | None = None
     _answer: HTTPResponse | None = None
 
     def _new_conn(self) -> socket.socket:
+        connect_timeout = self.timeout
+        # No thread can shut the socket before it is connected: nobody but urllib3 has it.
+        self.timeout = self.watch.cap(connect_timeout)
         try:
-            sock = self._connected()
-        except socket.gaierror as exc:
-            raise NameResolutionError(self.host, self, exc) from exc  # type: ignore[arg-type]  # an HTTPConnection
-        except TimeoutError as exc:
-            raise ConnectTimeoutError(self, f"no connection within {self.timeout} s") from exc
-        except OSError as exc:
-            raise NewConnectionError(self, str(exc)) from exc  # type: ignore[arg-type]  # an HTTPConnection
-        sys.audit("http.client.connect", self, self.host, self.port)
+            sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin before an HTTPConnection
+        except HTTPError:
+            self.watch.check(time.monotonic())
+            raise
+        finally:
+            self.timeout = connect_timeout
+        try:
+            self._handle = self.watch.add(sock)
+        except OSError:
+            sock.close()
+            raise
+        sock.settimeout(connect_timeout)
         return sock
 
-    def _connected(self) -> socket.socket:
-        """Connect to the first address that answers, as ``urllib3.util.connection.create_connection`` does."""
-        failure = OSError("the name has no address")
-        host = self._dns_host.strip("[]")
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            host, self.port, allowed_gai_family(), socket.SOCK_STREAM
-        ):
-            sock = socket.socket(family, kind, protocol)
-            try:
-                self._handle = self.watch.add(sock)
-                for option in self.socket_options or ():
-                    sock.setsockopt(*option)
-                sock.settimeout(self.timeout)
-                sock.connect(address)
-            except OSError as exc:
-                failure = exc
-                sock.close()
-                self._release()
-            else:
-                return sock
-        try:
-            raise failure
-        finally:
-            del failure  # it refers to this frame
-
     def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
-        self._answer = TalkedAnswer(*args, talk=self.watch.talk, **kwargs)
+        self._answer = _FinalResponse(*args, **kwargs)
         return self._answer
 
     def getresponse(self) -> Any:

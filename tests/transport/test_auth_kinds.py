@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
@@ -204,12 +203,6 @@ def test_a_wrong_connection_is_refused_at_once(fields: Fields, told: str) -> Non
     assert str(caught.value).startswith(f"{HERE}: ")
     assert told in str(caught.value)
     assert S3CRET not in str(caught.value)
-
-
-def test_without_oauthlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "oauthlib.oauth2", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'airflow-provider-paginated-api\[oauth2\]'"):
-        made("id", "s", **OAUTH)
 
 
 def test_no_value_shows_a_secret() -> None:

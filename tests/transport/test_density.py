@@ -55,6 +55,20 @@ def test_rows_are_not_counted_as_values_beside_them(row: bytes) -> None:
         split(body, "data", Tolerance(most=count - 1))
 
 
+def test_values_in_the_rows_are_no_rows() -> None:
+    vectors = b"[" + b",".join([b'{"id": 1, "v": [%b0]}' % (b"0," * 6000)] * 250) + b"]"
+    check_rows(vectors, 250)
+    with pytest.raises(LimitExceeded):
+        check_rows(vectors, 249)
+
+
+@pytest.mark.parametrize("first", [b"{}", b"[]", b'"a"', b"null"])
+def test_rows_of_several_kinds_hide_none(first: bytes) -> None:
+    text, count = many(b"0")
+    with pytest.raises(LimitExceeded):
+        check_rows(b"[%b,%b" % (first, text[1:]), count)
+
+
 def test_a_small_body_is_never_too_much() -> None:
     text = b"[" + b"0," * (LIGHT // 2 - 2) + b"0]"
     assert len(text) < LIGHT

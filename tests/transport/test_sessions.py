@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -103,7 +104,9 @@ def connecting(port: int) -> int:
 def in_a_black_hole() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with blackhole() as port:
         fillers = connecting(port)
-        yield connect(f"http://127.0.0.1:{port}", limits=PATIENT), lambda: connecting(port) == fillers + 4
+        # A connection request lasts until its timeout, whoever closes the client.
+        client = connect(f"http://127.0.0.1:{port}", limits=replace(PATIENT, connect_timeout=2.0))
+        yield client, lambda: connecting(port) == fillers + 4
 
 
 @contextmanager
