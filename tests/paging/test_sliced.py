@@ -199,15 +199,6 @@ class TestHowARangeIsSent:
         assert (low.headers["X-Low"], low.headers["X-High"], high.headers["X-Low"]) == ("0", "500", "500")
         assert len(split(strategy, told(strategy, 50, high))) == 2
 
-    @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_where_the_total_is_asked_for_by_head(self, method: str) -> None:
-        inner = Offset(page_size=10, total_header="X-Total", total_method="HEAD")
-        strategy = replace(SLICED, pagination=inner)
-        head = strategy.first(replace(ASKED, method=method))
-        parts = split(strategy, answer(head, 0, headers={"x-total": "50"}))
-        assert [(each.method, each.state) for each in parts] == [("HEAD", {"method": method})] * 2
-        assert followed(strategy, answer(parts[0], 0, headers={"x-total": "5"})).method == method
-
     def test_with_a_cursor_that_begins_anew_in_each_part(self) -> None:
         inner = Cursor(cursor_path="next", total_path="meta.total", first_cursor="*")
         strategy = replace(SLICED, pagination=inner)
@@ -285,7 +276,6 @@ class TestTheWhole:
 INNERS: list[Strategy] = [
     INNER,
     PageNumber(total_header="X-Total"),
-    PageNumber(total_header="X-Total", total_method="HEAD"),
     Offset(total_path="meta.total", total_is="hint", stop_after_empty_page=True, on_short_page="accept"),
     Offset(total_path="meta.total", step="received"),
     Cursor(cursor_path="next", total_path="meta.total"),

@@ -58,7 +58,6 @@ OTHER: dict[str, Any] = {
     "total_kind": "pages",
     "total_is": "hint",
     "has_more_value": False,
-    "total_method": "HEAD",
     "has_more_path": "more",
     "stop_after_empty_page": True,
     "on_short_page": "fail",
@@ -93,7 +92,6 @@ BESIDE: dict[str, dict[str, Any]] = {
     "page_size": {"page_size_param": "per"},
     "page_size_param": {"page_size": 7},
     "total_is": {"stop_after_empty_page": True},
-    "total_method": {"total_header": "X-Total"},
 }
 """What a field needs beside itself, where the strategy has it."""
 EVERY_FIELD = [(name, field.name) for name, kind in STRATEGIES.items() for field in fields(kind)]
@@ -103,7 +101,7 @@ def beside(kind: str, name: str) -> dict[str, Any]:
     """Return what else has to be given for ``name`` to be accepted."""
     known = {field.name for field in fields(STRATEGIES[kind])}
     needed = {key: value for key, value in BESIDE.get(name, {}).items() if key in known}
-    other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header", "total_method")
+    other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header")
     least = {} if other_rule else LEAST[kind]
     return {key: value for key, value in (least | needed).items() if key != name}
 

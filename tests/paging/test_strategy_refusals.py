@@ -61,8 +61,6 @@ WRONG: list[tuple[str, Any]] = [
     ("inject_into", None),
 ]
 NUMBERED: list[tuple[str, Any]] = [
-    ("total_method", "POST"),
-    ("total_method", None),
     ("on_short_page", "ignore"),
     ("on_short_page", False),
 ]
@@ -228,23 +226,6 @@ def test_each_token_has_one_parameter(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"total_method": "HEAD", "total_path": "n"}, "total_method='HEAD' needs total_header, and total_kind 'items'"),
-        (
-            {"total_method": "HEAD", "total_header": "X", "total_kind": "pages"},
-            "total_method='HEAD' needs total_header",
-        ),
-        ({"total_method": "HEAD", "stop_after_empty_page": True}, "total_method='HEAD' needs total_header"),
-    ],
-)
-@pytest.mark.parametrize("kind", [PageNumber, Offset])
-def test_head_tells_a_total_of_items_in_a_header(kind: type[Any], given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        kind(**given)
-
-
-@pytest.mark.parametrize(
     ("kind", "given", "said"),
     [
         ("page_number", {"page_param": "p", "page_size_param": "p", "page_size": 5}, "page_param and page_size_param"),
@@ -265,11 +246,6 @@ def test_a_parameter_has_one_meaning(kind: str, given: dict[str, Any], said: str
 
 def test_in_two_places_it_has_two() -> None:
     assert Sliced(**{**LEAST["sliced"], "from_param": "offset", "inject_into": "body"})
-
-
-def test_offsets_that_follow_the_rows_need_no_head() -> None:
-    with pytest.raises(ConfigurationError, match="step='received' does not go with total_method='HEAD'"):
-        Offset(step="received", total_method="HEAD", total_header="X-Total")
 
 
 @pytest.mark.parametrize("given", ["fail", "accept"])

@@ -40,8 +40,6 @@ class Offset(Numbered):
         check_number(self.page_size, "pagination: page_size", least=1, whole=True)
         check_number(self.base_offset, "pagination: base_offset", whole=True)
         check_choice(self.step, ("served", "received"), "pagination: step")
-        if self.step == "received" and self.total_method == "HEAD":
-            raise ConfigurationError("pagination: step='received' does not go with total_method='HEAD'")
         if self.step == "received" and self.on_short_page is not None:
             raise ConfigurationError(
                 "pagination: on_short_page says nothing with step='received': no page is short then"
@@ -115,7 +113,7 @@ class Offset(Numbered):
 
     def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
         """Let the next page know what it has to begin with: after a short page, less than the overlap."""
-        if isinstance(successor, Stop) or page.request.index < self._before:
+        if isinstance(successor, Stop):
             return successor
         state: Mapping[str, Any] = page.request.state or {}
         step = successor.state["step"]
