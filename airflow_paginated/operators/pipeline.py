@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
@@ -22,7 +23,6 @@ from airflow_paginated.paging.errors import (
     ResponseError,
     RunTimeout,
     TableChanged,
-    about,
 )
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
@@ -138,7 +138,7 @@ class Pipeline:
                     progress.saw(record, resumed=True)
                 self.stop.check()
             self._land_all(strategy, audit, progress)
-            self._look_again(audit, progress)
+            self._look_beyond(audit, progress)
             return audit.account()
 
     def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
@@ -152,12 +152,10 @@ class Pipeline:
                 progress.saw(record)
                 self.stop.check()
 
-    def _look_again(self, audit: Audit, progress: Progress) -> None:
-        for look in audit.looks():
-            fetch = look.fetch(self.client.fetch)
-            for landing in self._walk(look.requests, SinglePage(), progress, look.admit, fetch):
-                with about(landing.page.request.partition):
-                    look.judge(landing.page)
+    def _look_beyond(self, audit: Audit, progress: Progress) -> None:
+        fetch = lenient(self.client.fetch)
+        for landing in self._walk(audit.beyond.requests(), SinglePage(), progress, fetch=fetch):
+            audit.judge_beyond(landing.page)
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""

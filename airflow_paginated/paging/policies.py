@@ -26,9 +26,8 @@ class Completeness:
     where that page reads otherwise by now; once, then it fails.
 
     ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
-    must be empty or refused. ``refetch_ends``: the first and the last page of each partition are fetched again at the
-    end, and must be the same. Both look at the first hundred of many partitions. ``overlap``: each page of an
-    ``Offset`` begins with so many rows that end the page before it, and must be the same.
+    must be empty or refused; of many partitions, behind the first hundred. ``overlap``: each page of an ``Offset``
+    begins with so many rows that end the page before it, and must be the same.
 
     ``on_repeat``: a page with the same rows or the same request as an earlier page of its partition fails the run
     (``fail``), ends its partition without being counted where it is the page before it again, as some APIs serve past
@@ -45,7 +44,6 @@ class Completeness:
     on_repeat: Literal["fail", "end", "allow"] = "fail"
     look_beyond: bool = True
     overlap: int = 0
-    refetch_ends: bool = False
     key: str | Sequence[str] | None = None
     on_duplicate: Literal["fail", "drop", "keep"] = "fail"
 
@@ -56,7 +54,6 @@ class Completeness:
         check_choice(self.on_total_change, choices, "completeness: on_total_change")
         check_flag(self.look_beyond, "completeness: look_beyond")
         check_number(self.overlap, "completeness: overlap", whole=True)
-        check_flag(self.refetch_ends, "completeness: refetch_ends")
         check_choice(self.on_duplicate, ("fail", "drop", "keep"), "completeness: on_duplicate")
         self._check_key()
         check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")
