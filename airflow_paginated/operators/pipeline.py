@@ -22,7 +22,6 @@ from airflow_paginated.paging.errors import (
     RequestRefused,
     ResponseError,
     RunTimeout,
-    TableChanged,
 )
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
@@ -115,27 +114,13 @@ class Pipeline:
         return f"{counts} are stored, and the next try goes on from there"
 
     def _collect(self, progress: Progress) -> Account:
-        """Collect what is not stored yet; where the table changes, by policy once more for each partition."""
-        changed: set[tuple[int, ...]] = set()
-        resumed = True
-        while True:
-            try:
-                return self._collect_rest(progress, resumed)
-            except TableChanged as exc:
-                if self.completeness.on_total_change != "refetch_tail" or exc.partition in changed:
-                    raise
-                changed.add(exc.partition)
-                resumed = False
-                log.warning("%s: fetching again what lies behind the newest stored page", exc)
-
-    def _collect_rest(self, progress: Progress, resumed: bool) -> Account:
+        """Collect what is not stored yet."""
         strategy = self.collection.strategy
         self._check_unfinished(strategy, progress)
         with closing(Audit(self.completeness, self.limits, strategy, expected=progress.sets)) as audit:
             for record in self.dataset.records():
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
-                if resumed:
-                    progress.saw(record, resumed=True)
+                progress.saw(record, resumed=True)
                 self.stop.check()
             self._land_all(strategy, audit, progress)
             self._look_beyond(audit, progress)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from airflow_paginated.paging.beyond import Beyond
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged, about
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, about
 from airflow_paginated.paging.keys import Keys
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, totals_of
@@ -103,7 +103,7 @@ class Audit:
         self._repeats.remember(record)
         if lines is not None:
             self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
-        self.see(record, recalled=True)
+        self.see(record)
 
     def close(self) -> None:
         """Let go of what was remembered of the pages."""
@@ -115,17 +115,17 @@ class Audit:
         with about(page.request.partition):
             self.beyond.judge(page, totals_of(self.strategy)(page))
 
-    def see(self, record: PageRecord, recalled: bool = False) -> None:
+    def see(self, record: PageRecord) -> None:
         """Count one page and ask all that can be asked of it at this point."""
         with about(record.request.partition):
-            self._see(record, recalled)
+            self._see(record)
 
-    def _see(self, record: PageRecord, recalled: bool) -> None:
+    def _see(self, record: PageRecord) -> None:
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
             raise IncompleteError(f"{record.request.name} came where page {tally.pages + 1} was due")
-        self._check_total_change(record, tally, recalled)
+        self._check_total_change(record, tally)
         tally.pages += 1
         tally.rows += record.rows
         tally.total = record.total or tally.total
@@ -206,7 +206,7 @@ class Audit:
                     " query"
                 )
 
-    def _check_total_change(self, record: PageRecord, tally: _Tally, recalled: bool) -> None:
+    def _check_total_change(self, record: PageRecord, tally: _Tally) -> None:
         if not tally.total or not record.total or tally.total == record.total:
             return
         evidence = (
@@ -214,22 +214,21 @@ class Audit:
             f" {tally.total.count}"
         )
         policy = self.policy.on_total_change
-        if policy == "extend" or (policy == "refetch_tail" and recalled):
+        if policy == "extend":
             self._followed += 1
         elif policy == "warn":
             self._waived.setdefault("total_is_stable", evidence)
         else:
-            raise TableChanged(
+            raise IncompleteError(
                 f"{evidence}; for a table that grows while it is read, set completeness.on_total_change='extend'"
-                " (check total_is_stable)",
-                record.request.partition,
+                " (check total_is_stable)"
             )
 
     def _check_splits(self) -> None:
         """Compare each range that was split with the sum of its parts: borders may be counted twice, or not at all."""
         for partition, tally in sorted(self._splits.items() if self.limits.sample_pages is None else ()):
             assert tally.total is not None, "others are not kept"  # noqa: S101  # for mypy
-            if tally.rows > tally.total.count and self.policy.on_total_change in ("extend", "refetch_tail"):
+            if tally.rows > tally.total.count and self.policy.on_total_change == "extend":
                 self._followed += 1
             elif tally.rows != tally.total.count:
                 self._differ(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
 from airflow_paginated.paging.completeness import Account, Audit, Check
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRecord, Split, TotalKind
 
@@ -181,19 +180,6 @@ class TestATotalThatChanges:
         assert verdicts(found) == PASSED | {"total_is_stable": "waived"}
         assert evidence(found, "total_is_stable").startswith("page 2 of partition 0 declares 20 items")
         assert not found.complete
-
-    def test_asks_for_another_look_at_its_partition(self) -> None:
-        audit = Audit(Completeness(on_total_change="refetch_tail"))
-        audit.see(self.RECORDS[0])
-        with pytest.raises(TableChanged, match="page 2 of partition 0 declares 20 items, an earlier page 15") as caught:
-            audit.see(self.RECORDS[1])
-        assert pickle.loads(pickle.dumps(caught.value)).partition == (0,)
-
-    def test_is_followed_after_that_look(self) -> None:
-        audit = Audit(Completeness(on_total_change="refetch_tail"))
-        audit.see(self.RECORDS[0])
-        audit.recall(self.RECORDS[1])
-        assert verdicts(audit.account())["total_is_stable"] == "unverified"
 
     def test_and_comes_back_is_compared_with_the_newest(self) -> None:
         records = [record(0, total=20), record(1, total=30), record(2, total=30), record(3, total=40, end="x")]

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from airflow_paginated.paging.dicts import check_choice, check_number
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest, Stop
@@ -96,7 +96,7 @@ class Offset(Numbered):
     def trim(self, page: Page) -> Page:
         """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
 
-        Raises ``TableChanged`` where they are not the same.
+        Raises ``IncompleteError`` where they are not the same.
         """
         state: Mapping[str, Any] = page.request.state or {}
         again = state.get("again", 0)
@@ -104,10 +104,9 @@ class Offset(Numbered):
             return page
         rows = page.rows
         if _digest(rows[:again]) != state["tail"]:
-            raise TableChanged(
+            raise IncompleteError(
                 f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
-                " the table was read (check pages_overlap)",
-                page.request.partition,
+                " the table was read (check pages_overlap)"
             )
         return page.with_rows(rows[again:])
 
