@@ -46,7 +46,7 @@ IN_TURN: list[Pagination] = [
     Cursor(cursor_path="next"),
     Cursor(cursor_path="next", **TOTAL, **BODY),
     Cursor(cursor_path="next", first_cursor="", **MORE),
-    Cursor(cursor_path="next", stop_on_same_cursor=True, inject_into="header"),
+    Cursor(cursor_path="next", inject_into="header"),
     HeaderCursor(cursor_header="X-Next"),
     HeaderCursor(cursor_header="X-Next", **HEADER, **BODY),
     JsonLink(next_url_path="link"),

@@ -69,7 +69,6 @@ OTHER: dict[str, Any] = {
     "cursor_param": "t",
     "first_cursor": "*",
     "cursor_encoded": True,
-    "stop_on_same_cursor": True,
     "key_path": "meta.key",
     "key_param": "behind",
     "first_key": 0,

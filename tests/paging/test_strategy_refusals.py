@@ -80,7 +80,6 @@ TOKENS: list[tuple[str, Any]] = [
     ("cursor_param", [""]),
     ("cursor_param", {"a": "b"}),
     ("cursor_encoded", "yes"),
-    ("stop_on_same_cursor", 1),
 ]
 LINKED: list[tuple[str, Any]] = [*SEQUENTIAL, ("own_host", "yes"), ("own_host", None), ("relation", "")]
 OWN: dict[str, list[tuple[str, Any]]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -104,6 +105,16 @@ def test_the_page_before_again_is_the_end_where_that_is_configured(collect: Coll
         always(said([1, 2])), PageNumber(stop_after_empty_page=True), completeness={"on_repeat": "end"}, **DATA
     )
     assert ignored.rows == [1, 2]
+
+
+@pytest.mark.parametrize("rows", [[], [1], [1, 2]])
+def test_the_same_cursor_on_an_empty_page_is_the_end(collect: Collect, rows: list[int]) -> None:
+    """As Solr's cursorMark: the page behind the last row gives the cursor that was sent."""
+    marks = "*ab"[: len(rows) + 1]
+    pages = {mark: said([row], next=following) for mark, row, following in zip(marks, rows, marks[1:], strict=False)}
+    api = Scripted("cursor", {**pages, marks[-1]: said([], next=marks[-1])})
+    found = collect(api, replace(NEXT, first_cursor="*", stop_after_empty_page=True), **DATA)
+    assert (found.rows, len(found.seen)) == (rows, len(rows) + 1)
 
 
 def test_pages_that_are_alike_are_kept_where_that_is_configured(collect: Collect) -> None:
