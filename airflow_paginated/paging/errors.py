@@ -18,7 +18,7 @@
         ├── RequestRefused          the API refuses the request (401, 403, 404, ...)
         ├── ResponseError           the API's answer is not what the configuration describes
         ├── OriginError             a URL leads away from the connection's origin
-        ├── LimitExceeded           a cap of ``Limits`` or ``max_pages`` was passed
+        ├── LimitExceeded           a cap of ``Limits`` was passed, or a slice is too large
         ├── TargetError             the target holds something that must not be replaced
         └── ClaimLost               a newer try of the same task owns the target's staging
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -262,15 +263,12 @@ def test_a_post_whose_reply_is_lost(tmp_path: Path) -> None:
 @pytest.mark.fault("P8")
 def test_more_pages_than_max_pages(tmp_path: Path) -> None:
     with FaultServer(HUNDRED) as server:
-        for number, cap in enumerate([{"total_path": "meta.total"}, {"has_more_path": "has_more"}]):
-            job = Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(max_pages=99, **cap))
-            ending = refused(job, LimitExceeded)
-            assert "max_pages=99" in str(ending.error)
-            exact(
-                Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(max_pages=100, **cap)), HUNDRED
-            )
-        for cap in ({"max_pages": 99}, {"max_rows": 999}):
-            refused(Job(url=server.url, path=f"{tmp_path}/caps/", limits=Limits(**cap)), LimitExceeded)
+        for number, stop in enumerate([{"total_path": "meta.total"}, {"has_more_path": "has_more"}]):
+            job = Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(**stop))
+            for cap in ({"max_pages": 99}, {"max_rows": 999}):
+                ending = refused(replace(job, limits=Limits(**cap)), LimitExceeded)
+                assert f"limits.{next(iter(cap))} is" in str(ending.error)
+            exact(replace(job, limits=Limits(max_pages=100, max_rows=1000)), HUNDRED)
 
 
 @pytest.mark.fault("P9")

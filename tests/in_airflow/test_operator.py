@@ -337,7 +337,7 @@ def test_wrong_arguments_are_told_when_the_dag_is_parsed(arguments: dict[str, An
         ({"query": {"a": {"b": 1}}}, "query: 'a'"),
         ({"sink": FileSink("/data/{{ '../../etc' }}/")}, "sink: "),
         ({"pagination": PageNumber(total_path="meta.count")}, "total_path 'meta.count' matches nothing"),
-        ({"pagination": PageNumber(total_path="meta.total", max_pages=3)}, "max_pages=3"),
+        ({"limits": {"max_pages": 3}}, "limits.max_pages is 3"),
         ({"http_conn_id": "no_such_connection"}, "no_such_connection"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, own, stopped
@@ -198,19 +198,6 @@ class TestOffsetsThatFollowTheRows:
     def test_a_hint_does_not_end_it(self) -> None:
         strategy = Offset(**HINT, step="received")
         assert read(strategy, 10, 10, 0, envelope={"n": 5}) == "empty page"
-
-    @pytest.mark.parametrize(("rule", "told"), [(ITEMS, {"n": 30}), (PAGES, {"n": 3}), (MORE, {"more": True})])
-    def test_more_pages_than_max_pages_fail_before_they_are_fetched(self, rule: dict[str, Any], told: Json) -> None:
-        strategy = Offset(**rule, step="received", max_pages=2)
-        second = followed(strategy, answer(strategy.first(ASKED), 10, told))
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-            strategy.follow(answer(second, 10, told))
-
-    def test_the_empty_page_at_the_end_is_none_too_many(self) -> None:
-        strategy = Offset(**BARE, step="received", max_pages=2)
-        assert read(strategy, 10, 10, 0) == "empty page"
-        with pytest.raises(LimitExceeded, match="at least 3 pages"):
-            read(strategy, 10, 10, 1)
 
 
 @pytest.mark.parametrize(

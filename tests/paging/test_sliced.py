@@ -141,12 +141,6 @@ class TestOneRange:
     def test_an_empty_one_has_one_page(self) -> None:
         assert stopped(SLICED, told(SLICED, 0, count=0)) == "total reached"
 
-    def test_what_the_strategy_within_asks_of_its_pages_holds(self) -> None:
-        strategy = replace(SLICED, pagination=replace(INNER, max_pages=2))
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-            strategy.follow(told(strategy, 25))
-        assert len(split(strategy, told(strategy, 60))) == 2
-
 
 class TestHowARangeIsSent:
     def test_with_its_last_value_included(self) -> None:

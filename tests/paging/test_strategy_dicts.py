@@ -61,7 +61,6 @@ OTHER: dict[str, Any] = {
     "has_more_path": "more",
     "stop_after_empty_page": True,
     "on_short_page": "fail",
-    "max_pages": 9,
     "inject_into": "body",
     "missing_next": "end",
     "cursor_path": ["meta.token"],
@@ -142,6 +141,11 @@ def test_what_is_wrong_within_a_slice_names_its_strategy() -> None:
         pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": RULE})
 
 
+def test_a_cap_of_pages_is_a_limit_of_the_run() -> None:
+    with pytest.raises(ConfigurationError, match=r"did you mean limits={'max_pages': ...}\?"):
+        pagination_from({"type": "offset", **RULE, "max_pages": 9})
+
+
 @pytest.mark.parametrize("kind", [kind for kind, least in LEAST.items() if least])
 def test_what_a_strategy_cannot_do_without_is_asked_for(kind: str) -> None:
     with pytest.raises(ConfigurationError, match=r"no stop rule|is required"):
@@ -207,7 +211,6 @@ paths = st.sampled_from(["n", "meta.total", 'meta["@odata.count"]'])
 names = st.text(min_size=1, max_size=5)
 common = {
     "total_kind": st.sampled_from(["items", "pages"]),
-    "max_pages": st.none() | st.integers(1, 99),
     "has_more_path": st.sampled_from([None, "more", 'meta["has.more"]']),
     "stop_after_empty_page": st.booleans(),
 }

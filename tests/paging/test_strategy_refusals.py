@@ -13,7 +13,7 @@ from tests.paging.test_strategy_dicts import LEAST, RULE
 
 
 @pytest.mark.parametrize("kind", [PageNumber, Offset])
-@pytest.mark.parametrize("given", [{}, {"page_size": 10}, {"max_pages": 10}, {"stop_after_empty_page": False}])
+@pytest.mark.parametrize("given", [{}, {"page_size": 10}, {"stop_after_empty_page": False}])
 def test_a_strategy_without_a_stop_rule_is_refused(kind: type[PageNumber | Offset], given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="no stop rule; give total_path, total_header, has_more_path or stop_"):
         kind(**given)
@@ -38,9 +38,6 @@ WRONG: list[tuple[str, Any]] = [
     ("page_size", "100"),
     ("page_size", 10.5),
     ("page_size", True),
-    ("max_pages", 0),
-    ("max_pages", "3"),
-    ("max_pages", float("nan")),
     ("total_kind", "rows"),
     ("total_kind", None),
     ("total_is", "sure"),

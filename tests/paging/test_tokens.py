@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Cursor, HeaderCursor, Page, PageRequest, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.protocols import Ahead
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, own, stopped
@@ -269,15 +269,6 @@ def test_an_empty_page_ends_only_where_it_may(strategy: Cursor | HeaderCursor) -
 def test_an_ignored_page_leads_nowhere(strategy: Cursor | HeaderCursor) -> None:
     with pytest.raises(ResponseError, match="page 1 is ignored, and only it can say where the next one is"):
         strategy.follow(replace(page_of(strategy, "abc"), ignored=True))
-
-
-@BOTH
-def test_more_pages_than_max_pages_fail(strategy: Cursor | HeaderCursor) -> None:
-    capped = replace(strategy, max_pages=2)
-    second = followed(capped, page_of(capped, "abc"))
-    assert stopped(capped, page_of(capped, "", second)) == "no next page"
-    with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-        capped.follow(page_of(capped, "def", second))
 
 
 @BOTH

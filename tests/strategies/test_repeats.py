@@ -127,10 +127,9 @@ def test_pages_that_are_alike_are_kept_where_that_is_configured(collect: Collect
 
 def test_a_circle_that_is_allowed_ends_at_max_pages(collect: Collect) -> None:
     api = Scripted("cursor", {None: said([1], next="a"), "a": said([2], next="a")})
-    strategy = Cursor(cursor_path="next", max_pages=30)
-    error = collect.error(api, strategy, completeness={"on_repeat": "allow"}, **DATA)
+    error = collect.error(api, NEXT, completeness={"on_repeat": "allow"}, limits={"max_pages": 30}, **DATA)
     assert isinstance(error, LimitExceeded)
-    assert "max_pages=30" in str(error)
+    assert "limits.max_pages is 30" in str(error)
 
 
 def test_one_cursor_for_a_whole_scroll_is_no_circle_where_that_is_configured(collect: Collect) -> None:

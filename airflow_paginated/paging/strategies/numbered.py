@@ -59,8 +59,7 @@ class Numbered(Strategy, ABC):
         """Return the request after ``sent``: sure within the known total, speculative without one."""
         known = self._known(page)
         index = sent.index + 1
-        limit = min(filter(None, (known.pages, self.max_pages)), default=None)
-        if known.pages == 0 or (limit is not None and index >= limit):
+        if known.pages is not None and index >= known.pages:
             return None
         return self._request(sent, index, known)
 
@@ -77,15 +76,10 @@ class Numbered(Strategy, ABC):
         if self.has_more_path:
             if not self._more(page):
                 return Stop("no more pages")
-            self._check_max(max(done + 1, known.pages or 0))
         elif known.pages is not None and self.total_is == "exact":
-            self._check_max(known.pages)
             return Stop("total reached") if done >= known.pages else None
         elif not page.count and not page.ignored and self.stop_after_empty_page:
             return Stop("empty page")
-        else:
-            # The page to come may be the empty one that ends the run: only this one is known to count.
-            self._check_max(done)
         return None
 
     def _known(self, page: Page) -> _Known:

@@ -150,9 +150,6 @@ class Offset(Numbered):
                 f"page {index} has no rows, but the API says that there are more: with step='received' the offset"
                 " cannot go on"
             )
-        # Where nothing tells of a next page, it may be the empty one that ends the run.
-        told = self.has_more_path or (total is not None and self.total_is == "exact")
-        self._check_max(index + bool(told))
         return None
 
     def _accepts_any_length(self) -> bool:
