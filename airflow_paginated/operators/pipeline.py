@@ -81,8 +81,6 @@ class Pipeline:
 
         A dict gets the figures of the run beside its own.
         """
-        if self.dataset.existing is not None:
-            return self.dataset.existing
         started = time.monotonic()
         progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         try:
