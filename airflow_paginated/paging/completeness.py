@@ -102,7 +102,8 @@ class Audit:
         """Count a page that an earlier try has stored; its rows are asked for where they have a key."""
         self._repeats.remember(record)
         if lines is not None:
-            self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
+            with about(record.request.partition):
+                self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
         self.see(record)
 
     def close(self) -> None:
