@@ -18,11 +18,12 @@ from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.file_systems import parent_at
 from airflow_paginated.hooks.masking import Masks
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.errors import PaginatedApiError, about
+from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.partitions import resolved
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
 from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
@@ -224,10 +225,8 @@ class PaginatedApiHook(BaseHook):
                     self.masks.catch_up()
                     audit.see(PageRecord.of(landing, total(landing.page)))
                     yield landing.page
-            for look in audit.looks():
-                for landing in self._walk(deadline, look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
-                    with about(landing.page.request.partition):
-                        look.judge(landing.page)
+            for landing in self._walk(deadline, audit.beyond.requests(), lenient(client.fetch), SinglePage()):
+                audit.judge_beyond(landing.page)
             audit.account()
 
     def _walk(

@@ -31,7 +31,7 @@ from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.paging.withheld import withhold
 from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
-from airflow_paginated.sinks.protocol import Owner, Run, Sink
+from airflow_paginated.sinks.protocol import Existing, Owner, Run, Sink
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
@@ -149,7 +149,10 @@ class PaginatedApiOperator(BaseOperator):
             watermark = self._watermark(context)
             collection = self._collection(hook, watermark)
             run = self._run(collection, hook, context, watermark)
-            with closing(self._target().open(run)) as dataset, hook.client(collection, deadline) as client:
+            opened = self._target().open(run)
+            if isinstance(opened, Existing):
+                return opened.result
+            with closing(opened) as dataset, hook.client(collection, deadline) as client:
                 pipeline = Pipeline(
                     collection=collection,
                     client=client,

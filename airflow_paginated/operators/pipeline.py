@@ -12,6 +12,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
@@ -21,8 +22,6 @@ from airflow_paginated.paging.errors import (
     RequestRefused,
     ResponseError,
     RunTimeout,
-    TableChanged,
-    about,
 )
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
@@ -82,8 +81,6 @@ class Pipeline:
 
         A dict gets the figures of the run beside its own.
         """
-        if self.dataset.existing is not None:
-            return self.dataset.existing
         started = time.monotonic()
         progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         try:
@@ -115,30 +112,16 @@ class Pipeline:
         return f"{counts} are stored, and the next try goes on from there"
 
     def _collect(self, progress: Progress) -> Account:
-        """Collect what is not stored yet; where the table changes, by policy once more for each partition."""
-        changed: set[tuple[int, ...]] = set()
-        resumed = True
-        while True:
-            try:
-                return self._collect_rest(progress, resumed)
-            except TableChanged as exc:
-                if self.completeness.on_total_change != "refetch_tail" or exc.partition in changed:
-                    raise
-                changed.add(exc.partition)
-                resumed = False
-                log.warning("%s: fetching again what lies behind the newest stored page", exc)
-
-    def _collect_rest(self, progress: Progress, resumed: bool) -> Account:
+        """Collect what is not stored yet."""
         strategy = self.collection.strategy
         self._check_unfinished(strategy, progress)
         with closing(Audit(self.completeness, self.limits, strategy, expected=progress.sets)) as audit:
             for record in self.dataset.records():
                 audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
-                if resumed:
-                    progress.saw(record, resumed=True)
+                progress.saw(record, resumed=True)
                 self.stop.check()
             self._land_all(strategy, audit, progress)
-            self._look_again(audit, progress)
+            self._look_beyond(audit, progress)
             return audit.account()
 
     def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
@@ -152,12 +135,10 @@ class Pipeline:
                 progress.saw(record)
                 self.stop.check()
 
-    def _look_again(self, audit: Audit, progress: Progress) -> None:
-        for look in audit.looks():
-            fetch = look.fetch(self.client.fetch)
-            for landing in self._walk(look.requests, SinglePage(), progress, look.admit, fetch):
-                with about(landing.page.request.partition):
-                    look.judge(landing.page)
+    def _look_beyond(self, audit: Audit, progress: Progress) -> None:
+        fetch = lenient(self.client.fetch)
+        for landing in self._walk(audit.beyond.requests(), SinglePage(), progress, fetch=fetch):
+            audit.judge_beyond(landing.page)
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""

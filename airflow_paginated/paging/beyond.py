@@ -5,7 +5,7 @@ A total that is capped, or counts the rows of its own page, ends a run early and
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -85,11 +85,8 @@ def _count(total: Total | None) -> int:
     return total.count if total else 0
 
 
-def lenient(fetch: Fetch, absent: Collection[int] = NOT_THERE) -> Fetch:
-    """Return ``fetch`` for pages that need not be there: a refusal is an empty page, which says how sure that is.
-
-    A status of ``absent`` says that there is nothing.
-    """
+def lenient(fetch: Fetch) -> Fetch:
+    """Return ``fetch`` for pages that need not be there: a refusal is an empty page, which says how sure that is."""
 
     def fetch_beyond(request: PageRequest) -> Page:
         try:
@@ -97,7 +94,7 @@ def lenient(fetch: Fetch, absent: Collection[int] = NOT_THERE) -> Fetch:
         except RequestRefused as exc:
             if exc.status not in (*NOT_THERE, *UNKNOWN):
                 raise
-            return Page.of(request, (), end=None if exc.status in absent else REFUSED)
+            return Page.of(request, (), end=None if exc.status in NOT_THERE else REFUSED)
         except ResponseError:
             return Page.of(request, (), end=REFUSED)
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal, TypeAlias
 
-from airflow_paginated.paging.beyond import Beyond, lenient
-from airflow_paginated.paging.ends import Ends
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged, about
+from airflow_paginated.paging.beyond import Beyond
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, about
 from airflow_paginated.paging.keys import Keys
 from airflow_paginated.paging.policies import Completeness, Limits
-from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, totals_of
 from airflow_paginated.paging.repeats import Repeats
 from airflow_paginated.paging.strategies.single_page import SinglePage
-from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Split, Stop, Total
-from airflow_paginated.paging.walk import Admit, Fetch
+from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
 
@@ -46,16 +43,6 @@ class Account:
     def complete(self) -> bool:
         """Say whether no check was waived."""
         return all(check.verdict != "waived" for check in self.checks)
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """Pages to fetch when all others are there: by which requests, how, and who judges what comes."""
-
-    requests: Iterator[PageRequest]
-    fetch: Callable[[Fetch], Fetch]
-    admit: Admit
-    judge: Callable[[Page], None]
 
 
 @dataclass(slots=True)
@@ -98,55 +85,48 @@ class Audit:
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     """Partitions that gave way to others: what they declared, and the rows of those others."""
     beyond: Beyond = field(init=False)
-    ends: Ends = field(init=False)
     keys: Keys = field(init=False)
     _repeats: Repeats = field(init=False)
 
     def __post_init__(self) -> None:
         self.beyond = Beyond(self.strategy, self.policy)
-        self.ends = Ends(self.policy)
         self.keys = Keys(self.policy)
         self._repeats = Repeats(self.policy)
 
     def admit(self, page: Page) -> Page:
         """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
-        self.ends.note(page.request, page.sha256)
         page = self._repeats.admit(page)
         return page if page.end is not None else self.keys.admit(page)
 
     def recall(self, record: PageRecord, lines: builtins.bytes | None = None) -> None:
         """Count a page that an earlier try has stored; its rows are asked for where they have a key."""
         self._repeats.remember(record)
-        if self.policy.on_duplicate != "drop":
-            # Else the page may have had more rows when it came.
-            self.ends.note(record.request, record.sha256)
         if lines is not None:
-            self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
-        self.see(record, recalled=True)
+            with about(record.request.partition):
+                self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
+        self.see(record)
 
     def close(self) -> None:
         """Let go of what was remembered of the pages."""
         self._repeats.close()
         self.keys.close()
 
-    def looks(self) -> Iterator[Look]:
-        """Yield what else is to be fetched when all pages have been seen."""
-        total, trim = totals_of(self.strategy), trimmed_by(self.strategy)
-        beyond, ends = self.beyond, self.ends
-        yield Look(beyond.requests(), lenient, lambda page: page, lambda page: beyond.judge(page, total(page)))
-        yield Look(ends.requests(), partial(lenient, absent=()), fitting(trim), ends.judge)
+    def judge_beyond(self, page: Page) -> None:
+        """Refuse a page that one of ``beyond.requests()`` brought, where it shows that rows are missing."""
+        with about(page.request.partition):
+            self.beyond.judge(page, totals_of(self.strategy)(page))
 
-    def see(self, record: PageRecord, recalled: bool = False) -> None:
+    def see(self, record: PageRecord) -> None:
         """Count one page and ask all that can be asked of it at this point."""
         with about(record.request.partition):
-            self._see(record, recalled)
+            self._see(record)
 
-    def _see(self, record: PageRecord, recalled: bool) -> None:
+    def _see(self, record: PageRecord) -> None:
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
             raise IncompleteError(f"{record.request.name} came where page {tally.pages + 1} was due")
-        self._check_total_change(record, tally, recalled)
+        self._check_total_change(record, tally)
         tally.pages += 1
         tally.rows += record.rows
         tally.total = record.total or tally.total
@@ -185,7 +165,6 @@ class Audit:
         del self._open[partition]
         self._ended += len(partition) == 1
         self._repeats.forget(partition)
-        self.ends.forget(partition)
         if tally.total is not None:
             self._splits[partition] = replace(tally, rows=0)
 
@@ -228,7 +207,7 @@ class Audit:
                     " query"
                 )
 
-    def _check_total_change(self, record: PageRecord, tally: _Tally, recalled: bool) -> None:
+    def _check_total_change(self, record: PageRecord, tally: _Tally) -> None:
         if not tally.total or not record.total or tally.total == record.total:
             return
         evidence = (
@@ -236,22 +215,21 @@ class Audit:
             f" {tally.total.count}"
         )
         policy = self.policy.on_total_change
-        if policy == "extend" or (policy == "refetch_tail" and recalled):
+        if policy == "extend":
             self._followed += 1
         elif policy == "warn":
             self._waived.setdefault("total_is_stable", evidence)
         else:
-            raise TableChanged(
+            raise IncompleteError(
                 f"{evidence}; for a table that grows while it is read, set completeness.on_total_change='extend'"
-                " (check total_is_stable)",
-                record.request.partition,
+                " (check total_is_stable)"
             )
 
     def _check_splits(self) -> None:
         """Compare each range that was split with the sum of its parts: borders may be counted twice, or not at all."""
         for partition, tally in sorted(self._splits.items() if self.limits.sample_pages is None else ()):
             assert tally.total is not None, "others are not kept"  # noqa: S101  # for mypy
-            if tally.rows > tally.total.count and self.policy.on_total_change in ("extend", "refetch_tail"):
+            if tally.rows > tally.total.count and self.policy.on_total_change == "extend":
                 self._followed += 1
             elif tally.rows != tally.total.count:
                 self._differ(
@@ -274,8 +252,6 @@ class Audit:
             self._waived["unique_key"] = self.keys.waived
         if self.beyond.waived:
             self._waived["nothing_beyond_total"] = self.beyond.waived
-        if self.ends.waived:
-            self._waived["ends_unchanged"] = self.ends.waived
         if self.limits.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.limits.sample_pages}"
         verdict: Callable[[str, bool, str], Check] = self._check
@@ -293,7 +269,6 @@ class Audit:
             verdict(
                 "pages_overlap", self.policy.overlap > 0, f"{self.policy.overlap} rows of each page in the one before"
             ),
-            verdict("ends_unchanged", *self._refetched()),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
 
@@ -301,13 +276,6 @@ class Audit:
         beyond = self.beyond
         sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.unsure
         return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
-
-    def _refetched(self) -> tuple[bool, str]:
-        ends = self.ends
-        return (
-            ends.compared > 0 and not ends.unsure,
-            f"{ends.compared} pages fetched again, {ends.unsure} times in vain",
-        )
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:
         if name in self._waived:

@@ -11,7 +11,6 @@
     │   ├── StoreError              the target's file system failed
     │   ├── WatermarkMoved          another run has gone on from where this one began
     │   ├── IncompleteError         the pages do not add up to what the API declares
-    │   │   └── TableChanged        rows came or went while a partition was read
     │   └── Cancelled               told to stop
     ├── NothingCollected            no rows, and ``completeness.on_empty`` is ``skip``: Airflow skips the task
     └── PermanentError              another try would fail as well: somebody has to change something
@@ -19,7 +18,7 @@
         ├── RequestRefused          the API refuses the request (401, 403, 404, ...)
         ├── ResponseError           the API's answer is not what the configuration describes
         ├── OriginError             a URL leads away from the connection's origin
-        ├── LimitExceeded           a cap of ``Limits`` or ``max_pages`` was passed
+        ├── LimitExceeded           a cap of ``Limits`` was passed, or a slice is too large
         ├── TargetError             the target holds something that must not be replaced
         └── ClaimLost               a newer try of the same task owns the target's staging
 """
@@ -93,17 +92,6 @@ class WatermarkMoved(TransientError):
 
 class IncompleteError(TransientError):
     """The collected pages do not add up to what the API declares."""
-
-
-class TableChanged(IncompleteError):
-    """Rows came or went while ``partition`` was read: a total changed, or a row is on two pages."""
-
-    def __init__(self, message: str, partition: tuple[int, ...] = ()) -> None:
-        super().__init__(message)
-        self.partition = partition
-
-    def __reduce__(self) -> tuple[type[TableChanged], tuple[str, tuple[int, ...]]]:
-        return type(self), (str(self), self.partition)
 
 
 class Cancelled(TransientError):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.policies import Completeness, paths_of
 from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.selectors import parse_path, seen_along
@@ -50,7 +50,7 @@ class Keys:
     def admit(self, page: Page) -> Page:
         """Return the page, without the rows that are to be dropped.
 
-        Raises ``TableChanged`` for a row that is there twice, ``ResponseError`` for one without the key.
+        Raises ``IncompleteError`` for a row that is there twice, ``ResponseError`` for one without the key.
         """
         if self._seen is None or not page.count:
             return page
@@ -94,10 +94,9 @@ class Keys:
         self.twice += count
         evidence = f"{page.request.name} has {count} rows whose key {self.policy.key!r} an earlier row has"
         if self.policy.on_duplicate == "fail":
-            raise TableChanged(
+            raise IncompleteError(
                 f"{evidence}: the table changed while it was read, or pages overlap; completeness.on_duplicate='drop'"
-                " keeps the first of them (check unique_key)",
-                page.request.partition,
+                " keeps the first of them (check unique_key)"
             )
         if self.policy.on_duplicate == "keep":
             self.waived = self.waived or evidence

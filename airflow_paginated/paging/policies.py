@@ -21,14 +21,11 @@ class Completeness:
     task.
 
     ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest total
-    (``extend``), or is tolerated, as is a wrong total (``warn``). With ``refetch_tail``, a partition where a total, a
-    key or an overlap shows that rows came or went is fetched again behind its newest stored page, or from its beginning
-    where that page reads otherwise by now; once, then it fails.
+    (``extend``), or is tolerated, as is a wrong total (``warn``).
 
     ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
-    must be empty or refused. ``refetch_ends``: the first and the last page of each partition are fetched again at the
-    end, and must be the same. Both look at the first hundred of many partitions. ``overlap``: each page of an
-    ``Offset`` begins with so many rows that end the page before it, and must be the same.
+    must be empty or refused; of many partitions, behind the first hundred. ``overlap``: each page of an ``Offset``
+    begins with so many rows that end the page before it, and must be the same.
 
     ``on_repeat``: a page with the same rows or the same request as an earlier page of its partition fails the run
     (``fail``), ends its partition without being counted where it is the page before it again, as some APIs serve past
@@ -41,22 +38,19 @@ class Completeness:
 
     min_rows: int = 0
     on_empty: Literal["ok", "fail", "skip"] = "ok"
-    on_total_change: Literal["fail", "extend", "refetch_tail", "warn"] = "fail"
+    on_total_change: Literal["fail", "extend", "warn"] = "fail"
     on_repeat: Literal["fail", "end", "allow"] = "fail"
     look_beyond: bool = True
     overlap: int = 0
-    refetch_ends: bool = False
     key: str | Sequence[str] | None = None
     on_duplicate: Literal["fail", "drop", "keep"] = "fail"
 
     def __post_init__(self) -> None:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
-        choices = ("fail", "extend", "refetch_tail", "warn")
-        check_choice(self.on_total_change, choices, "completeness: on_total_change")
+        check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
         check_flag(self.look_beyond, "completeness: look_beyond")
         check_number(self.overlap, "completeness: overlap", whole=True)
-        check_flag(self.refetch_ends, "completeness: refetch_ends")
         check_choice(self.on_duplicate, ("fail", "drop", "keep"), "completeness: on_duplicate")
         self._check_key()
         check_choice(self.on_repeat, ("fail", "end", "allow"), "completeness: on_repeat")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
@@ -36,7 +35,6 @@ class XComSink:
 class XComDataset:
     """Implements ``Dataset`` in memory."""
 
-    existing: dict[str, Any] | None = None
     keeps = False
 
     def __init__(self, limit: int, rows: RowFunctions = RowFunctions()) -> None:  # noqa: B008  # a frozen value

@@ -199,7 +199,7 @@ class PageClient:
     def _page(self, request: PageRequest, answer: Answer, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
-        content = self._judge.content(answer, request.method, request.behind)
+        content = self._judge.content(answer, request.behind)
         self._heed_quota(answer)
         rows = content.parts
         if rows.columns is not None:

@@ -70,22 +70,22 @@ class Judge:
         with Reading(answer, self._page_bytes, self._proceed) as reading:
             return self._action(answer, reading) is not None
 
-    def content(self, answer: Answer, method: str, behind: bool = False) -> Content:
-        """Return what the answer to a request of this method holds; ``behind`` the last page, that may be nothing.
+    def content(self, answer: Answer, behind: bool = False) -> Content:
+        """Return what the answer holds; ``behind`` the last page, that may be nothing.
 
         Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
         not.
         """
         with Reading(answer, self._page_bytes, self._proceed) as reading:
-            return self._content(answer, reading, method, behind)
+            return self._content(answer, reading, behind)
 
-    def _content(self, answer: Answer, reading: Reading, method: str, behind: bool) -> Content:
+    def _content(self, answer: Answer, reading: Reading, behind: bool) -> Content:
         action = self._action(answer, reading)
         if action is None:
             self._check_status(answer, reading)
         elif action.action != "SUCCESS":
             return self._act(action, answer, reading)
-        if method == "HEAD" or ((behind or action is not None) and _is_blank(answer, reading)):
+        if (behind or action is not None) and _is_blank(answer, reading):
             return Content()
         # What an action takes for a page is one, whatever it says of errors.
         parts = self._parts(reading) if action is not None else self._checked_parts(answer, reading)

@@ -269,6 +269,15 @@ def test_no_rows_skip_the_task_where_it_asks_for_that(run_operator: Run, connect
     assert visible(tmp_path) == []
 
 
+def test_a_complete_dataset_may_be_kept(run_operator: Run, connect: Connect, tmp_path: Path) -> None:
+    sink = FileSink(f"{tmp_path}/out/", if_exists="skip")
+    with FaultServer(PagedApi(rows=30, page_size=10)) as server:
+        first, second = (run_operator(http_conn_id=connect(server.url), sink=sink, **EMPLOYEES) for _ in range(2))
+        requests = len(server.log.requests)
+    assert (first.state, second.state) == ("success", "success")
+    assert (second.result["rows"], requests) == (30, first.result["requests"])
+
+
 def test_a_plain_http_connection_works(run_operator: Run, connect: Connect) -> None:
     with FaultServer(PagedApi(rows=30, page_size=10)) as server:
         conn_id = connect(
@@ -337,7 +346,7 @@ def test_wrong_arguments_are_told_when_the_dag_is_parsed(arguments: dict[str, An
         ({"query": {"a": {"b": 1}}}, "query: 'a'"),
         ({"sink": FileSink("/data/{{ '../../etc' }}/")}, "sink: "),
         ({"pagination": PageNumber(total_path="meta.count")}, "total_path 'meta.count' matches nothing"),
-        ({"pagination": PageNumber(total_path="meta.total", max_pages=3)}, "max_pages=3"),
+        ({"limits": {"max_pages": 3}}, "limits.max_pages is 3"),
         ({"http_conn_id": "no_such_connection"}, "no_such_connection"),
     ],
 )

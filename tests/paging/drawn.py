@@ -27,11 +27,10 @@ HEADER: dict[str, Any] = {"total_header": "X-Total"}
 MORE: dict[str, Any] = {"has_more_path": "meta.more"}
 BARE: dict[str, Any] = {"stop_after_empty_page": True}
 HINT: dict[str, Any] = {**TOTAL, **BARE, "total_is": "hint"}
-HEAD: dict[str, Any] = {**HEADER, "total_method": "HEAD"}
 BODY: dict[str, Any] = {"inject_into": "body"}
 
 PLANNED: list[Pagination] = [
-    *(kind(**rule) for kind in (PageNumber, Offset) for rule in (TOTAL, HEADER, HEAD, {**TOTAL, **MORE})),
+    *(kind(**rule) for kind in (PageNumber, Offset) for rule in (TOTAL, HEADER, {**TOTAL, **MORE})),
     PageNumber(total_path="meta.pages", total_kind="pages"),
     Offset(total_path="meta.pages", total_kind="pages"),
     Offset(**TOTAL, **BODY),
@@ -42,14 +41,12 @@ PLANNED: list[Pagination] = [
 ]
 GUESSED: list[Pagination] = [
     *(kind(**rule) for kind in (PageNumber, Offset) for rule in (MORE, BARE, HINT, {**HINT, **MORE})),
-    PageNumber(**HEAD, **BARE, total_is="hint"),
-    Offset(**HEAD, **MORE, total_is="hint"),
 ]
 IN_TURN: list[Pagination] = [
     Cursor(cursor_path="next"),
     Cursor(cursor_path="next", **TOTAL, **BODY),
     Cursor(cursor_path="next", first_cursor="", **MORE),
-    Cursor(cursor_path="next", stop_on_same_cursor=True, inject_into="header"),
+    Cursor(cursor_path="next", inject_into="header"),
     HeaderCursor(cursor_header="X-Next"),
     HeaderCursor(cursor_header="X-Next", **HEADER, **BODY),
     JsonLink(next_url_path="link"),
@@ -75,7 +72,6 @@ SLICED: list[Pagination] = [
         Offset(**TOTAL),
         Offset(**TOTAL, step="received"),
         PageNumber(**HEADER),
-        PageNumber(**HEAD),
         PageNumber(**HINT),
         Cursor(cursor_path="next", **TOTAL),
         HeaderLink(**HEADER),

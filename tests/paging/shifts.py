@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from airflow_paginated.paging import Completeness, Offset, Page, PageRequest
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.errors import IncompleteError, ResponseError
 from airflow_paginated.paging.protocols import totals_of
@@ -52,7 +53,6 @@ CHECKS: Final[Mapping[str, tuple[Offset, Completeness]]] = {
     "total": (BY_TOTAL, Completeness()),
     "key": (NO_TOTAL, Completeness(key="id")),
     "total, key": (BY_TOTAL, Completeness(key="id")),
-    "refetch_ends": (NO_TOTAL, Completeness(refetch_ends=True)),
     "overlap": (NO_TOTAL.overlapping(1), Completeness(overlap=1)),
     "overlap, key": (NO_TOTAL.overlapping(1), Completeness(overlap=1, key="id")),
 }
@@ -143,9 +143,8 @@ def _caught(table: MovingTable, landings: list[Landing], strategy: Offset, polic
             for landing in landings:
                 audit.admit(landing.page)
                 audit.see(PageRecord.of(landing, total(landing.page)))
-            for look in audit.looks():
-                for landing in walk(look.requests, look.fetch(table), SinglePage(), 1, Window(1), admit=look.admit):
-                    look.judge(landing.page)
+            for landing in walk(audit.beyond.requests(), lenient(table), SinglePage(), 1, Window(1)):
+                audit.judge_beyond(landing.page)
             audit.account()
         except (IncompleteError, ResponseError):
             return True

@@ -46,40 +46,6 @@ def check(audit: Audit, name: str) -> tuple[str, str]:
     return found.verdict, found.evidence
 
 
-@pytest.mark.parametrize("recalled", [0, 1, 2])
-def test_both_ends_are_looked_at_again_whoever_fetched_them(recalled: int) -> None:
-    audit = audited(*TWO, recalled=recalled, refetch_ends=True)
-    beyond, ends = audit.looks()
-    assert [each.query["page"] for each in beyond.requests] == [3]
-    assert [each.index for each in ends.requests] == [0, 1]
-    for each in TWO:
-        ends.judge(each)
-    assert check(audit, "ends_unchanged") == ("passed", "2 pages fetched again, 0 times in vain")
-
-
-def test_pages_that_may_have_lost_rows_to_the_key_are_not_compared_after_a_resume() -> None:
-    pages = page(0, b'{"a":1}', b'{"a":2}'), page(1, b'{"a":3}', b'{"a":4}')
-    audit = audited(*pages, recalled=1, refetch_ends=True, key="a", on_duplicate="drop")
-    _, ends = audit.looks()
-    assert [each.index for each in ends.requests] == [1]
-
-
-def test_ends_that_were_not_looked_at_are_unverified() -> None:
-    assert check(audited(*TWO), "ends_unchanged")[0] == "unverified"
-    audit = audited(*TWO, refetch_ends=True, on_total_change="extend")
-    _, ends = audit.looks()
-    ends.judge(page(0, b"0", b"1"))
-    assert check(audit, "ends_unchanged") == ("unverified", "1 pages fetched again, 1 times in vain")
-
-
-def test_ends_that_may_change_are_waived() -> None:
-    audit = audited(*TWO, refetch_ends=True, on_total_change="warn")
-    _, ends = audit.looks()
-    ends.judge(page(0, b"0", b"1"))
-    assert check(audit, "ends_unchanged")[0] == "waived"
-    assert not audit.account().complete
-
-
 def test_a_page_that_an_earlier_try_stored_does_not_come_again() -> None:
     with pytest.raises(IncompleteError, match="page 2 of partition 0 has the same rows as an earlier page"):
         audited(TWO[0], page(1, b"1", b"2"), recalled=1)
@@ -91,15 +57,13 @@ def test_a_look_that_is_not_taken_is_unverified() -> None:
     waived = "looked behind 0 of 0 full last pages, 0 times in vain"
     assert check(audited(*TWO, look_beyond=False), "nothing_beyond_total") == ("unverified", waived)
     audit = audited(*TWO)
-    beyond, _ = audit.looks()
-    beyond.judge(page(2))
+    audit.judge_beyond(page(2))
     assert check(audit, "nothing_beyond_total")[0] == "passed"
 
 
 def test_a_refused_look_is_unverified() -> None:
     audit = audited(*TWO)
-    beyond, _ = audit.looks()
-    beyond.judge(Page.of(page(2).request, (), end="refused"))
+    audit.judge_beyond(Page.of(page(2).request, (), end="refused"))
     assert check(audit, "nothing_beyond_total")[0] == "unverified"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
 from airflow_paginated.paging.completeness import Account, Audit, Check
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, TableChanged
+from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRecord, Split, TotalKind
 
@@ -27,10 +26,9 @@ CHECKS = [
     "rows_equal_total",
     "nothing_beyond_total",
     "pages_overlap",
-    "ends_unchanged",
     "min_rows",
 ]
-NOT_ASKED = dict.fromkeys(("unique_key", "pages_overlap", "ends_unchanged"), "unverified")
+NOT_ASKED = dict.fromkeys(("unique_key", "pages_overlap"), "unverified")
 PASSED = dict.fromkeys(CHECKS, "passed") | NOT_ASKED
 """All that can pass without being asked for."""
 
@@ -83,7 +81,6 @@ def test_a_whole_collection_passes_every_check() -> None:
         Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
         Check("nothing_beyond_total", "passed", "looked behind 0 of 0 full last pages, 0 times in vain"),
         Check("pages_overlap", "unverified", "0 rows of each page in the one before"),
-        Check("ends_unchanged", "unverified", "0 pages fetched again, 0 times in vain"),
         Check("min_rows", "passed", "25 rows, at least 0"),
     )
     assert found.complete
@@ -183,19 +180,6 @@ class TestATotalThatChanges:
         assert verdicts(found) == PASSED | {"total_is_stable": "waived"}
         assert evidence(found, "total_is_stable").startswith("page 2 of partition 0 declares 20 items")
         assert not found.complete
-
-    def test_asks_for_another_look_at_its_partition(self) -> None:
-        audit = Audit(Completeness(on_total_change="refetch_tail"))
-        audit.see(self.RECORDS[0])
-        with pytest.raises(TableChanged, match="page 2 of partition 0 declares 20 items, an earlier page 15") as caught:
-            audit.see(self.RECORDS[1])
-        assert pickle.loads(pickle.dumps(caught.value)).partition == (0,)
-
-    def test_is_followed_after_that_look(self) -> None:
-        audit = Audit(Completeness(on_total_change="refetch_tail"))
-        audit.see(self.RECORDS[0])
-        audit.recall(self.RECORDS[1])
-        assert verdicts(audit.account())["total_is_stable"] == "unverified"
 
     def test_and_comes_back_is_compared_with_the_newest(self) -> None:
         records = [record(0, total=20), record(1, total=30), record(2, total=30), record(3, total=40, end="x")]

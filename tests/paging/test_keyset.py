@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Keyset, Page, PageRequest, Total
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import IncompleteError, ResponseError
 from airflow_paginated.paging.protocols import Ahead
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answered, followed, own, stopped
@@ -123,16 +123,6 @@ class TestWhereItEnds:
             "the API says that there are more pages, but page 2 of partition 4 has no row that a next one could begin"
             " behind"
         )
-
-    def test_the_empty_page_at_the_end_is_none_too_many(self) -> None:
-        strategy = replace(PLAIN, max_pages=1)
-        second = followed(strategy, page_of(strategy, ids(1)))
-        assert stopped(strategy, page_of(strategy, [], second)) == "empty page"
-        with pytest.raises(LimitExceeded, match="at least 2 pages, more than max_pages=1"):
-            strategy.follow(page_of(strategy, ids(2), second))
-        told = replace(strategy, has_more_path="more")
-        with pytest.raises(LimitExceeded, match="at least 2 pages, more than max_pages=1"):
-            told.follow(page_of(told, ids(1), envelope={"more": True}))
 
     def test_a_total_has_to_be_there(self) -> None:
         strategy = replace(PLAIN, total_path="n")

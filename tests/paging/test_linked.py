@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import HeaderLink, JsonLink, Page, PageRequest, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.protocols import Ahead
 from airflow_paginated.paging.strategies.json_link import Linked
 from airflow_paginated.paging.values import Json
@@ -120,24 +120,6 @@ def test_an_empty_page_ends_only_where_it_may(strategy: Linked) -> None:
 def test_an_ignored_page_leads_nowhere(strategy: Linked) -> None:
     with pytest.raises(ResponseError, match="page 1 is ignored, and only it can say where the next one is"):
         strategy.follow(replace(linked(strategy, NEXT), ignored=True))
-
-
-@BOTH
-def test_more_pages_than_max_pages_fail(strategy: Linked) -> None:
-    capped = replace(strategy, max_pages=2)
-    second = followed(capped, linked(capped, NEXT))
-    assert stopped(capped, linked(capped, None, second)) == "no next page"
-    with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-        capped.follow(linked(capped, f"{URL}?page=3", second))
-
-
-@BOTH
-def test_with_stop_after_empty_page_the_empty_page_at_the_end_is_none_too_many(strategy: Linked) -> None:
-    capped = replace(strategy, max_pages=1, stop_after_empty_page=True)
-    second = followed(capped, linked(capped, NEXT))
-    assert stopped(capped, linked(capped, f"{URL}?page=3", second, count=0)) == "empty page"
-    with pytest.raises(LimitExceeded, match="at least 2 pages"):
-        capped.follow(linked(capped, f"{URL}?page=3", second))
 
 
 @BOTH
@@ -341,10 +323,6 @@ class TestAhead:
         strategy = HeaderLink()
         page = headed(strategy.first(ASKED), '<?page=2>; rel="next", <?page=9>; rel="last"')
         assert sent_ahead(strategy, page) == [NEXT]
-
-    def test_it_ends_at_max_pages(self) -> None:
-        strategy = HeaderLink(max_pages=4)
-        assert len(sent_ahead(strategy, self.second("page=2", "page=3", "page=9"))) == 2
 
     def test_on_its_own_host_the_links_of_another_are_compared(self) -> None:
         strategy = HeaderLink(own_host=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, own, stopped
@@ -148,86 +147,6 @@ class TestHints:
         assert PageNumber(**HINT).declared(page) == Total(25, "items")
 
 
-class TestTotalsByHead:
-    """The request before the first page: it has no rows, and a header that counts them."""
-
-    STRATEGY = Offset(total_header="X-Total", total_method="HEAD", page_size=10)
-
-    @pytest.mark.parametrize("kind", [Offset, PageNumber])
-    @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_pages_follow_by_the_method_of_the_request(self, kind: type[Numbered], method: str) -> None:
-        strategy = kind(total_header="X-Total", total_method="HEAD", page_size=10)
-        head = strategy.first(replace(ASKED, method=method))
-        assert (head.method, head.index) == ("HEAD", 0)
-        page = answer(head, 0, headers={"x-total": "25"})
-        assert strategy.total(page) == Total(25, "items")
-        assert strategy.ahead(page, head) is None
-        asked = []
-        request = followed(strategy, page)
-        for count in (10, 10):
-            asked.append(own(request))
-            assert (request.method, request.sure) == (method, True)
-            request = followed(strategy, answer(request, count))
-        asked.append(own(request))
-        assert [each.get("offset", 10 * each.get("page", 1) - 10) for each in asked] == [0, 10, 20]
-        assert stopped(strategy, answer(request, 5)) == "total reached"
-
-    def test_the_first_page_tells_how_many_there_are(self) -> None:
-        strategy = self.STRATEGY
-        first = followed(strategy, answer(strategy.first(ASKED), 0, headers={"x-total": "25"}))
-        page = answer(first, 5)
-        sent: PageRequest | None = followed(strategy, page)
-        offsets = []
-        while sent is not None:
-            offsets.append(sent.query["offset"])
-            sent = strategy.ahead(page, sent)
-        assert offsets == [5, 10, 15, 20]
-
-    def test_nothing_follows_where_there_is_nothing(self) -> None:
-        assert stopped(self.STRATEGY, answer(self.STRATEGY.first(ASKED), 0, headers={"x-total": "0"})) == (
-            "total reached"
-        )
-
-    def test_an_answer_without_the_total_fails(self) -> None:
-        with pytest.raises(ResponseError, match="total_header 'X-Total' is not in the answer; its headers are 'age'"):
-            self.STRATEGY.follow(answer(self.STRATEGY.first(ASKED), 0, headers={"age": "3"}))
-
-    @pytest.mark.parametrize("rule", [{"stop_after_empty_page": True}, {"has_more_path": "more"}])
-    @pytest.mark.parametrize("told", ["25", "0", "many", None])
-    def test_it_is_no_empty_page(self, rule: dict[str, Any], told: str | None) -> None:
-        strategy = replace(self.STRATEGY, total_is="hint", **rule)
-        headers = {} if told is None else {"x-total": told}
-        first = followed(strategy, answer(strategy.first(ASKED), 0, headers=headers))
-        assert (first.method, first.query["offset"], first.sure) == ("GET", 0, True)
-        second = followed(strategy, answer(first, 10, {"more": True}))
-        assert second.query["offset"] == 10
-        assert stopped(strategy, answer(second, 0, {"more": False})) in ("empty page", "no more pages")
-
-    def test_a_flag_has_the_last_word(self) -> None:
-        strategy = replace(self.STRATEGY, has_more_path="more")
-        first = followed(strategy, answer(strategy.first(ASKED), 0, headers={"x-total": "5"}))
-        assert stopped(strategy, answer(first, 5, {"more": False})) == "no more pages"
-        assert own(followed(strategy, answer(first, 5, {"more": True})))["offset"] == 5
-
-    @pytest.mark.parametrize(
-        "rule", [{}, {"total_is": "hint", "stop_after_empty_page": True}, {"has_more_path": "more"}]
-    )
-    def test_it_is_none_of_max_pages(self, rule: dict[str, Any]) -> None:
-        strategy = replace(self.STRATEGY, max_pages=2, **rule)
-        first = followed(strategy, answer(strategy.first(ASKED), 0, headers={"x-total": "20"}))
-        page = answer(first, 10, {"more": True})
-        second = followed(strategy, page)
-        assert strategy.ahead(page, first) == second
-        assert strategy.ahead(page, second) is None
-        if rule.get("stop_after_empty_page"):
-            second = followed(strategy, answer(second, 10))
-            assert stopped(strategy, answer(second, 0)) == "empty page"
-        else:
-            assert stopped(strategy, answer(second, 10, {"more": False})) in ("total reached", "no more pages")
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-            strategy.follow(answer(second, 10, {"more": True}, headers={"x-total": "30"}))
-
-
 class TestOffsetsThatFollowTheRows:
     @pytest.mark.parametrize(
         ("rule", "told", "last", "why"),
@@ -279,19 +198,6 @@ class TestOffsetsThatFollowTheRows:
     def test_a_hint_does_not_end_it(self) -> None:
         strategy = Offset(**HINT, step="received")
         assert read(strategy, 10, 10, 0, envelope={"n": 5}) == "empty page"
-
-    @pytest.mark.parametrize(("rule", "told"), [(ITEMS, {"n": 30}), (PAGES, {"n": 3}), (MORE, {"more": True})])
-    def test_more_pages_than_max_pages_fail_before_they_are_fetched(self, rule: dict[str, Any], told: Json) -> None:
-        strategy = Offset(**rule, step="received", max_pages=2)
-        second = followed(strategy, answer(strategy.first(ASKED), 10, told))
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-            strategy.follow(answer(second, 10, told))
-
-    def test_the_empty_page_at_the_end_is_none_too_many(self) -> None:
-        strategy = Offset(**BARE, step="received", max_pages=2)
-        assert read(strategy, 10, 10, 0) == "empty page"
-        with pytest.raises(LimitExceeded, match="at least 3 pages"):
-            read(strategy, 10, 10, 1)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, Sliced, Stop
+from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.policies import Completeness
@@ -45,9 +46,8 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
         audit.see(PageRecord.of(landing, total(landing.page)))
         found += landing.page.lines
     assert found == b"".join(b"%d\n" % row for row in range(rows))
-    for look in audit.looks():
-        for landing in walk(look.requests, look.fetch(fetch), Offset(total_path="total"), 1, Window(1)):
-            look.judge(landing.page)
+    for landing in walk(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
+        audit.judge_beyond(landing.page)
     checks = {check.name: check.verdict for check in audit.account().checks}
     assert checks["pages_overlap"] == "passed"
     audit.close()

@@ -141,12 +141,6 @@ class TestOneRange:
     def test_an_empty_one_has_one_page(self) -> None:
         assert stopped(SLICED, told(SLICED, 0, count=0)) == "total reached"
 
-    def test_what_the_strategy_within_asks_of_its_pages_holds(self) -> None:
-        strategy = replace(SLICED, pagination=replace(INNER, max_pages=2))
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-            strategy.follow(told(strategy, 25))
-        assert len(split(strategy, told(strategy, 60))) == 2
-
 
 class TestHowARangeIsSent:
     def test_with_its_last_value_included(self) -> None:
@@ -198,15 +192,6 @@ class TestHowARangeIsSent:
         low, high = split(strategy, told(strategy, 50))
         assert (low.headers["X-Low"], low.headers["X-High"], high.headers["X-Low"]) == ("0", "500", "500")
         assert len(split(strategy, told(strategy, 50, high))) == 2
-
-    @pytest.mark.parametrize("method", ["GET", "POST"])
-    def test_where_the_total_is_asked_for_by_head(self, method: str) -> None:
-        inner = Offset(page_size=10, total_header="X-Total", total_method="HEAD")
-        strategy = replace(SLICED, pagination=inner)
-        head = strategy.first(replace(ASKED, method=method))
-        parts = split(strategy, answer(head, 0, headers={"x-total": "50"}))
-        assert [(each.method, each.state) for each in parts] == [("HEAD", {"method": method})] * 2
-        assert followed(strategy, answer(parts[0], 0, headers={"x-total": "5"})).method == method
 
     def test_with_a_cursor_that_begins_anew_in_each_part(self) -> None:
         inner = Cursor(cursor_path="next", total_path="meta.total", first_cursor="*")
@@ -285,7 +270,6 @@ class TestTheWhole:
 INNERS: list[Strategy] = [
     INNER,
     PageNumber(total_header="X-Total"),
-    PageNumber(total_header="X-Total", total_method="HEAD"),
     Offset(total_path="meta.total", total_is="hint", stop_after_empty_page=True, on_short_page="accept"),
     Offset(total_path="meta.total", step="received"),
     Cursor(cursor_path="next", total_path="meta.total"),

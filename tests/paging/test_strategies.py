@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, SinglePage, Stop, Total
-from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.protocols import Ahead, Counted, Pagination, totals_of
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json
@@ -309,55 +309,6 @@ def test_ahead_guesses_without_end_where_no_total_is_known() -> None:
         assert further is not None
         assert (further.index, further.query["page"], further.sure) == (index, index + 1, False)
         sent = further
-
-
-class TestMaxPages:
-    @pytest.mark.parametrize(
-        ("strategy", "envelope"),
-        [
-            (PageNumber(total_path="n", max_pages=2), {"n": 21}),
-            (PageNumber(total_path="n", total_kind="pages", max_pages=2), {"n": 3}),
-            (PageNumber(has_more_path="more", total_path="n", max_pages=2), {"n": 21, "more": True}),
-            (Offset(total_path="n", max_pages=2), {"n": 21}),
-        ],
-    )
-    def test_a_total_that_declares_more_fails_at_page_1(self, strategy: Numbered, envelope: Json) -> None:
-        with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2; raise max_pages"):
-            strategy.follow(answer(strategy.first(ASKED), 10, envelope))
-
-    def test_a_total_that_grows_past_it_fails(self) -> None:
-        strategy = PageNumber(total_path="n", max_pages=2)
-        second = strategy.follow(answer(strategy.first(ASKED), 10, {"n": 20}))
-        assert isinstance(second, PageRequest)
-        assert strategy.follow(answer(second, 10, {"n": 20})) == Stop("total reached")
-        with pytest.raises(LimitExceeded):
-            strategy.follow(answer(second, 10, {"n": 21}))
-
-    def test_more_pages_fail_at_the_last_one(self) -> None:
-        strategy = PageNumber(has_more_path="more", max_pages=2)
-        second = strategy.follow(answer(strategy.first(ASKED), 10, {"more": True}))
-        assert isinstance(second, PageRequest)
-        assert strategy.follow(answer(second, 10, {"more": False})) == Stop("no more pages")
-        with pytest.raises(LimitExceeded, match="at least 3 pages"):
-            strategy.follow(answer(second, 10, {"more": True}))
-
-    def test_the_empty_page_at_the_end_is_none_too_many(self) -> None:
-        strategy = PageNumber(stop_after_empty_page=True, max_pages=2)
-        second = strategy.follow(answer(strategy.first(ASKED), 10))
-        assert isinstance(second, PageRequest)
-        third = strategy.follow(answer(second, 10))
-        assert isinstance(third, PageRequest)
-        assert strategy.follow(answer(third, 0)) == Stop("empty page")
-        with pytest.raises(LimitExceeded, match="at least 3 pages"):
-            strategy.follow(answer(third, 1))
-
-    @pytest.mark.parametrize("rule", [{"stop_after_empty_page": True}, {"has_more_path": "more"}])
-    def test_nothing_past_it_is_sent_ahead(self, rule: dict[str, Any]) -> None:
-        strategy = PageNumber(max_pages=2, **rule)
-        page = answer(strategy.first(ASKED), 10, {"more": True})
-        second = strategy.ahead(page, page.request)
-        assert second is not None
-        assert strategy.ahead(page, second) is None
 
 
 def test_state_is_json_and_all_that_a_resume_needs() -> None:

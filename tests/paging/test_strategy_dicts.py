@@ -58,11 +58,9 @@ OTHER: dict[str, Any] = {
     "total_kind": "pages",
     "total_is": "hint",
     "has_more_value": False,
-    "total_method": "HEAD",
     "has_more_path": "more",
     "stop_after_empty_page": True,
     "on_short_page": "fail",
-    "max_pages": 9,
     "inject_into": "body",
     "missing_next": "end",
     "cursor_path": ["meta.token"],
@@ -70,7 +68,6 @@ OTHER: dict[str, Any] = {
     "cursor_param": "t",
     "first_cursor": "*",
     "cursor_encoded": True,
-    "stop_on_same_cursor": True,
     "key_path": "meta.key",
     "key_param": "behind",
     "first_key": 0,
@@ -93,7 +90,6 @@ BESIDE: dict[str, dict[str, Any]] = {
     "page_size": {"page_size_param": "per"},
     "page_size_param": {"page_size": 7},
     "total_is": {"stop_after_empty_page": True},
-    "total_method": {"total_header": "X-Total"},
 }
 """What a field needs beside itself, where the strategy has it."""
 EVERY_FIELD = [(name, field.name) for name, kind in STRATEGIES.items() for field in fields(kind)]
@@ -103,7 +99,7 @@ def beside(kind: str, name: str) -> dict[str, Any]:
     """Return what else has to be given for ``name`` to be accepted."""
     known = {field.name for field in fields(STRATEGIES[kind])}
     needed = {key: value for key, value in BESIDE.get(name, {}).items() if key in known}
-    other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header", "total_method")
+    other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header")
     least = {} if other_rule else LEAST[kind]
     return {key: value for key, value in (least | needed).items() if key != name}
 
@@ -143,6 +139,11 @@ def test_what_is_wrong_within_a_slice_names_its_strategy() -> None:
         pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": {"type": "offset", "ofset_param": "x"}})
     with pytest.raises(ConfigurationError, match="'type' is missing"):
         pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": RULE})
+
+
+def test_a_cap_of_pages_is_a_limit_of_the_run() -> None:
+    with pytest.raises(ConfigurationError, match=r"did you mean limits={'max_pages': ...}\?"):
+        pagination_from({"type": "offset", **RULE, "max_pages": 9})
 
 
 @pytest.mark.parametrize("kind", [kind for kind, least in LEAST.items() if least])
@@ -210,7 +211,6 @@ paths = st.sampled_from(["n", "meta.total", 'meta["@odata.count"]'])
 names = st.text(min_size=1, max_size=5)
 common = {
     "total_kind": st.sampled_from(["items", "pages"]),
-    "max_pages": st.none() | st.integers(1, 99),
     "has_more_path": st.sampled_from([None, "more", 'meta["has.more"]']),
     "stop_after_empty_page": st.booleans(),
 }

@@ -13,7 +13,7 @@ from tests.paging.test_strategy_dicts import LEAST, RULE
 
 
 @pytest.mark.parametrize("kind", [PageNumber, Offset])
-@pytest.mark.parametrize("given", [{}, {"page_size": 10}, {"max_pages": 10}, {"stop_after_empty_page": False}])
+@pytest.mark.parametrize("given", [{}, {"page_size": 10}, {"stop_after_empty_page": False}])
 def test_a_strategy_without_a_stop_rule_is_refused(kind: type[PageNumber | Offset], given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="no stop rule; give total_path, total_header, has_more_path or stop_"):
         kind(**given)
@@ -38,9 +38,6 @@ WRONG: list[tuple[str, Any]] = [
     ("page_size", "100"),
     ("page_size", 10.5),
     ("page_size", True),
-    ("max_pages", 0),
-    ("max_pages", "3"),
-    ("max_pages", float("nan")),
     ("total_kind", "rows"),
     ("total_kind", None),
     ("total_is", "sure"),
@@ -61,8 +58,6 @@ WRONG: list[tuple[str, Any]] = [
     ("inject_into", None),
 ]
 NUMBERED: list[tuple[str, Any]] = [
-    ("total_method", "POST"),
-    ("total_method", None),
     ("on_short_page", "ignore"),
     ("on_short_page", False),
 ]
@@ -82,7 +77,6 @@ TOKENS: list[tuple[str, Any]] = [
     ("cursor_param", [""]),
     ("cursor_param", {"a": "b"}),
     ("cursor_encoded", "yes"),
-    ("stop_on_same_cursor", 1),
 ]
 LINKED: list[tuple[str, Any]] = [*SEQUENTIAL, ("own_host", "yes"), ("own_host", None), ("relation", "")]
 OWN: dict[str, list[tuple[str, Any]]] = {
@@ -228,23 +222,6 @@ def test_each_token_has_one_parameter(given: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"total_method": "HEAD", "total_path": "n"}, "total_method='HEAD' needs total_header, and total_kind 'items'"),
-        (
-            {"total_method": "HEAD", "total_header": "X", "total_kind": "pages"},
-            "total_method='HEAD' needs total_header",
-        ),
-        ({"total_method": "HEAD", "stop_after_empty_page": True}, "total_method='HEAD' needs total_header"),
-    ],
-)
-@pytest.mark.parametrize("kind", [PageNumber, Offset])
-def test_head_tells_a_total_of_items_in_a_header(kind: type[Any], given: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
-        kind(**given)
-
-
-@pytest.mark.parametrize(
     ("kind", "given", "said"),
     [
         ("page_number", {"page_param": "p", "page_size_param": "p", "page_size": 5}, "page_param and page_size_param"),
@@ -265,11 +242,6 @@ def test_a_parameter_has_one_meaning(kind: str, given: dict[str, Any], said: str
 
 def test_in_two_places_it_has_two() -> None:
     assert Sliced(**{**LEAST["sliced"], "from_param": "offset", "inject_into": "body"})
-
-
-def test_offsets_that_follow_the_rows_need_no_head() -> None:
-    with pytest.raises(ConfigurationError, match="step='received' does not go with total_method='HEAD'"):
-        Offset(step="received", total_method="HEAD", total_header="X-Total")
 
 
 @pytest.mark.parametrize("given", ["fail", "accept"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Cursor, HeaderCursor, Page, PageRequest, Total
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ResponseError
 from airflow_paginated.paging.protocols import Ahead
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, own, stopped
@@ -219,35 +219,9 @@ class TestFirstCursor:
         assert own(replace(CURSOR, first_cursor=["a"]).first(ASKED)) == {"cursor": '["a"]'}
 
 
-class TestTheSameCursorAgain:
-    STRATEGY = replace(CURSOR, stop_on_same_cursor=True)
-
-    def test_it_is_the_end(self) -> None:
-        second = followed(self.STRATEGY, told(self.STRATEGY, "abc"))
-        third = followed(self.STRATEGY, told(self.STRATEGY, "def", second))
-        assert stopped(self.STRATEGY, told(self.STRATEGY, "def", third)) == "the same cursor again"
-        assert own(followed(self.STRATEGY, told(self.STRATEGY, "abc", third))) == {"cursor": "abc"}
-
-    @pytest.mark.parametrize("first", ["*", 7, {"id": 7}])
-    def test_so_it_is_where_nothing_comes_after_the_first_page(self, first: Json) -> None:
-        strategy = replace(self.STRATEGY, first_cursor=first)
-        assert stopped(strategy, told(strategy, first, count=0)) == "the same cursor again"
-        assert own(followed(strategy, told(strategy, "abc"))) == {"cursor": "abc"}
-
-    @pytest.mark.parametrize("token", [7, 1.5, {"id": 7}, [1, 2]])
-    def test_it_may_be_of_any_kind(self, token: Json) -> None:
-        second = followed(self.STRATEGY, told(self.STRATEGY, token))
-        assert stopped(self.STRATEGY, told(self.STRATEGY, token, second)) == "the same cursor again"
-
-    def test_of_several_all_must_be_the_same(self) -> None:
-        strategy = replace(TestSeveralTokens.PAIR, stop_on_same_cursor=True)
-        second = followed(strategy, headed(strategy, "a", "b"))
-        assert own(followed(strategy, headed(strategy, "a", "c", request=second))) == {"part": "a", "row": "c"}
-        assert stopped(strategy, headed(strategy, "a", "b", request=second)) == "the same cursor again"
-
-    def test_without_the_option_it_goes_on(self) -> None:
-        second = followed(CURSOR, told(CURSOR, "abc"))
-        assert own(followed(CURSOR, told(CURSOR, "abc", second))) == {"cursor": "abc"}
+def test_the_same_cursor_again_is_requested_again() -> None:
+    second = followed(CURSOR, told(CURSOR, "abc"))
+    assert own(followed(CURSOR, told(CURSOR, "abc", second))) == {"cursor": "abc"}
 
 
 BOTH = pytest.mark.parametrize("strategy", [CURSOR, HEADER])
@@ -298,15 +272,6 @@ def test_an_ignored_page_leads_nowhere(strategy: Cursor | HeaderCursor) -> None:
 
 
 @BOTH
-def test_more_pages_than_max_pages_fail(strategy: Cursor | HeaderCursor) -> None:
-    capped = replace(strategy, max_pages=2)
-    second = followed(capped, page_of(capped, "abc"))
-    assert stopped(capped, page_of(capped, "", second)) == "no next page"
-    with pytest.raises(LimitExceeded, match="at least 3 pages, more than max_pages=2"):
-        capped.follow(page_of(capped, "def", second))
-
-
-@BOTH
 def test_a_total_has_to_be_there(strategy: Cursor | HeaderCursor) -> None:
     counted = replace(strategy, total_path="n")
     with pytest.raises(ResponseError, match="total_path 'n' matches nothing; the body is an object with the keys"):
@@ -327,9 +292,9 @@ tokens: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@given(token=tokens, place=st.sampled_from(["query", "header", "body"]), same=st.booleans())
-def test_whatever_a_token_is_it_survives_being_stored(token: Json, place: Any, same: bool) -> None:
-    strategy = Cursor(cursor_path="meta.next", inject_into=place, stop_on_same_cursor=same)
+@given(token=tokens, place=st.sampled_from(["query", "header", "body"]))
+def test_whatever_a_token_is_it_survives_being_stored(token: Json, place: Any) -> None:
+    strategy = Cursor(cursor_path="meta.next", inject_into=place)
     page = told(strategy, token)
     if token in (None, "", 0, [], {}):
         assert stopped(strategy, page) == "no next page"

@@ -22,7 +22,7 @@ from airflow_paginated.sinks import AddColumns, FileSink
 from airflow_paginated.sinks.columns import Columns
 from airflow_paginated.sinks.files.file_sink import Place, Resolve, local_or_fsspec
 from airflow_paginated.sinks.files.published import published
-from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.sinks.protocol import Existing, Owner, Run
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.pipeline.disk import folder_of
@@ -126,7 +126,11 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             "rows": replace(job.identity.rows, changes=watermark.changes),
         }
     run = replace(job.identity, proceed=go_on, **known)
-    with closing(sink.open(run)) as dataset, PageClient(options) as client:
+    opened = sink.open(run)
+    if isinstance(opened, Existing):
+        kept: dict[str, Any] = opened.result
+        return kept
+    with closing(opened) as dataset, PageClient(options) as client:
         result: dict[str, Any] = Pipeline(
             collection=job.collection,
             client=client,

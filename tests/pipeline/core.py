@@ -216,7 +216,7 @@ class Task:
         partitions = [{"table": number} for number in range(case.api.count)]
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
-        with closing(sink.resolved(local_or_fsspec).open(run)) as dataset:
+        with closing(cast(Dataset, sink.resolved(local_or_fsspec).open(run))) as dataset:
             result: dict[str, Any] = Pipeline(
                 collection=Collection(request=request, pagination=strategy, partitions=partitions),
                 client=cast(PageClient, Wire(watch)),

@@ -18,7 +18,7 @@ from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import AddColumns, FileSink
 from airflow_paginated.sinks.columns import Columns
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
-from airflow_paginated.sinks.protocol import Owner, Run
+from airflow_paginated.sinks.protocol import Dataset, Owner, Run
 from airflow_paginated.sinks.rows import RowFunctions
 from airflow_paginated.transport import PageClient
 from tests.paging.api import Api
@@ -102,7 +102,7 @@ def test_the_heap_is_flat_however_many_partitions(tmp_path: Path) -> None:
         sink = FileSink(f"{tmp_path}/{count}/rows.jsonl").resolved(local_or_fsspec)
         tracemalloc.start()
         try:
-            with closing(sink.open(run)) as dataset:
+            with closing(cast(Dataset, sink.open(run))) as dataset:
                 client = cast(PageClient, Wire(items))
                 Pipeline(collection=collection, client=client, dataset=dataset, workers=4, window=Window(16)).run()
             peaks.append(tracemalloc.get_traced_memory()[1])

@@ -121,8 +121,7 @@ def test_one_file(lake: Lake, name: str) -> None:
     collect(lake.open(f"lake/{name}"), API)
     data = lake.files("lake")[name]
     assert (gzip.decompress(data) if name.endswith(".gz") else data).decode() == expected()
-    again = lake.open(f"lake/{name}", run_of("run-2"), if_exists="skip")
-    assert again.existing["rows"] == 150
+    assert lake.existing(f"lake/{name}", run_of("run-2"))["rows"] == 150
 
 
 def test_no_rows_make_an_empty_file(near: Lake) -> None:

@@ -14,7 +14,6 @@ def test_rows_come_back_decoded_and_in_order() -> None:
     places = [(row["partition"][0], row["page"], row["row"]) for row in rows]
     assert places == [(part, page, row) for part in range(2) for page in range(3) for row in range(2)]
     assert rows[0]["price"] == 1.1
-    assert dataset.existing is None
 
 
 def test_nothing_is_an_empty_list() -> None:

@@ -77,15 +77,6 @@ PAGES: Final[Mapping[str, Case]] = {
         shape=Bare(),
         data_selector=None,
     ),
-    "a total on HEAD alone": case(
-        BY_PAGE,
-        PageNumber(total_header="X-Total-Count", total_method="HEAD"),
-        Total(header="X-Total-Count", when=telling.on_head),
-        shape=Bare(),
-        data_selector=None,
-        head=True,
-        pages=13,
-    ),
     "a total on page 1 alone": case(BY_PAGE, PageNumber(total_path="meta.total"), Total(when=telling.on_page_1)),
     "a total of -1 as a hint": case(
         BY_PAGE, PageNumber(total_path="meta.total", total_is="hint", **EMPTY), Total(count=telling.unknown), pages=13

@@ -78,31 +78,6 @@ def test_a_hint_alone_does_not_end_a_run() -> None:
         PageNumber(**HINT)
 
 
-@pytest.mark.parametrize("kind", [PageNumber, Offset])
-def test_a_total_on_a_head_request_alone_plans_the_run(collect: Collect, kind: type[Any]) -> None:
-    asked = ByNumber() if kind is PageNumber else ByOffset(size_param="limit", asks=20)
-    total = Total(header="X-Total-Count", when=telling.on_head)
-    api = table(asked, total, shape=Bare(), head=True)
-    own = {"page_size": 20} if kind is Offset else {}
-    found = collect(api, kind(total_header="X-Total-Count", total_method="HEAD", **own), max_workers=4)
-    assert found.lines == api.reference()
-    assert [each.request.method for each in found.seen] == ["HEAD"] + ["GET"] * 12
-
-
-def test_a_head_request_that_declares_nothing_fails(collect: Collect) -> None:
-    api = table(ByNumber(), shape=Bare(), head=True)
-    error = collect.error(api, PageNumber(total_header="X-Total-Count", total_method="HEAD"))
-    assert isinstance(error, ResponseError)
-    assert "total_header 'X-Total-Count' is not in the answer; its headers are 'content-" in str(error)
-
-
-def test_a_head_request_that_declares_no_rows_ends_the_run(collect: Collect) -> None:
-    total = Total(header="X-Total-Count", when=telling.on_head)
-    api = table(ByNumber(), total, shape=Bare(), head=True, rows=())
-    found = collect(api, PageNumber(total_header="X-Total-Count", total_method="HEAD"))
-    assert (found.lines, len(found.seen)) == (b"", 1)
-
-
 def test_a_total_in_a_header_alone_plans_the_run(collect: Collect) -> None:
     api = table(ByNumber(), Total(header="X-Total-Count"), shape=Bare())
     found = collect(api, PageNumber(total_header="x-total-count"))

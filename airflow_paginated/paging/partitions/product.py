@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import reduce
+from itertools import chain, combinations
 from typing import Any, ClassVar
 
 from airflow_paginated.paging.completeness import Check
@@ -49,9 +51,8 @@ class Product:
         Raises ``ConfigurationError`` for a parameter that two of them have.
         """
         parts = tuple(each.resolved(read) for each in self.of)
-        names = [name for part in parts for name in part.names]
-        for name in names:
-            if names.count(name) > 1:
+        for one, other in combinations(parts, 2):
+            for name in set(one.names).intersection(other.names):
                 raise ConfigurationError(f"partitions: two parts of a product have the parameter {name!r}")
         return Crossed(parts)
 
@@ -65,7 +66,7 @@ class Crossed:
     @property
     def names(self) -> frozenset[str]:
         """The names of all parameters."""
-        return frozenset(name for part in self.parts for name in part.names)
+        return frozenset(chain.from_iterable(part.names for part in self.parts))
 
     @property
     def places(self) -> Mapping[str, Place]:
@@ -73,8 +74,8 @@ class Crossed:
         return {name: place for part in self.parts for name, place in part.places.items()}
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
-        """Yield each combination."""
-        return _crossed(self.parts)
+        """Yield each combination, one at a time: ``itertools.product`` would hold all sets of each part in memory."""
+        return reduce(_crossed, self.parts, iter([{}]))
 
     def describe(self) -> dict[str, Json]:
         """Return what tells these sets from others."""
@@ -82,15 +83,8 @@ class Crossed:
 
     def checks(self) -> Iterator[Check]:
         """Yield what the parts know of themselves."""
-        for part in self.parts:
-            if isinstance(part, Vouching):
-                yield from part.checks()
+        return chain.from_iterable(part.checks() for part in self.parts if isinstance(part, Vouching))
 
 
-def _crossed(parts: tuple[Partitions, ...]) -> Iterator[Mapping[str, Json]]:
-    if not parts:
-        yield {}
-        return
-    for parameters in parts[0].sets():
-        for others in _crossed(parts[1:]):
-            yield {**parameters, **others}
+def _crossed(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:
+    return ({**parameters, **others} for parameters in outer for others in part.sets())

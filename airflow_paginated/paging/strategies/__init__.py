@@ -62,6 +62,8 @@ def pagination_from(given: object) -> Pagination:
             raise ConfigurationError(f"pagination: 'type' is missing, one of {', '.join(STRATEGIES)}")
         kind = options.pop("type")
         check_choice(kind, STRATEGIES, "pagination: type")
+        if "max_pages" in options:
+            raise ConfigurationError("pagination: unknown key 'max_pages' (did you mean limits={'max_pages': ...}?)")
         if isinstance(options.get("pagination"), Mapping):
             options["pagination"] = pagination_from(options["pagination"])
         return cast(Pagination, value_from_dict(STRATEGIES[str(kind)], options, f"pagination ({kind})"))

@@ -1,4 +1,4 @@
-"""What the strategies have in common: a page size, totals, a has-more flag, a cap, and where parameters go."""
+"""What the strategies have in common: a page size, totals, a has-more flag, and where parameters go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Final, Literal
 
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
-from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
+from airflow_paginated.paging.errors import ConfigurationError, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, quoted, seen, select
 from airflow_paginated.paging.values import Json, Page, Total, TotalKind
@@ -24,8 +24,7 @@ class Strategy:
     ``total_path`` (in the body) or ``total_header`` says how much there is, counted as ``total_kind`` says; the run
     fails where it does not come to that, unless ``total_is`` a mere ``"hint"``. Where ``has_more_path`` is given, it
     has the last word: there is more as long as ``has_more_value`` is there, ``False`` for a flag that means "last".
-    ``max_pages`` fails when it is passed: it never truncates. ``inject_into`` says where the parameters go; in the
-    body, their names are paths.
+    ``inject_into`` says where the parameters go; in the body, their names are paths.
     """
 
     page_size: int | None = None
@@ -35,12 +34,10 @@ class Strategy:
     total_is: Literal["exact", "hint"] = "exact"
     has_more_path: str | None = None
     has_more_value: bool = True
-    max_pages: int | None = None
     inject_into: InjectInto = "query"
 
     def __post_init__(self) -> None:
         check_number(self.page_size, "pagination: page_size", least=1, whole=True, optional=True)
-        check_number(self.max_pages, "pagination: max_pages", least=1, whole=True, optional=True)
         check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
         check_choice(self.total_is, ("exact", "hint"), "pagination: total_is")
         check_flag(self.has_more_value, "pagination: has_more_value")
@@ -107,13 +104,6 @@ class Strategy:
         if flag is None:
             raise ResponseError(f"has_more_path {path!r} must be true or false; {beside_rows(page.envelope, path)}")
         return flag is self.has_more_value
-
-    def _check_max(self, pages: int) -> None:
-        if self.max_pages is not None and pages > self.max_pages:
-            raise LimitExceeded(
-                f"the API has at least {pages} pages, more than max_pages={self.max_pages};"
-                " raise max_pages or narrow the query"
-            )
 
     def _no_total(self, page: Page) -> ResponseError:
         if self.total_header:

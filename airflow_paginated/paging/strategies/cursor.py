@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
@@ -14,7 +14,7 @@ from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, select
 from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import NOTHING, Sequential
-from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
+from airflow_paginated.paging.values import Json, Page, PageRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +23,16 @@ class Tokens(Sequential):
 
     ``first_cursor`` is what the first request sends, ``""`` for a parameter that must be there and empty, a list for
     several tokens. Tokens are encoded once; ``cursor_encoded=True`` says that the API gives them percent-encoded
-    already. A token that is no text is sent as JSON. ``stop_on_same_cursor=True``: the token that was sent, given
-    again, is the end.
+    already. A token that is not a string is sent as JSON.
     """
 
     cursor_param: str | Sequence[str] = "cursor"
     first_cursor: Json = None
     cursor_encoded: bool = False
-    stop_on_same_cursor: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(self.cursor_encoded, "pagination: cursor_encoded")
-        check_flag(self.stop_on_same_cursor, "pagination: stop_on_same_cursor")
         if len(self._sources) != len(self._names):
             raise ConfigurationError(
                 f"pagination: cursor_param names {len(self._names)} parameters for {len(self._sources)} tokens"
@@ -69,15 +66,11 @@ class Tokens(Sequential):
             return tokens
         return ABSENT if all(each is ABSENT for each in given) else None
 
-    def request(self, page: Page, found: Json) -> PageRequest | Stop:
+    def request(self, page: Page, found: Json) -> PageRequest:
         """Return the request with the tokens in the place of those before."""
-        if self.stop_on_same_cursor and page.request.state == {"cursor": found}:
-            return Stop("the same cursor again")
         return self._with(page.request, found)
 
     def _with(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
-        if self.stop_on_same_cursor:
-            request = replace(request, state={"cursor": tokens})
         # A token that is no longer there must not be sent once more.
         return placed(request, self.inject_into, {name: tokens.get(name) for name in self._names})
 

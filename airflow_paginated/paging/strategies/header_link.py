@@ -58,8 +58,6 @@ class HeaderLink(Linked):
         steps, end = sent.index - page.request.index, number_in(last, series.name)
         if end is None or series.value(steps) > end:
             return None
-        if self.max_pages is not None and sent.index + 1 >= self.max_pages:
-            return None
         # It is reckoned, not told: where it fails, a link may still lead elsewhere, or nowhere.
         return replace(sent, index=sent.index + 1, path=series.link(steps), query={}, sure=False)
 

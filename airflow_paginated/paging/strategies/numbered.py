@@ -18,24 +18,20 @@ from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest,
 class Numbered(Strategy, ABC):
     """Pages whose request follows from their index.
 
-    A total plans the run; with ``total_method="HEAD"`` it is asked for by a request of its own.
-    ``stop_after_empty_page`` ends the run where the API says neither a total nor has-more. The step between pages is
-    the number of rows that page 1 really served. ``on_short_page`` says what it means when a later page, not the last,
-    has fewer: ``"fail"``, ``"accept"``, or ``None``: accept where that cannot cost rows, or an exact total proves it.
+    A total plans the run; ``stop_after_empty_page`` ends it where the API says neither a total nor has-more. The step
+    between pages is the number of rows that page 1 really served. ``on_short_page`` says what it means when a later
+    page, not the last, has fewer: ``"fail"``, ``"accept"``, or ``None``: accept where that cannot cost rows, or an
+    exact total proves it.
     """
 
-    total_method: Literal["GET", "HEAD"] = "GET"
     stop_after_empty_page: bool = False
     on_short_page: Literal["fail", "accept"] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
-        check_choice(self.total_method, ("GET", "HEAD"), "pagination: total_method")
         if self.on_short_page is not None:
             check_choice(self.on_short_page, ("fail", "accept"), "pagination: on_short_page")
-        if self.total_method == "HEAD" and not (self.total_header and self.total_kind == "items"):
-            raise ConfigurationError("pagination: total_method='HEAD' needs total_header, and total_kind 'items'")
         proof = (self.total_path or self.total_header) and self.total_is == "exact"
         if not (proof or self.has_more_path or self.stop_after_empty_page):
             raise ConfigurationError(
@@ -48,28 +44,22 @@ class Numbered(Strategy, ABC):
         """Return the parameters that name page ``index`` when each page has ``step`` rows."""
 
     def first(self, request: PageRequest) -> PageRequest:
-        """Return the request for page 1, or for the total."""
-        first = placed(replace(request, index=0), self.inject_into, self.place(0, self.page_size or 0))
-        return replace(first, method="HEAD", state={"method": request.method}) if self._before else first
+        """Return the request for page 1."""
+        return placed(replace(request, index=0), self.inject_into, self.place(0, self.page_size or 0))
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
-        if self._before and not page.request.index:
-            return self._after_total(page)
         known = self._known(page)
-        stop = self._stop(page, known, page.request.index + 1 - self._before)
+        stop = self._stop(page, known, page.request.index + 1)
         self._check_step(page, known, last=stop is not None)
         short = page.count < known.step and not page.ignored
         return stop or self._request(page.request, page.request.index + 1, known, short)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``: sure within the known total, speculative without one."""
-        if page.request.index < self._before:
-            return None
         known = self._known(page)
         index = sent.index + 1
-        limit = min(filter(None, (known.pages, self.max_pages)), default=None)
-        if known.pages == 0 or (limit is not None and index - self._before >= limit):
+        if known.pages is not None and index >= known.pages:
             return None
         return self._request(sent, index, known)
 
@@ -78,38 +68,18 @@ class Numbered(Strategy, ABC):
         state: Mapping[str, Any] = last.request.state or {}
         step = state.get("step") or last.rows
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
-        if not by_total or not last.rows or last.rows < step or last.request.index < self._before:
+        if not by_total or not last.rows or last.rows < step:
             return None
         return self._request(last.request, last.request.index + 1, _Known(step, state.get("total"), None))
-
-    @property
-    def _before(self) -> int:
-        """How many requests come before that for page 1."""
-        return int(self.total_method == "HEAD")
-
-    def _after_total(self, page: Page) -> PageRequest | Stop:
-        own = self.declared(page)
-        if own is None and self.total_is == "exact":
-            raise self._no_total(page)
-        if own is not None and not own.count and self.total_is == "exact" and not self.has_more_path:
-            return Stop("total reached")
-        first = self._request(page.request, 1, _Known(0, own.count if own else None, None))
-        # A first page is always there, if only an empty one.
-        return replace(first, method=page.request.state["method"], sure=True)
 
     def _stop(self, page: Page, known: _Known, done: int) -> Stop | None:
         if self.has_more_path:
             if not self._more(page):
                 return Stop("no more pages")
-            self._check_max(max(done + 1, known.pages or 0))
         elif known.pages is not None and self.total_is == "exact":
-            self._check_max(known.pages)
             return Stop("total reached") if done >= known.pages else None
         elif not page.count and not page.ignored and self.stop_after_empty_page:
             return Stop("empty page")
-        else:
-            # The page to come may be the empty one that ends the run: only this one is known to count.
-            self._check_max(done)
         return None
 
     def _known(self, page: Page) -> _Known:
@@ -160,7 +130,7 @@ class Numbered(Strategy, ABC):
         state = {"step": known.step, "total": known.total} | ({"short": True} if short else {})
         sure = known.pages is not None and self.total_is == "exact"
         request = replace(base, index=index, state=state, sure=sure)
-        return placed(request, self.inject_into, self.place(index - self._before, known.step))
+        return placed(request, self.inject_into, self.place(index, known.step))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from airflow_paginated.paging.dicts import check_choice, check_number
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError, TableChanged
+from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.paging.injection import placed
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json, Page, PageRecord, PageRequest, Stop
@@ -40,8 +40,6 @@ class Offset(Numbered):
         check_number(self.page_size, "pagination: page_size", least=1, whole=True)
         check_number(self.base_offset, "pagination: base_offset", whole=True)
         check_choice(self.step, ("served", "received"), "pagination: step")
-        if self.step == "received" and self.total_method == "HEAD":
-            raise ConfigurationError("pagination: step='received' does not go with total_method='HEAD'")
         if self.step == "received" and self.on_short_page is not None:
             raise ConfigurationError(
                 "pagination: on_short_page says nothing with step='received': no page is short then"
@@ -98,7 +96,7 @@ class Offset(Numbered):
     def trim(self, page: Page) -> Page:
         """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
 
-        Raises ``TableChanged`` where they are not the same.
+        Raises ``IncompleteError`` where they are not the same.
         """
         state: Mapping[str, Any] = page.request.state or {}
         again = state.get("again", 0)
@@ -106,16 +104,15 @@ class Offset(Numbered):
             return page
         rows = page.rows
         if _digest(rows[:again]) != state["tail"]:
-            raise TableChanged(
+            raise IncompleteError(
                 f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
-                " the table was read (check pages_overlap)",
-                page.request.partition,
+                " the table was read (check pages_overlap)"
             )
         return page.with_rows(rows[again:])
 
     def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
         """Let the next page know what it has to begin with: after a short page, less than the overlap."""
-        if isinstance(successor, Stop) or page.request.index < self._before:
+        if isinstance(successor, Stop):
             return successor
         state: Mapping[str, Any] = page.request.state or {}
         step = successor.state["step"]
@@ -153,9 +150,6 @@ class Offset(Numbered):
                 f"page {index} has no rows, but the API says that there are more: with step='received' the offset"
                 " cannot go on"
             )
-        # Where nothing tells of a next page, it may be the empty one that ends the run.
-        told = self.has_more_path or (total is not None and self.total_is == "exact")
-        self._check_max(index + bool(told))
         return None
 
     def _accepts_any_length(self) -> bool:

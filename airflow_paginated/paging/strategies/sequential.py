@@ -69,8 +69,6 @@ class Sequential(Strategy, ABC):
         found = self.found(page)
         if found is ABSENT or found in NOTHING:
             return self._ended(page, found)
-        # Where an empty page is the end, the page to come may be that one.
-        self._check_max(index + (self.has_more_path is not None or not self.stop_after_empty_page))
         request = self.request(page, found)
         return request if isinstance(request, Stop) else replace(request, index=index)
 

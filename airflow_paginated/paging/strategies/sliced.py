@@ -116,8 +116,7 @@ class Sliced:
             )
         count = min(max(2, 2 * total // self.max_rows), MOST_PARTS, high - low)
         borders = [low + (high - low) * number // count for number in range(count + 1)]
-        # The request may be a HEAD for the total: its state knows the method of the others.
-        whole = replace(request, method=(request.state or {}).get("method", request.method), state=None, sure=True)
+        whole = replace(request, state=None, sure=True)
         return tuple(
             self._part(replace(whole, partition=(*request.partition, number)), start, end)
             for number, (start, end) in enumerate(pairwise(borders))

@@ -26,7 +26,6 @@ _log: Final = logging.getLogger(__name__)
 class FileDataset:
     """Implements ``Dataset``; ``path`` and ``manifest_path`` are what the summary calls the result."""
 
-    existing: dict[str, Any] | None = None
     keeps = True
 
     def __init__(self, site: Site, run: Run, path: str, manifest_path: str) -> None:
@@ -156,45 +155,3 @@ class FileDataset:
                 _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
                 self.restart(partition)
         _log.info("Going on after %d pages that an earlier try stored", self._index.sums()[0])
-
-
-class SettledDataset:
-    """Implements ``Dataset`` for a target that holds what is asked for: there is nothing to do."""
-
-    keeps = True
-
-    def __init__(self, existing: dict[str, Any]) -> None:
-        self.existing: dict[str, Any] | None = existing
-
-    def unfinished(self) -> Iterator[PageRecord]:
-        """Yield nothing."""
-        return iter(())
-
-    def records(self) -> Iterator[PageRecord]:
-        """Yield nothing."""
-        return iter(())
-
-    def lines(self, record: PageRecord) -> bytes:
-        """Refuse: there is no page to ask for."""
-        raise RuntimeError("nothing is stored for a target that is skipped")
-
-    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
-        """Know no page."""
-        return None
-
-    def land(self, record: PageRecord, lines: bytes) -> None:
-        """Refuse: landing a page here is a defect of the caller."""
-        raise RuntimeError("nothing is to be collected for a target that is skipped")
-
-    def restart(self, partition: tuple[int, ...]) -> None:
-        """Do nothing."""
-
-    def publish(self, account: Account) -> dict[str, Any] | None:
-        """Return the summary of what exists."""
-        return self.existing
-
-    def discard(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""

@@ -14,7 +14,7 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_paginated.paging.dicts import check_choice, check_number
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.sinks.files.csv_rows import Formulas
-from airflow_paginated.sinks.files.dataset import FileDataset, SettledDataset
+from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.formats import FileFormat, canonical, format_in, format_named
 from airflow_paginated.sinks.files.layout import STAGING, Layout
 from airflow_paginated.sinks.files.local_storage import LocalStorage
@@ -22,7 +22,7 @@ from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.paths import check_rendered, path_text, split_file
 from airflow_paginated.sinks.files.site import IfExists, Site
 from airflow_paginated.sinks.files.storage import Storage
-from airflow_paginated.sinks.protocol import Dataset, Run, Sink
+from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 
 MIB: Final = 1024 * 1024
 
@@ -150,8 +150,8 @@ class FileTarget:
     if_exists: IfExists
     part_bytes: int | None
 
-    def open(self, run: Run) -> Dataset:
-        """Begin, or take up again, the collection of ``run``."""
+    def open(self, run: Run) -> Dataset | Existing:
+        """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
         token = f"{run.key}-{os.urandom(4).hex()}"
         target = self.place.storage(token)
         site = Site(
@@ -165,7 +165,7 @@ class FileTarget:
         )
         done = site.inspect(run)
         if done is not None:
-            return SettledDataset(done.summary(self.path, self.manifest_path))
+            return Existing(done.summary(self.path, self.manifest_path))
         return FileDataset(site, run, self.path, self.manifest_path)
 
 
