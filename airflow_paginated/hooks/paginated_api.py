@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -14,22 +14,21 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.file_systems import parent_at
 from airflow_paginated.hooks.masking import Masks
-from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.completeness import Audit
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.paging.partitions import resolved
 from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
-from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
-from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
-from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
+from airflow_paginated.paging.protocols import overlapped
+from airflow_paginated.paging.strategies import pagination_from, shown_parameters
+from airflow_paginated.paging.values import Json, Page, PageRequest
+from airflow_paginated.paging.walk import Window
 from airflow_paginated.paging.withheld import shown_of, withhold
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.bound import BoundAuth, BoundSession
@@ -211,43 +210,53 @@ class PaginatedApiHook(BaseHook):
         )
         return self._collected(withhold(collection, self.settings.secrets))
 
-    def _collected(self, collection: Collection) -> Iterator[Page]:
-        strategy = collection.strategy
-        total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits, strategy, expected=collection.count())
-        seeds = (strategy.first(request) for request in collection.requests())
-        deadline = Deadline.of(self.limits.run_timeout)
-        with closing(audit), self.client(collection, deadline) as client, collection.naming_parameters():
-            found = self._walk(deadline, seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
-            with closing(found) as landings:
-                for landing in landings:
-                    deadline.check()
-                    self.masks.catch_up()
-                    audit.see(PageRecord.of(landing, total(landing.page)))
-                    yield landing.page
-            for landing in self._walk(deadline, audit.beyond.requests(), lenient(client.fetch), SinglePage()):
-                audit.judge_beyond(landing.page)
-            audit.account()
-
-    def _walk(
+    def rows(
         self,
-        deadline: Deadline,
-        seeds: Iterator[PageRequest],
-        fetch: Fetch,
-        strategy: Pagination,
-        admit: Admit = lambda page: page,
-    ) -> Generator[Landing, None, None]:
-        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit, tick=deadline.check)
-
-    def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
+        endpoint: str,
+        *,
+        pagination: object,
+        method: str = "GET",
+        query: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        data_selector: str | None = None,
+        partitions: Any = None,
+        decimals: bool = False,
+    ) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.
 
         With ``decimals``, numbers with a fraction come as ``decimal.Decimal``, with the digits that were sent.
         """
+        pages = self.pages(
+            endpoint,
+            pagination=pagination,
+            method=method,
+            query=query,
+            headers=headers,
+            body=body,
+            data_selector=data_selector,
+            partitions=partitions,
+        )
         decode = msgspec.json.Decoder(float_hook=Decimal if decimals else None).decode
-        for page in self.pages(endpoint, **request):
-            for row in page.rows:
-                yield decode(row)
+        return (decode(row) for page in pages for row in page.rows)
+
+    def _collected(self, collection: Collection) -> Iterator[Page]:
+        deadline = Deadline.of(self.limits.run_timeout)
+        with self.client(collection, deadline) as client:
+            collector = Collector(
+                collection=collection,
+                client=client,
+                workers=self.max_workers,
+                window=self.window,
+                completeness=self.completeness,
+                limits=self.limits,
+                stop=StopSignal(deadline),
+                report=lambda standing: self.log.info("%s", standing),
+            )
+            with closing(collector.pages()) as pages:
+                for page in pages:
+                    self.masks.catch_up()
+                    yield page
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the base URL once; any answer but a refusal of the credentials is a success."""

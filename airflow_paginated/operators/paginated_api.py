@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 
+from airflow_paginated.collect.collector import Collector, StopSignal
+from airflow_paginated.collect.progress import Standing
 from airflow_paginated.hooks.file_systems import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.deadline import run_deadline
 from airflow_paginated.operators.outcome import airflow_errors
-from airflow_paginated.operators.pipeline import Pipeline, StopSignal
-from airflow_paginated.operators.progress import Standing
 from airflow_paginated.operators.state import check_possible, store_of
 from airflow_paginated.operators.target import warn_of_local_target
 from airflow_paginated.operators.watermark import Watermark
@@ -153,7 +152,7 @@ class PaginatedApiOperator(BaseOperator):
             if isinstance(opened, Existing):
                 return opened.result
             with closing(opened) as dataset, hook.client(collection, deadline) as client:
-                pipeline = Pipeline(
+                collector = Collector(
                     collection=collection,
                     client=client,
                     dataset=dataset,
@@ -164,7 +163,9 @@ class PaginatedApiOperator(BaseOperator):
                     stop=self._stop,
                     report=lambda standing: self._report(standing, hook),
                 )
-                return (pipeline if watermark is None else replace(pipeline, published=watermark.published)).run()
+                if watermark is not None:
+                    collector.published = watermark.published
+                return collector.run()
 
     def on_kill(self) -> None:
         """Stop; ``execute`` then raises and publishes nothing."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from airflow_paginated.operators.pipeline import Pipeline, StopSignal
+from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.operators.watermark import FolderStore, Watermark
 from airflow_paginated.paging import Completeness, Incremental, PageNumber, PageRequest
 from airflow_paginated.paging.collection import Collection
@@ -131,7 +131,7 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
         kept: dict[str, Any] = opened.result
         return kept
     with closing(opened) as dataset, PageClient(options) as client:
-        result: dict[str, Any] = Pipeline(
+        result: dict[str, Any] = Collector(
             collection=job.collection,
             client=client,
             dataset=dataset,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from airflow_paginated.operators.pipeline import Pipeline, StopSignal
+from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.paging import Completeness, Page, PageRequest, Total
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.errors import PageFailed
@@ -217,7 +217,7 @@ class Task:
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
         with closing(cast(Dataset, sink.resolved(local_or_fsspec).open(run))) as dataset:
-            result: dict[str, Any] = Pipeline(
+            result: dict[str, Any] = Collector(
                 collection=Collection(request=request, pagination=strategy, partitions=partitions),
                 client=cast(PageClient, Wire(watch)),
                 dataset=cast(Dataset, _Doomed(dataset, watch, strike)),

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from airflow_paginated.operators.pipeline import Pipeline
+from airflow_paginated.collect.collector import Collector
 from airflow_paginated.paging import Page, PageNumber, PageRequest, RowsOf
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.walk import Window
@@ -104,7 +104,7 @@ def test_the_heap_is_flat_however_many_partitions(tmp_path: Path) -> None:
         try:
             with closing(cast(Dataset, sink.open(run))) as dataset:
                 client = cast(PageClient, Wire(items))
-                Pipeline(collection=collection, client=client, dataset=dataset, workers=4, window=Window(16)).run()
+                Collector(collection=collection, client=client, dataset=dataset, workers=4, window=Window(16)).run()
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.collect.progress import Progress, Standing
 from airflow_paginated.paging import PageRequest, Stop, Total
 from airflow_paginated.paging.values import PageRecord, TotalKind
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated.collect.collector import StopSignal
 from airflow_paginated.operators.deadline import run_deadline
-from airflow_paginated.operators.pipeline import StopSignal
 from airflow_paginated.paging import Limits
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import PageFailed, QuotaExceeded, RunTimeout

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, reject
 from hypothesis import strategies as st
 
-from airflow_paginated.operators.pipeline import StopSignal
+from airflow_paginated.collect.collector import StopSignal
 from airflow_paginated.paging.errors import Cancelled
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.core import Case, Fate, striking, task

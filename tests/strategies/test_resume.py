@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated.collect.collector import Collector
 from airflow_paginated.hooks.paginated_api import PAGES_PER_WORKER, PaginatedApiHook
-from airflow_paginated.operators.pipeline import Pipeline
 from airflow_paginated.paging import Cursor, PageRequest
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.deadline import NEVER
@@ -61,7 +61,7 @@ class Task:
         run = Run(Owner("dag", "collect", "run-1"), collection.plan(self.server.url, "styled_api"), collection.request)
         sink = FileSink(str(self.path)).resolved(local_or_fsspec)
         with closing(sink.open(run)) as dataset, hook.client(collection, NEVER) as client:
-            result: dict[str, Any] = Pipeline(
+            result: dict[str, Any] = Collector(
                 collection=collection,
                 client=client,
                 dataset=dataset,

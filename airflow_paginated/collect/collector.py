@@ -1,4 +1,4 @@
-"""From requests to a published dataset: resume, walk, audit, land, publish. Knows no Airflow."""
+"""The loop: from requests to pages, proved complete, stored and published. Knows no Airflow."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final
 
-from airflow_paginated.operators.progress import Progress, Standing
+from airflow_paginated.collect.progress import Progress, Standing
 from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.completeness import Account, Audit
@@ -60,85 +59,106 @@ class StopSignal:
         self.deadline.check()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pipeline:
-    """One run: what is collected, by whom, into what."""
+@dataclass(slots=True, kw_only=True)
+class Collector:
+    """One collection, from its requests to rows that are proved complete. Used by one thread.
+
+    With a ``dataset``, pages are stored as they come and a later try goes on from there; without one, they are handed
+    out only.
+    """
 
     collection: Collection
     client: PageClient
-    dataset: Dataset
     workers: int
     window: Window
     completeness: Completeness = field(default_factory=Completeness)
     limits: Limits = field(default_factory=Limits)
+    dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
     report: Callable[[Standing], None] = lambda standing: log.info("%s", standing)
     published: Callable[[Account], None] = lambda account: None
     """Called when the rows are visible, with what was collected."""
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(self.report, self._retries)
 
     def run(self) -> Any:
-        """Collect what is missing, prove it complete, publish it, and return what the sink returns.
+        """Collect what is missing, prove it complete, publish it, and return what the dataset returns.
 
         A dict gets the figures of the run beside its own.
         """
+        assert self.dataset is not None, "only a dataset can be published"  # noqa: S101  # for mypy
         started = time.monotonic()
-        progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         try:
+            account = self._drain()
+            self.report(self.progress.standing())
+            self.stop.check()
             with self.collection.naming_parameters():
-                result = self._collect_and_publish(progress)
+                account = replace(account, checks=(*account.checks, *self.collection.checks()))
+                result = self.dataset.publish(account)
+            self.published(account)
         except RunTimeout as exc:
-            raise exc.told(f"{exc}; {self._stored(progress)}") from None
-        return result | self._figures(progress, started) if isinstance(result, dict) else result
+            raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
+        return result | self._figures(started) if isinstance(result, dict) else result
 
-    def _collect_and_publish(self, progress: Progress) -> Any:
+    def pages(self) -> Generator[Page, None, Account]:
+        """Fetch all pages that are not stored yet and yield them, in order within their partition.
+
+        Returns what they add up to, with those that an earlier try has stored. Raises when a page fails for good, and
+        at the end when the pages do not add up.
+        """
+        strategy = self.collection.strategy
+        total, trim = totals_of(strategy), trimmed_by(strategy)
+        self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
+        with (
+            self.collection.naming_parameters(),
+            closing(Audit(self.completeness, self.limits, strategy, expected=self.progress.sets)) as audit,
+        ):
+            if self.dataset is not None:
+                self._check_unfinished(self.dataset, strategy)
+                self._recall(self.dataset, audit)
+            walk = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
+            with closing(walk) as landings:
+                for landing in landings:
+                    record = PageRecord.of(landing, total(landing.page))
+                    audit.see(record)
+                    if self.dataset is not None:
+                        self.dataset.land(record, landing.page.lines)
+                    self.progress.saw(record)
+                    yield landing.page
+                    self.stop.check()
+            for landing in self._walk(audit.beyond.requests(), SinglePage(), fetch=lenient(self.client.fetch)):
+                audit.judge_beyond(landing.page)
+            return audit.account()
+
+    def _drain(self) -> Account:
+        pages = self.pages()
         try:
-            account = self._collect(progress)
+            while True:
+                next(pages)
+        except StopIteration as done:
+            account: Account = done.value
+            return account
         except IncompleteError:
             # The data changed while it was read: what is stored would fail the next try in the same way.
-            self.dataset.discard()
+            if self.dataset is not None:
+                self.dataset.discard()
             raise
-        self.report(progress.standing())
-        self.stop.check()
-        account = replace(account, checks=(*account.checks, *self.collection.checks()))
-        result = self.dataset.publish(account)
-        self.published(account)
-        return result
 
-    def _stored(self, progress: Progress) -> str:
+    def _stored(self, dataset: Dataset) -> str:
         """Say what a try that ends now leaves to the next one."""
-        counts = f"{progress.pages} pages with {progress.rows} rows"
-        if not self.dataset.keeps:
+        counts = f"{self.progress.pages} pages with {self.progress.rows} rows"
+        if not dataset.keeps:
             return f"{counts} were collected, and are lost: the next try begins anew"
         return f"{counts} are stored, and the next try goes on from there"
 
-    def _collect(self, progress: Progress) -> Account:
-        """Collect what is not stored yet."""
-        strategy = self.collection.strategy
-        self._check_unfinished(strategy, progress)
-        with closing(Audit(self.completeness, self.limits, strategy, expected=progress.sets)) as audit:
-            for record in self.dataset.records():
-                audit.recall(record, self.dataset.lines(record) if audit.keys.asked else None)
-                progress.saw(record, resumed=True)
-                self.stop.check()
-            self._land_all(strategy, audit, progress)
-            self._look_beyond(audit, progress)
-            return audit.account()
-
-    def _land_all(self, strategy: Pagination, audit: Audit, progress: Progress) -> None:
-        total, trim = totals_of(strategy), trimmed_by(strategy)
-        walk = self._walk(self._seeds(strategy), strategy, progress, lambda page: audit.admit(trim(page)))
-        with closing(walk) as landings:
-            for landing in landings:
-                record = PageRecord.of(landing, total(landing.page))
-                audit.see(record)
-                self.dataset.land(record, landing.page.lines)
-                progress.saw(record)
-                self.stop.check()
-
-    def _look_beyond(self, audit: Audit, progress: Progress) -> None:
-        fetch = lenient(self.client.fetch)
-        for landing in self._walk(audit.beyond.requests(), SinglePage(), progress, fetch=fetch):
-            audit.judge_beyond(landing.page)
+    def _recall(self, dataset: Dataset, audit: Audit) -> None:
+        """Count what earlier tries have stored."""
+        for record in dataset.records():
+            audit.recall(record, dataset.lines(record) if audit.keys.asked else None)
+            self.progress.saw(record, resumed=True)
+            self.stop.check()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield where each partition goes on: at its first page, or after the newest stored one."""
@@ -146,7 +166,7 @@ class Pipeline:
             yield from self._open_ends(strategy.first(request))
 
     def _open_ends(self, first: PageRequest) -> Iterator[PageRequest]:
-        last = self.dataset.last(first.partition)
+        last = None if self.dataset is None else self.dataset.last(first.partition)
         if last is None:
             yield first
         elif isinstance(last.successor, PageRequest):
@@ -155,20 +175,20 @@ class Pipeline:
             for part in last.successor.requests:
                 yield from self._open_ends(part)
 
-    def _check_unfinished(self, strategy: Pagination, progress: Progress) -> None:
+    def _check_unfinished(self, dataset: Dataset, strategy: Pagination) -> None:
         """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
-        stored = [record.request for record in self.dataset.unfinished()]
-        for landing in self._walk(stored, SinglePage(), progress, fitting(trimmed_by(strategy)), self._reread):
+        stored = [record.request for record in dataset.unfinished()]
+        for landing in self._walk(stored, SinglePage(), fitting(trimmed_by(strategy)), self._reread):
             page = landing.page
-            last = self.dataset.last(page.request.partition)
+            last = dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
                 again = landed(page, strategy)
-                self.dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
+                dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
                     "page %s has changed since it was stored: its partition starts over", page.request.index + 1
                 )
-                self.dataset.restart(page.request.partition)
+                dataset.restart(page.request.partition)
 
     def _reread(self, request: PageRequest) -> Page:
         """Fetch a page that was there once; where it is gone, as with a cursor that expired, it is another page."""
@@ -185,7 +205,6 @@ class Pipeline:
         self,
         seeds: Iterable[PageRequest],
         strategy: Pagination,
-        progress: Progress,
         admit: Admit = lambda page: page,
         fetch: Fetch | None = None,
     ) -> Generator[Landing, None, None]:
@@ -197,21 +216,21 @@ class Pipeline:
             self.window,
             admit=admit,
             inbox=self.stop.inbox,
-            tick=partial(self._tick, progress),
+            tick=self._tick,
         )
 
-    def _tick(self, progress: Progress) -> None:
+    def _tick(self) -> None:
         self.stop.check()
-        progress.tick()
+        self.progress.tick()
 
     def _retries(self) -> tuple[int, float]:
         return self.client.traffic.retries, self.client.throttled_seconds
 
-    def _figures(self, progress: Progress, started: float) -> dict[str, Any]:
+    def _figures(self, started: float) -> dict[str, Any]:
         return {
             "requests": self.client.traffic.requests,
             "retries": self.client.traffic.retries,
             "throttled_seconds": round(self.client.throttled_seconds, 3),
             "seconds": round(time.monotonic() - started, 3),
-            "resumed_pages": progress.resumed,
+            "resumed_pages": self.progress.resumed,
         }
