@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, Final
 
-from airflow_paginated.collect.progress import Progress, Standing
+from airflow_paginated.collect.progress import Progress, ProgressSnapshot
 from airflow_paginated.paging.beyond import lenient
 from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.completeness import Account, Audit
+from airflow_paginated.paging.completeness import Audit, CollectionReport
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import (
     Cancelled,
@@ -75,8 +75,8 @@ class Collector:
     limits: Limits = field(default_factory=Limits)
     dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
-    report: Callable[[Standing], None] = lambda standing: log.info("%s", standing)
-    published: Callable[[Account], None] = lambda account: None
+    report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
+    published: Callable[[CollectionReport], None] = lambda account: None
     """Called when the rows are visible, with what was collected."""
     progress: Progress = field(init=False)
 
@@ -102,7 +102,7 @@ class Collector:
             raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
         return result | self._figures(started) if isinstance(result, dict) else result
 
-    def pages(self) -> Generator[Page, None, Account]:
+    def pages(self) -> Generator[Page, None, CollectionReport]:
         """Fetch all pages that are not stored yet and yield them, in order within their partition.
 
         Returns what they add up to, with those that an earlier try has stored. Raises when a page fails for good, and
@@ -129,16 +129,16 @@ class Collector:
                     yield landing.page
                     self.stop.check()
             for landing in self._walk(audit.beyond.requests(), SinglePage(), fetch=lenient(self.client.fetch)):
-                audit.judge_beyond(landing.page)
+                audit.check_past_end(landing.page)
             return audit.account()
 
-    def _drain(self) -> Account:
+    def _drain(self) -> CollectionReport:
         pages = self.pages()
         try:
             while True:
                 next(pages)
         except StopIteration as done:
-            account: Account = done.value
+            account: CollectionReport = done.value
             return account
         except IncompleteError:
             # The data changed while it was read: what is stored would fail the next try in the same way.

@@ -13,7 +13,7 @@ EVERY_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ProgressSnapshot:
     """The figures of one moment. ``planned`` is ``None`` while the API has not said how many pages there are."""
 
     pages: int
@@ -40,7 +40,7 @@ class Standing:
 class Progress:
     """Counts pages and tells ``report`` at most every few seconds; changed by the caller's thread only."""
 
-    report: Callable[[Standing], None]
+    report: Callable[[ProgressSnapshot], None]
     traffic: Callable[[], tuple[int, float]]
     """Returns the retries and the throttled seconds so far."""
     partitions: int = 1
@@ -89,10 +89,10 @@ class Progress:
             self._next = now + self.every
             self.report(self.standing())
 
-    def standing(self) -> Standing:
+    def standing(self) -> ProgressSnapshot:
         """Return the figures of this moment."""
         retries, throttled = self.traffic()
         known = self._closed + len(self._planned) >= self.partitions
         planned = self._closed_pages + sum(pages for pages, _ in self._planned.values()) if known else None
         seconds = self.clock() - self._started
-        return Standing(self.pages, planned, self.rows, seconds, retries, throttled, self.resumed)
+        return ProgressSnapshot(self.pages, planned, self.rows, seconds, retries, throttled, self.resumed)

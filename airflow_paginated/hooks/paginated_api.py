@@ -29,7 +29,7 @@ from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.strategies import pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Page, PageRequest
 from airflow_paginated.paging.walk import Window
-from airflow_paginated.paging.withheld import shown_of, withhold
+from airflow_paginated.paging.withheld import shown_of, split_credentials
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.classify import phrase
@@ -167,7 +167,7 @@ class PaginatedApiHook(BaseHook):
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
-                endpoint=replace(self.settings.endpoint, query=collection.withheld),
+                endpoint=replace(self.settings.endpoint, query=collection.secret_query),
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
@@ -208,7 +208,7 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
-        return self._collected(withhold(collection, self.settings.secrets))
+        return self._collected(split_credentials(collection, self.settings.secrets))
 
     def rows(
         self,

@@ -19,7 +19,7 @@ from airflow_paginated.paging.errors import NothingCollected, PermanentError, Qu
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-LONGEST_WAIT: Final = 24 * 3600.0
+MAX_RESCHEDULE_SECONDS: Final = 24 * 3600.0
 """A quota that opens later than this many seconds is not waited for: what is stored would be too old to go on with."""
 
 
@@ -36,7 +36,7 @@ def airflow_errors(resumable: bool, log: Logger) -> Iterator[None]:
     except NothingCollected as exc:
         raise AirflowSkipException(str(exc)) from exc
     except QuotaExceeded as exc:
-        if not resumable or exc.seconds > LONGEST_WAIT:
+        if not resumable or exc.seconds > MAX_RESCHEDULE_SECONDS:
             raise
         if not HAS_RESCHEDULE:
             log.warning(

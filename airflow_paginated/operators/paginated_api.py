@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, XComArg
 
 from airflow_paginated.collect.collector import Collector, StopSignal
-from airflow_paginated.collect.progress import Standing
+from airflow_paginated.collect.progress import ProgressSnapshot
 from airflow_paginated.hooks.file_systems import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.deadline import run_deadline
@@ -27,7 +27,7 @@ from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import pagination_from
 from airflow_paginated.paging.values import Json, PageRequest
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.paging.withheld import split_credentials
 from airflow_paginated.sinks import FileSink, sink_from
 from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
 from airflow_paginated.sinks.protocol import Existing, Owner, Run, Sink
@@ -184,7 +184,7 @@ class PaginatedApiOperator(BaseOperator):
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
 
-    def _report(self, standing: Standing, hook: PaginatedApiHook) -> None:
+    def _report(self, standing: ProgressSnapshot, hook: PaginatedApiHook) -> None:
         # Every few seconds, in the main thread: the time to mask what the others have learned.
         hook.masks.catch_up()
         self.log.info("%s", standing)
@@ -217,7 +217,7 @@ class PaginatedApiOperator(BaseOperator):
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )
-        return withhold(collection, hook.settings.secrets)
+        return split_credentials(collection, hook.settings.secrets)
 
     def _run(
         self, collection: Collection, hook: PaginatedApiHook, context: Context, watermark: Watermark | None

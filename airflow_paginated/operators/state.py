@@ -15,7 +15,7 @@ from airflow_paginated.operators.watermark import AssetStore, FolderStore, Store
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.incremental import Incremental
 from airflow_paginated.paging.values import Json
-from airflow_paginated.sinks.files.file_sink import Place
+from airflow_paginated.sinks.files.file_sink import Location
 from airflow_paginated.sinks.protocol import Owner
 from airflow_paginated.sinks.xcom import XComSink
 
@@ -68,4 +68,4 @@ def _folder(path: str, part: str, log: Logger) -> FolderStore:
         )
     fs, root = resolve(path)
     token = f"{os.urandom(8).hex()}-{os.urandom(4).hex()}"
-    return FolderStore(Place(fs, f"{root.rstrip('/')}/{part}".rstrip("/")).storage(token))
+    return FolderStore(Location(fs, f"{root.rstrip('/')}/{part}".rstrip("/")).storage(token))

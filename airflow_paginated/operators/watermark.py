@@ -15,15 +15,15 @@ from uuid import uuid4
 
 import msgspec
 
-from airflow_paginated.paging.changes import Changes
-from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.changes import IncrementalFilter
+from airflow_paginated.paging.completeness import CollectionReport
 from airflow_paginated.paging.errors import ConfigurationError, TargetError, WatermarkMoved
 from airflow_paginated.paging.incremental import Incremental, State
 from airflow_paginated.paging.values import Json, PageRequest
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Owner
 
-_NAME: Final = re.compile(r"watermark-([0-9]{8})\.json")
+_STATE_FILE_NAME: Final = re.compile(r"watermark-([0-9]{8})\.json")
 _NEAR: Final = re.compile(r"watermark-([0-9]+)\.json")
 _HISTORY: Final = 3
 """So many states stay in a folder, for a run that is just reading one."""
@@ -53,7 +53,7 @@ class Watermark:
         self._check_is_ours(self._newest)
         counted = self._newest is not None and self._newest.by == asdict(owner)
         self._base = self._newest.before if self._newest is not None and counted else self._newest
-        self.changes = Changes(policy, self._base, time.time(), store.most, self._check_unmoved, counted)
+        self.changes = IncrementalFilter(policy, self._base, time.time(), store.most, self._check_unmoved, counted)
 
     @property
     def plan(self) -> dict[str, Json]:
@@ -66,7 +66,7 @@ class Watermark:
         """Return the request for what has changed."""
         return self._policy.asked(request, self.changes.start)
 
-    def published(self, account: Account) -> None:
+    def published(self, account: CollectionReport) -> None:
         """Move on, if what was published is complete and some of it is new.
 
         Raises ``TargetError`` where another run has published the same meanwhile.
@@ -172,12 +172,12 @@ class FolderStore:
         names = list(self._folder.entries())
         for name in names:
             near = _NEAR.fullmatch(name)
-            if near and not _NAME.fullmatch(name):
+            if near and not _STATE_FILE_NAME.fullmatch(name):
                 raise ConfigurationError(
                     f"incremental: {self._folder.identity}/{name} would not be read: its name must have eight digits,"
                     f" {_file(int(near[1]))}"
                 )
-        return sorted(int(found[1]) for found in map(_NAME.fullmatch, names) if found)
+        return sorted(int(found[1]) for found in map(_STATE_FILE_NAME.fullmatch, names) if found)
 
     def _decoded(self, number: int, text: bytes) -> State:
         where = f"{self._folder.identity}/{_file(number)}"

@@ -11,7 +11,7 @@ from typing import Final
 
 from airflow_paginated.paging.errors import IncompleteError, RequestRefused, ResponseError
 from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.protocols import Looking
+from airflow_paginated.paging.protocols import SupportsProbe
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Total
 from airflow_paginated.paging.walk import Fetch
 
@@ -21,11 +21,13 @@ NOT_THERE: Final = (404, 410, 416)
 UNKNOWN: Final = (400, 422)
 """What some APIs answer behind the end, and others wherever it is too deep for them."""
 REFUSED: Final = "refused"
-ADVICE: Final = "set total_is='hint' and another stop rule, or completeness.look_beyond=False (nothing_beyond_total)"
+TOTAL_ADVICE: Final = (
+    "set total_is='hint' and another stop rule, or completeness.probe_past_end=False (nothing_beyond_total)"
+)
 
 
 @dataclass(slots=True)
-class Beyond:
+class PastEndProbe:
     """The last pages behind which to look, and what was seen there; changed by the caller's thread only."""
 
     strategy: object
@@ -40,7 +42,7 @@ class Beyond:
 
     def see(self, record: PageRecord) -> None:
         """Take note of a page behind which to look."""
-        if not self.policy.look_beyond or not isinstance(self.strategy, Looking):
+        if not self.policy.probe_past_end or not isinstance(self.strategy, SupportsProbe):
             return
         request = self.strategy.beyond(record)
         if request is None:
@@ -69,12 +71,12 @@ class Beyond:
         if not grown:
             raise ResponseError(
                 f"{page.request.name} has rows, but the API's total ends before it: it is capped, or counts the rows of"
-                f" one page; {ADVICE}"
+                f" one page; {TOTAL_ADVICE}"
             )
         if self.policy.on_total_change == "fail":
             raise IncompleteError(
                 f"{page.request.name} has rows that no total told of before: the table grows while it is read"
-                f" (completeness.on_total_change), or the total counts the pages so far: {ADVICE}"
+                f" (completeness.on_total_change), or the total counts the pages so far: {TOTAL_ADVICE}"
             )
         if self.policy.on_total_change == "warn":
             self.waived = self.waived or f"{page.request.name} has rows that came while the others were read"

@@ -13,15 +13,15 @@ from typing import Any
 import msgspec
 
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.paging.incremental import DIGEST_BYTES, Incremental, State, packed
-from airflow_paginated.paging.keys import reader_of
-from airflow_paginated.paging.marks import Mark, mark_from, mark_of
+from airflow_paginated.paging.incremental import ROW_DIGEST_BYTES, Incremental, State, packed
+from airflow_paginated.paging.keys import key_reader
+from airflow_paginated.paging.marks import CursorValue, mark_from, mark_of
 from airflow_paginated.paging.selectors import seen_along
 from airflow_paginated.paging.values import Json
 
 
 @dataclass(slots=True)
-class Changes:
+class IncrementalFilter:
     """Tells new rows from those that were published before, and finds the watermark, in flat memory.
 
     Every row that the API served passes once, in any order. Changed by the caller's thread only.
@@ -43,11 +43,11 @@ class Changes:
     again: int = 0
     older: int = 0
     missing: int = 0
-    first: Mark | None = field(init=False, default=None)
+    first: CursorValue | None = field(init=False, default=None)
     """The watermark that the run began with."""
-    start: Mark | None = field(init=False, default=None)
+    start: CursorValue | None = field(init=False, default=None)
     """Where the run began."""
-    top: Mark | None = field(init=False, default=None)
+    top: CursorValue | None = field(init=False, default=None)
     """The greatest value so far, of all runs."""
     _known: Counter[bytes] = field(init=False, default_factory=Counter)
     _newest: _Newest = field(init=False)
@@ -126,7 +126,7 @@ class Changes:
 
     def _values(self, lines: bytes, rows: list[bytes]) -> Iterator[bytes]:
         """Yield the JSON text of the field of each row, that of a null where there is none."""
-        reader = reader_of((self.policy.field,))
+        reader = key_reader((self.policy.field,))
         try:
             found = [raw for (raw,) in reader.read(lines)]
         except msgspec.ValidationError:
@@ -145,7 +145,7 @@ class Changes:
             return False
         if not self.policy.remember:
             return True
-        digest = blake2b(row, digest_size=DIGEST_BYTES).digest()
+        digest = blake2b(row, digest_size=ROW_DIGEST_BYTES).digest()
         self._newest.add(mark.at, digest)
         if not self._known.get(digest):
             return True
@@ -154,7 +154,7 @@ class Changes:
         self.again += 1
         return False
 
-    def _mark(self, row: bytes, raw: bytes, where: str) -> Mark | None:
+    def _mark(self, row: bytes, raw: bytes, where: str) -> CursorValue | None:
         path = self.policy.field
         try:
             mark = mark_of(raw, self.policy.kind)
@@ -203,6 +203,6 @@ def _there(row: bytes, path: str) -> str:
 
 def _value_of(row: bytes, path: str) -> bytes:
     try:
-        return next(reader_of((path,)).read(row + b"\n"))[0]
+        return next(key_reader((path,)).read(row + b"\n"))[0]
     except msgspec.ValidationError:
         return b"null"

@@ -14,7 +14,7 @@ from typing import Any, Final
 from airflow_paginated.paging.completeness import Check
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError, PaginatedApiError
 from airflow_paginated.paging.partitions import Partitions, as_partitions, merged
-from airflow_paginated.paging.partitions.protocol import Vouching
+from airflow_paginated.paging.partitions.protocol import SupportsChecks
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.sample import Sample
 from airflow_paginated.paging.seen_set import SeenSet
@@ -23,8 +23,8 @@ from airflow_paginated.paging.sensitive import SENSITIVE
 from airflow_paginated.paging.strategies import describe
 from airflow_paginated.paging.values import Json, PageRequest
 
-CACHE_KIB: Final = 2048
-TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+REQUESTS_CACHE_KIB: Final = 2048
+HTTP_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """What names a method or a header (RFC 9110, 5.6.2)."""
 
 
@@ -39,7 +39,7 @@ class Collection:
     sample_pages: int | None = None
     response: Mapping[str, Json] = field(default_factory=dict)
     """The rules that answers are read by, as far as they are not the usual ones: they decide over the rows, too."""
-    withheld: Mapping[str, Json] = field(default_factory=dict, repr=False)
+    secret_query: Mapping[str, Json] = field(default_factory=dict, repr=False)
     """Credentials for the query, which go with every request and are not to be stored."""
 
     _sets: Partitions | None = field(init=False, repr=False, compare=False)
@@ -93,7 +93,7 @@ class Collection:
         same request: the rows would be there twice.
         """
         number = -1
-        with closing(SeenSet("BLOB", CACHE_KIB)) as asked:
+        with closing(SeenSet("BLOB", REQUESTS_CACHE_KIB)) as asked:
             for number, wire in enumerate(self._wires()):
                 proceed()
                 if not asked.add(wire):
@@ -102,7 +102,7 @@ class Collection:
 
     def checks(self) -> Iterator[Check]:
         """Yield what is known of the parameter sets that the manifest is to tell."""
-        if isinstance(self._sets, Vouching):
+        if isinstance(self._sets, SupportsChecks):
             yield from self._sets.checks()
 
     def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
@@ -113,7 +113,7 @@ class Collection:
             "conn_id": conn_id,
             "method": self.request.method,
             "endpoint": self.request.path,
-            "query": {**self.request.query, **dict.fromkeys(self.withheld, "***")},
+            "query": {**self.request.query, **dict.fromkeys(self.secret_query, "***")},
             "body": self.request.body,
             "pagination": describe(self.pagination),
             "data_selector": self.data_selector,
@@ -126,7 +126,7 @@ class Collection:
     @property
     def apart(self) -> str:
         """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
-        return sha256(_text(self.withheld)).hexdigest() if self.withheld else ""
+        return sha256(_text(self.secret_query)).hexdigest() if self.secret_query else ""
 
     def _said(self, partition: tuple[int, ...]) -> str:
         """Name parameters with their values, but for those that may be credentials; of a long text tell no part."""
@@ -154,7 +154,7 @@ def check_request(request: PageRequest) -> None:
     for name, value, kind in (("endpoint", request.path, str), ("method", request.method, str)):
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name}: expected a string, got {value!r}")
-    if not TOKEN.fullmatch(request.method):
+    if not HTTP_TOKEN.fullmatch(request.method):
         raise ConfigurationError(f"method: expected a name like GET, got {request.method!r}")
     for name, given in (("query", request.query), ("headers", request.headers)):
         if not isinstance(given, Mapping):

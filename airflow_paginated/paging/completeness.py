@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
-from airflow_paginated.paging.beyond import Beyond
+from airflow_paginated.paging.beyond import PastEndProbe
 from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected, about
-from airflow_paginated.paging.keys import Keys
+from airflow_paginated.paging.keys import DuplicateKeyCheck
 from airflow_paginated.paging.policies import Completeness, Limits
 from airflow_paginated.paging.protocols import Pagination, totals_of
-from airflow_paginated.paging.repeats import Repeats
+from airflow_paginated.paging.repeats import RepeatedPageCheck
 from airflow_paginated.paging.strategies.single_page import SinglePage
 from airflow_paginated.paging.values import Page, PageRecord, Split, Stop, Total
 
@@ -29,7 +29,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class CollectionReport:
     """What a finished collection adds up to."""
 
     partitions: int
@@ -84,14 +84,14 @@ class Audit:
     _ignored: int = 0
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     """Partitions that gave way to others: what they declared, and the rows of those others."""
-    beyond: Beyond = field(init=False)
-    keys: Keys = field(init=False)
-    _repeats: Repeats = field(init=False)
+    beyond: PastEndProbe = field(init=False)
+    keys: DuplicateKeyCheck = field(init=False)
+    _repeats: RepeatedPageCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.beyond = Beyond(self.strategy, self.policy)
-        self.keys = Keys(self.policy)
-        self._repeats = Repeats(self.policy)
+        self.beyond = PastEndProbe(self.strategy, self.policy)
+        self.keys = DuplicateKeyCheck(self.policy)
+        self._repeats = RepeatedPageCheck(self.policy)
 
     def admit(self, page: Page) -> Page:
         """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
@@ -111,7 +111,7 @@ class Audit:
         self._repeats.close()
         self.keys.close()
 
-    def judge_beyond(self, page: Page) -> None:
+    def check_past_end(self, page: Page) -> None:
         """Refuse a page that one of ``beyond.requests()`` brought, where it shows that rows are missing."""
         with about(page.request.partition):
             self.beyond.judge(page, totals_of(self.strategy)(page))
@@ -144,7 +144,7 @@ class Audit:
         elif isinstance(record.successor, Split):
             self._split(partition, tally)
 
-    def account(self) -> Account:
+    def account(self) -> CollectionReport:
         """Return the sum of a finished collection with all verdicts."""
         if self._open:
             raise IncompleteError(f"{len(self._open)} partitions have no end yet")
@@ -159,7 +159,9 @@ class Audit:
         if not self.rows and self.policy.on_empty != "ok":
             kind = IncompleteError if self.policy.on_empty == "fail" else NothingCollected
             raise kind(f"no rows were collected, and completeness.on_empty is {self.policy.on_empty!r}")
-        return Account(self.partitions, self.pages, self.rows, self.bytes, self.stop_reason, tuple(self._checks()))
+        return CollectionReport(
+            self.partitions, self.pages, self.rows, self.bytes, self.stop_reason, tuple(self._checks())
+        )
 
     def _split(self, partition: tuple[int, ...], tally: _Tally) -> None:
         del self._open[partition]
@@ -274,7 +276,7 @@ class Audit:
 
     def _looks(self) -> tuple[bool, str]:
         beyond = self.beyond
-        sure = self.policy.look_beyond and beyond.looked == beyond.full and not beyond.unsure
+        sure = self.policy.probe_past_end and beyond.looked == beyond.full and not beyond.unsure
         return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
 
     def _check(self, name: str, asked: bool, evidence: str) -> Check:

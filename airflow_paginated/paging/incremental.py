@@ -11,12 +11,12 @@ from typing import Final, Literal
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text, value_from_dict
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter, placed, value_at
-from airflow_paginated.paging.marks import KINDS, KindAsked, Mark
+from airflow_paginated.paging.marks import CURSOR_VALUE_KINDS, CursorValue, KindAsked
 from airflow_paginated.paging.selectors import ALL, check_path, parse_path
 from airflow_paginated.paging.values import Json, PageRequest
 
 START: Final = "{start}"
-DIGEST_BYTES: Final = 12
+ROW_DIGEST_BYTES: Final = 12
 """Of at most some 100,000 remembered rows, none is mistaken for another in any number of runs."""
 
 
@@ -58,7 +58,7 @@ class Incremental:
         if ALL in parse_path(self.field):
             raise ConfigurationError("incremental: field leads to one value of a row, [*] means many")
         check_choice(self.inject_into, PLACES, "incremental: inject_into")
-        check_choice(self.kind, KINDS, "incremental: kind")
+        check_choice(self.kind, CURSOR_VALUE_KINDS, "incremental: kind")
         check_choice(self.on_missing, ("fail", "include", "exclude"), "incremental: on_missing")
         check_number(self.lookback, "incremental: lookback")
         check_flag(self.remember, "incremental: remember")
@@ -79,7 +79,7 @@ class Incremental:
         if self.expression is not None and (START not in self.expression or first is None):
             raise ConfigurationError(f"incremental: expression needs {START} in it, and an initial_value")
 
-    def asked(self, request: PageRequest, start: Mark | None) -> PageRequest:
+    def asked(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
         """Return the request for what has changed since ``start``, or for the first run.
 
         Raises ``ConfigurationError`` where the parameter is there already.
@@ -126,7 +126,7 @@ class State:
     def digests(self) -> Iterator[bytes]:
         """The digests of the rows that were published, from ``start`` on."""
         data = b64decode(self.seen, validate=True)
-        return (data[at : at + DIGEST_BYTES] for at in range(0, len(data), DIGEST_BYTES))
+        return (data[at : at + ROW_DIGEST_BYTES] for at in range(0, len(data), ROW_DIGEST_BYTES))
 
 
 def packed(digests: Iterable[bytes]) -> str:

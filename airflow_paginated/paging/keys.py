@@ -17,14 +17,14 @@ from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.selectors import parse_path, seen_along
 from airflow_paginated.paging.values import Page
 
-DIGEST_BYTES: Final = 16
+KEY_DIGEST_BYTES: Final = 16
 """At this size two keys that differ have one digest in no run that anybody could collect."""
 NO_KEY: Final = b"null"
-CACHE_KIB: Final = 16384
+KEYS_CACHE_KIB: Final = 16384
 
 
 @dataclass(slots=True)
-class Keys:
+class DuplicateKeyCheck:
     """Tells a row whose key an earlier row of the run has; changed by the caller's thread only.
 
     Flat in memory: some 30 bytes of temporary disk for each row.
@@ -40,7 +40,7 @@ class Keys:
     def __post_init__(self) -> None:
         self._paths = paths_of(self.policy.key)
         if self._paths:
-            self._seen = SeenSet("BLOB", CACHE_KIB)
+            self._seen = SeenSet("BLOB", KEYS_CACHE_KIB)
 
     @property
     def asked(self) -> bool:
@@ -69,12 +69,12 @@ class Keys:
             self._seen.close()
 
     def _digests(self, page: Page) -> Iterator[bytes]:
-        reader = reader_of(self._paths)
+        reader = key_reader(self._paths)
         try:
             for texts in reader.read(page.lines):
                 if NO_KEY in texts:
                     raise ResponseError(f"completeness: key {self.policy.key!r} is null in {page.request.name}")
-                yield blake2b(b"\0".join(texts), digest_size=DIGEST_BYTES).digest()
+                yield blake2b(b"\0".join(texts), digest_size=KEY_DIGEST_BYTES).digest()
         except msgspec.ValidationError:
             raise ResponseError(
                 f"completeness: key {self.policy.key!r} is not in every row of {page.request.name}; {self._there(page)}"
@@ -84,7 +84,7 @@ class Keys:
         """Say what the first row without the key has in its place."""
         for row in page.rows:
             try:
-                list(reader_of(self._paths).read(row + b"\n"))
+                list(key_reader(self._paths).read(row + b"\n"))
             except msgspec.ValidationError:
                 return seen_along(msgspec.json.decode(row), "a row", *self._paths)
         return "the rows are no objects"
@@ -103,7 +103,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
+class KeyReader:
     """Reads some values of each row as JSON texts, and skips the rest unseen."""
 
     decoder: msgspec.json.Decoder[Any]
@@ -116,7 +116,7 @@ class Reader:
 
 
 @lru_cache(maxsize=16)
-def reader_of(paths: tuple[str, ...]) -> Reader:
+def key_reader(paths: tuple[str, ...]) -> KeyReader:
     """Return what reads the values at paths.
 
     Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
@@ -124,7 +124,7 @@ def reader_of(paths: tuple[str, ...]) -> Reader:
     ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
     names = tuple(attrgetter(".".join(_name(step) for step in way)) for way in ways)
     try:
-        return Reader(msgspec.json.Decoder(_shape(ways)), names)
+        return KeyReader(msgspec.json.Decoder(_shape(ways)), names)
     except ValueError:
         raise ConfigurationError(
             f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"

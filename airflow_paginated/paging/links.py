@@ -16,7 +16,7 @@ from airflow_paginated.paging.values import Page, PageRequest
 _TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
 _PARAMETER: Final = re.compile(r"""[ \t]*;[ \t]*([^\s=;,"]*)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
 _ANOTHER: Final = re.compile(r",\s*(?=<)")
-_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+_PORT_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
 """Relations that an API gives to pages: where they are, and no next one, there is none."""
 
@@ -84,7 +84,7 @@ def without(query: str, names: Collection[str]) -> str:
     return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
 
 
-def disowned(request: PageRequest, names: Collection[str]) -> PageRequest:
+def without_auth_params(request: PageRequest, names: Collection[str]) -> PageRequest:
     """Return a request without query parameters that are not its own: links repeat what authentication adds."""
     if not names:
         return request
@@ -167,4 +167,4 @@ def number_in(url: str, name: str) -> int | None:
 def _split(field: str) -> tuple[str, int | None]:
     """Split a parameter of a query, whose value counts where it is a number that is written in the one usual way."""
     name, _, value = field.partition("=")
-    return name, int(value) if _NUMBER.fullmatch(value) else None
+    return name, int(value) if _PORT_NUMBER.fullmatch(value) else None

@@ -15,7 +15,7 @@ from airflow_paginated.paging.values import Json
 
 Kind: TypeAlias = Literal["number", "timestamp", "timestamp without an offset", "text"]
 KindAsked: TypeAlias = Literal["auto", "number", "timestamp", "text"]
-KINDS: Final = ("auto", "number", "timestamp", "text")
+CURSOR_VALUE_KINDS: Final = ("auto", "number", "timestamp", "text")
 
 _TIMESTAMP: Final = re.compile(
     r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})"
@@ -23,7 +23,7 @@ _TIMESTAMP: Final = re.compile(
     r"(?::(?P<second>[0-9]{2})(?:(?P<point>[.,])(?P<fraction>[0-9]{1,12}))?)?"
     r"(?P<offset> ?(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?))?)?"
 )
-_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+_DECIMAL_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _OTHER_DATE: Final = re.compile(
     r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*,? .*[0-9].*"
     r"|[0-9]{1,2}[ /.-]([0-9]{1,2}|[A-Z][a-z]{2,8})[ /.-][0-9]{2,4}.*"
@@ -32,13 +32,13 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _DAY: Final = 86400
 LONGEST: Final = 256
 """A longer text is hardly what rows are ordered by, and it would have to go into a query."""
-_MOST_DIGITS: Final = 60
+_MAX_NUMBER_DIGITS: Final = 60
 # Rounded down, where it has to be: to start too early costs little, to start too late loses rows.
-_LESS: Final = Context(prec=2 * _MOST_DIGITS, rounding=ROUND_FLOOR).subtract
+_LESS: Final = Context(prec=2 * _MAX_NUMBER_DIGITS, rounding=ROUND_FLOOR).subtract
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class CursorValue:
     """A value as it was sent: its characters, whether they were a string, its kind, and its place among its kind.
 
     ``at`` is a number, the seconds of an instant since 1970 without rounding, or a text.
@@ -63,7 +63,7 @@ class Mark:
             return self.text
         return int(self.text)
 
-    def before(self, less: Decimal, now: Decimal | None = None) -> Mark:
+    def before(self, less: Decimal, now: Decimal | None = None) -> CursorValue:
         """Return the value that lies ``less`` before this one (seconds, units), and as much before ``now`` at least.
 
         It is written as this one is, and rounded down to that. Raises ``ConfigurationError`` for a text.
@@ -76,12 +76,12 @@ class Mark:
         if at >= self.at:
             return self
         if self.kind == "number":
-            return Mark(format(at, "f"), self.quoted, "number", at)
+            return CursorValue(format(at, "f"), self.quoted, "number", at)
         text = _rewritten(self.text, at)
-        return Mark(text, True, self.kind, _instant(text)[1])
+        return CursorValue(text, True, self.kind, _instant(text)[1])
 
 
-def mark_of(raw: bytes, kind: KindAsked) -> Mark | None:
+def mark_of(raw: bytes, kind: KindAsked) -> CursorValue | None:
     """Return the mark of a JSON text, ``None`` for a null. Raises ``ValueError``, which says what is there instead."""
     if raw == b"null":
         return None
@@ -91,32 +91,32 @@ def mark_of(raw: bytes, kind: KindAsked) -> Mark | None:
         raise ValueError("neither a number nor a text")
     if kind in ("timestamp", "text"):
         raise ValueError(f"a number, where kind={kind!r} expects a text")
-    return Mark(raw.decode(), False, "number", _number(raw.decode()))
+    return CursorValue(raw.decode(), False, "number", _number(raw.decode()))
 
 
-def mark_from(value: Json, kind: KindAsked) -> Mark:
-    """Return the mark of a decoded value, as ``Mark.json`` gives it. Raises ``ValueError``."""
+def mark_from(value: Json, kind: KindAsked) -> CursorValue:
+    """Return the mark of a decoded value, as ``CursorValue.json`` gives it. Raises ``ValueError``."""
     if isinstance(value, dict) and isinstance(value.get("number"), str):
-        return Mark(value["number"], False, "number", _number(value["number"]))
+        return CursorValue(value["number"], False, "number", _number(value["number"]))
     mark = mark_of(json.dumps(value).encode(), kind)
     if mark is None:
         raise ValueError("nothing")
     return mark
 
 
-def _of_text(text: str, kind: KindAsked) -> Mark:
+def _of_text(text: str, kind: KindAsked) -> CursorValue:
     if len(text) > LONGEST:
         raise ValueError(f"a text of {len(text)} characters, more than {LONGEST}")
     if kind != "text":
         if kind != "number" and (found := _instant(text)):
-            return Mark(text, True, *found)
-        if kind != "timestamp" and _NUMBER.fullmatch(text):
-            return Mark(text, True, "number", _number(text))
+            return CursorValue(text, True, *found)
+        if kind != "timestamp" and _DECIMAL_NUMBER.fullmatch(text):
+            return CursorValue(text, True, "number", _number(text))
         if kind != "auto":
             raise ValueError(f"a text that is no {kind}")
         if _OTHER_DATE.fullmatch(text):
             raise ValueError("a date in a notation that does not sort; only ISO 8601 does")
-    return Mark(text, True, "text", text)
+    return CursorValue(text, True, "text", text)
 
 
 def _number(text: str) -> Decimal:
@@ -126,8 +126,8 @@ def _number(text: str) -> Decimal:
     except ArithmeticError:
         raise ValueError("no number") from None
     _, digits, exponent = number.as_tuple()
-    if not isinstance(exponent, int) or len(digits) + abs(exponent) > _MOST_DIGITS:
-        raise ValueError(f"a number with more than {_MOST_DIGITS} digits")
+    if not isinstance(exponent, int) or len(digits) + abs(exponent) > _MAX_NUMBER_DIGITS:
+        raise ValueError(f"a number with more than {_MAX_NUMBER_DIGITS} digits")
     return number
 
 

@@ -23,7 +23,7 @@ class Completeness:
     ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest total
     (``extend``), or is tolerated, as is a wrong total (``warn``).
 
-    ``look_beyond``: where a total of items ends a partition with a full page, the page after it is asked for, which
+    ``probe_past_end``: where a total of items ends a partition with a full page, the page after it is asked for, which
     must be empty or refused; of many partitions, behind the first hundred. ``overlap``: each page of an ``Offset``
     begins with so many rows that end the page before it, and must be the same.
 
@@ -40,7 +40,7 @@ class Completeness:
     on_empty: Literal["ok", "fail", "skip"] = "ok"
     on_total_change: Literal["fail", "extend", "warn"] = "fail"
     on_repeat: Literal["fail", "end", "allow"] = "fail"
-    look_beyond: bool = True
+    probe_past_end: bool = True
     overlap: int = 0
     key: str | Sequence[str] | None = None
     on_duplicate: Literal["fail", "drop", "keep"] = "fail"
@@ -49,7 +49,7 @@ class Completeness:
         check_number(self.min_rows, "completeness: min_rows", whole=True)
         check_choice(self.on_empty, ("ok", "fail", "skip"), "completeness: on_empty")
         check_choice(self.on_total_change, ("fail", "extend", "warn"), "completeness: on_total_change")
-        check_flag(self.look_beyond, "completeness: look_beyond")
+        check_flag(self.probe_past_end, "completeness: probe_past_end")
         check_number(self.overlap, "completeness: overlap", whole=True)
         check_choice(self.on_duplicate, ("fail", "drop", "keep"), "completeness: on_duplicate")
         self._check_key()

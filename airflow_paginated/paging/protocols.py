@@ -21,7 +21,7 @@ class Pagination(Protocol):
 
 
 @runtime_checkable
-class Ahead(Protocol):
+class SupportsPrefetch(Protocol):
     """Optional: a strategy that knows more than one request in advance."""
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
@@ -29,7 +29,7 @@ class Ahead(Protocol):
 
 
 @runtime_checkable
-class Counted(Protocol):
+class SupportsTotal(Protocol):
     """Optional: a strategy that knows what the API says there is in all."""
 
     def total(self, page: Page) -> Total | None:
@@ -37,7 +37,7 @@ class Counted(Protocol):
 
 
 @runtime_checkable
-class Trimming(Protocol):
+class SupportsTrim(Protocol):
     """Optional: a strategy whose pages repeat rows of the page before."""
 
     def trim(self, page: Page) -> Page:
@@ -45,7 +45,7 @@ class Trimming(Protocol):
 
 
 @runtime_checkable
-class Looking(Protocol):
+class SupportsProbe(Protocol):
     """Optional: a strategy that a total ends, and that can ask for what must not be there then."""
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
@@ -53,7 +53,7 @@ class Looking(Protocol):
 
 
 @runtime_checkable
-class Overlapping(Protocol):
+class SupportsOverlap(Protocol):
     """Optional: a strategy that can let each page begin with the last rows of the page before, and compare them."""
 
     def overlapping(self, rows: int) -> Pagination:
@@ -62,7 +62,7 @@ class Overlapping(Protocol):
 
 def trimmed_by(pagination: Pagination) -> Callable[[Page], Page]:
     """Return what takes off a page the rows that this strategy knows from the page before."""
-    return pagination.trim if isinstance(pagination, Trimming) else lambda page: page
+    return pagination.trim if isinstance(pagination, SupportsTrim) else lambda page: page
 
 
 def fitting(trim: Callable[[Page], Page]) -> Callable[[Page], Page]:
@@ -79,7 +79,7 @@ def fitting(trim: Callable[[Page], Page]) -> Callable[[Page], Page]:
 
 def totals_of(pagination: Pagination) -> Callable[[Page], Total | None]:
     """Return what reads the total that a page declares to this strategy; of one that knows none, always ``None``."""
-    return pagination.total if isinstance(pagination, Counted) else lambda page: None
+    return pagination.total if isinstance(pagination, SupportsTotal) else lambda page: None
 
 
 def overlapped(pagination: Pagination, rows: int) -> Pagination:
@@ -89,7 +89,7 @@ def overlapped(pagination: Pagination, rows: int) -> Pagination:
     """
     if not rows:
         return pagination
-    if not isinstance(pagination, Overlapping):
+    if not isinstance(pagination, SupportsOverlap):
         raise ConfigurationError(
             f"completeness: overlap needs pages that may begin at any row, as with Offset; got {pagination!r}"
         )

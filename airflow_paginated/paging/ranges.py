@@ -10,7 +10,7 @@ from airflow_paginated.paging.errors import ConfigurationError
 
 Border: TypeAlias = int | str
 """A whole number, or a date or time in ISO 8601."""
-EPOCH: Final = datetime(1970, 1, 1)  # the zone, which is UTC or unknown, is written down only
+UNIX_EPOCH: Final = datetime(1970, 1, 1)  # the zone, which is UTC or unknown, is written down only
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Scale:
             return int(border)
         if self.kind == "days":
             return date.fromisoformat(str(border)).toordinal()
-        return (datetime.fromisoformat(str(border).removesuffix(self.zone)) - EPOCH) // timedelta(seconds=1)
+        return (datetime.fromisoformat(str(border).removesuffix(self.zone)) - UNIX_EPOCH) // timedelta(seconds=1)
 
     def text(self, number: int) -> Border:
         """Return what ``number`` was made of."""
@@ -35,7 +35,7 @@ class Scale:
             return number
         if self.kind == "days":
             return date.fromordinal(number).isoformat()
-        return (EPOCH + timedelta(seconds=number)).isoformat(self.mark) + self.zone
+        return (UNIX_EPOCH + timedelta(seconds=number)).isoformat(self.mark) + self.zone
 
     def writes(self, border: object) -> bool:
         """Say whether this is how a border is written: the API will see others that are written alike."""

@@ -10,14 +10,14 @@ from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest
 
-EMPTY: Final = Page.of(PageRequest(""), ()).sha256
-CACHE_KIB: Final = 4096
+EMPTY_PAGE_DIGEST: Final = Page.of(PageRequest(""), ()).sha256
+PAGES_CACHE_KIB: Final = 4096
 MANY: Final = 3
 """Two parameter sets may have the same rows; if three have, and no other has other ones, they make no difference."""
 
 
 @dataclass(slots=True)
-class Repeats:
+class RepeatedPageCheck:
     """Tells a page that repeats an earlier one; changed by the caller's thread only.
 
     By its rows, or by its request, which may be that of another partition; empty pages may be alike.
@@ -26,7 +26,7 @@ class Repeats:
     policy: Completeness
     waived: str | None = None
     """The first repeat that the policy let pass."""
-    _marks: SeenSet = field(default_factory=lambda: SeenSet("INTEGER", CACHE_KIB))
+    _marks: SeenSet = field(default_factory=lambda: SeenSet("INTEGER", PAGES_CACHE_KIB))
     _newest: dict[tuple[int, ...], str] = field(default_factory=dict)
     """Of each open partition, the digest of its newest page."""
     _first: str | None = None
@@ -39,7 +39,7 @@ class Repeats:
 
         Raises ``IncompleteError`` for another repeat, unless the policy lets it pass.
         """
-        newest = self._newest.get(page.request.partition, EMPTY)
+        newest = self._newest.get(page.request.partition, EMPTY_PAGE_DIGEST)
         repeated = self._note(page.request, page.sha256)
         if repeated is None:
             return page
@@ -84,12 +84,12 @@ class Repeats:
     def _note(self, request: PageRequest, sha256: str) -> str | None:
         """Remember a page and say what of it was there before."""
         self._newest[request.partition] = sha256
-        if not request.index and sha256 != EMPTY:
+        if not request.index and sha256 != EMPTY_PAGE_DIGEST:
             self._first = self._first or sha256
             self._alike += sha256 == self._first
             self._differ |= sha256 != self._first
         new_request = self._marks.add(_asked(request))
-        new_rows = sha256 == EMPTY or self._marks.add(hash((request.partition, sha256)))
+        new_rows = sha256 == EMPTY_PAGE_DIGEST or self._marks.add(hash((request.partition, sha256)))
         return None if new_request and new_rows else "rows" if new_request else "request"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch, totals_of, trimmed_by
 from airflow_paginated.paging.values import Page, PageRequest, Split, Stop, Successor, Total
 
 
@@ -29,7 +29,7 @@ class Sample:
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Ask the whole strategy, within the sample."""
-        if not isinstance(self.whole, Ahead) or sent.index + 1 >= self.pages:
+        if not isinstance(self.whole, SupportsPrefetch) or sent.index + 1 >= self.pages:
             return None
         return self.whole.ahead(page, sent)
 

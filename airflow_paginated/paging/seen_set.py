@@ -6,7 +6,7 @@ import sqlite3
 from typing import Final, Literal
 
 # The file goes with the connection, so nothing has to be safe on disk; the cache bounds the memory.
-_SCHEMA: Final = """
+_SEEN_TABLE: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -{cache_kib};
@@ -20,7 +20,7 @@ class SeenSet:
 
     def __init__(self, kind: Literal["INTEGER", "BLOB"], cache_kib: int) -> None:
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._db.executescript(_SCHEMA.format(kind=kind, cache_kib=cache_kib))
+        self._db.executescript(_SEEN_TABLE.format(kind=kind, cache_kib=cache_kib))
         self._execute = self._db.cursor().execute
 
     def add(self, value: int | bytes) -> bool:

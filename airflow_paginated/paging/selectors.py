@@ -27,7 +27,7 @@ ABSENT: Final = _Mark("<absent>")
 Step: TypeAlias = "str | _Mark"
 Path: TypeAlias = tuple[Step, ...]
 
-KINDS: Final = {type(None): "null", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+JSON_TYPE_NAMES: Final = {type(None): "null", str: "a text", int: "a number", float: "a number", bool: "true or false"}
 _STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
 
 
@@ -90,7 +90,7 @@ def seen(value: Json) -> str:
         return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, list):
         return f"a list of {len(value)}"
-    return KINDS.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
+    return JSON_TYPE_NAMES.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
 
 
 def beside_rows(envelope: Json, *paths: str) -> str:

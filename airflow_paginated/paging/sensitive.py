@@ -11,5 +11,5 @@ SENSITIVE: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of parameters and headers that are credentials."""
-SHORTEST: Final = 8
+MIN_MASKED_CHARS: Final = 8
 """A shorter text is hardly a secret, and would be found in every other one."""

@@ -10,8 +10,8 @@ from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError, about
-from airflow_paginated.paging.links import disowned
-from airflow_paginated.paging.protocols import Ahead, Pagination
+from airflow_paginated.paging.links import without_auth_params
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch
 from airflow_paginated.paging.values import Landing, Page, PageRequest, Split, Stop
 
 Fetch: TypeAlias = Callable[[PageRequest], Page]
@@ -50,8 +50,8 @@ def walk(
     before the strategy does, and may change or refuse it. A split opens a partition for each of its requests. ``tick``
     is called about every second while nothing arrives. Closing the iterator abandons what is in flight.
     """
-    floor = _Floor(seeds, pagination, workers, window, admit)
-    crew = _Crew(fetch, workers, SimpleQueue() if inbox is None else inbox)
+    floor = _Scheduler(seeds, pagination, workers, window, admit)
+    crew = _FetchPool(fetch, workers, SimpleQueue() if inbox is None else inbox)
     try:
         while True:
             crew.send(floor.due(crew.in_flight))
@@ -81,11 +81,13 @@ def landed(page: Page, pagination: Pagination) -> Landing:
         return Landing(page, successor)
     if isinstance(successor, Split):
         split = _checked_split(successor, page.request)
-        return Landing(page.with_rows(()), Split(tuple(disowned(part, page.owned) for part in split.requests)))
-    return Landing(page, disowned(_next(successor, page.request, "follow"), page.owned))
+        return Landing(
+            page.with_rows(()), Split(tuple(without_auth_params(part, page.owned) for part in split.requests))
+        )
+    return Landing(page, without_auth_params(_next(successor, page.request, "follow"), page.owned))
 
 
-class _Crew:
+class _FetchPool:
     """The threads that fetch. Used by the walk's thread only; the inbox is what the others may touch."""
 
     def __init__(self, fetch: Fetch, workers: int, inbox: Inbox) -> None:
@@ -145,7 +147,7 @@ class _Crew:
         self._going.set()
 
 
-class _Lane:
+class _PartitionState:
     """One open partition. Changed by the floor only."""
 
     __slots__ = ("arrived", "changed", "due", "newest", "offer", "sent", "turn")
@@ -168,21 +170,21 @@ class _Lane:
         # Every lane is asked at every arrival: where many are open, asking their strategy would be most of the work.
         return not self.changed and self.offer is None and self.due is None
 
-    def next_ahead(self, ahead: Ahead | None) -> PageRequest | None:
+    def next_ahead(self, ahead: SupportsPrefetch | None) -> PageRequest | None:
         if self.changed:
             self.changed = False
             self.offer = self._offer(ahead)
         return self.offer
 
-    def _offer(self, ahead: Ahead | None) -> PageRequest | None:
+    def _offer(self, ahead: SupportsPrefetch | None) -> PageRequest | None:
         if ahead is None or self.newest is None or not self.sent:
             return None
         last = self.sent[next(reversed(self.sent))]
         further = ahead.ahead(self.newest, last)
-        return None if further is None else disowned(_next(further, last, "ahead"), self.newest.owned)
+        return None if further is None else without_auth_params(_next(further, last, "ahead"), self.newest.owned)
 
 
-class _Floor:
+class _Scheduler:
     """Who may be sent next, and whose turn it is."""
 
     def __init__(
@@ -191,10 +193,10 @@ class _Floor:
         self._seeds = iter(seeds)
         self._pagination = pagination
         self._admit = admit
-        self._ahead = pagination if isinstance(pagination, Ahead) else None
+        self._ahead = pagination if isinstance(pagination, SupportsPrefetch) else None
         self._workers = workers
         self._window = window
-        self.lanes: dict[tuple[int, ...], _Lane] = {}
+        self.lanes: dict[tuple[int, ...], _PartitionState] = {}
         self._waiting = 0
         self._held = 0
         self._largest = 0
@@ -214,7 +216,7 @@ class _Floor:
             if not self._has_room(in_flight):
                 return
 
-    def arrive(self, request: PageRequest, done: Future[Page]) -> _Lane | None:
+    def arrive(self, request: PageRequest, done: Future[Page]) -> _PartitionState | None:
         """Take what a fetch brought; return its lane, or ``None`` when nobody waits for it any more."""
         self._unsure -= not request.sure
         lane = self.lanes.get(request.partition)
@@ -230,7 +232,7 @@ class _Floor:
         self._largest = max(self._largest, _size(result))
         return lane
 
-    def turn(self, lane: _Lane) -> Landing | None:
+    def turn(self, lane: _PartitionState) -> Landing | None:
         """Hand out the lane's page whose turn it is, if it is there, and settle what follows it."""
         result = self._take(lane, lane.turn.index)
         if result is None:
@@ -249,29 +251,29 @@ class _Floor:
         self._close(lane, landing.successor.requests if isinstance(landing.successor, Split) else ())
         return landing
 
-    def _close(self, lane: _Lane, parts: tuple[PageRequest, ...]) -> None:
+    def _close(self, lane: _PartitionState, parts: tuple[PageRequest, ...]) -> None:
         """Let go of a partition; what it was split into takes its place, so that the oldest goes on being the first."""
         if not parts:
             del self.lanes[lane.turn.partition]
             return
-        lanes: dict[tuple[int, ...], _Lane] = {}
+        lanes: dict[tuple[int, ...], _PartitionState] = {}
         for partition, each in self.lanes.items():
-            lanes |= {part.partition: _Lane(part) for part in parts} if each is lane else {partition: each}
+            lanes |= {part.partition: _PartitionState(part) for part in parts} if each is lane else {partition: each}
         self.lanes = lanes
 
-    def _expect(self, lane: _Lane, successor: PageRequest) -> None:
+    def _expect(self, lane: _PartitionState, successor: PageRequest) -> None:
         lane.turn = successor
         planned = lane.sent.get(successor.index)
         if planned is None or not planned.same_exchange(successor):
             self._drop_ahead(lane)
             lane.due = successor
 
-    def _open_lanes(self) -> Iterator[_Lane]:
+    def _open_lanes(self) -> Iterator[_PartitionState]:
         yield from [lane for lane in self.lanes.values() if not lane.idle]
         for seed in self._seeds:
             if seed.partition in self.lanes:
                 raise ConfigurationError(f"partition {seed.partition} is walked already: one seed for each")
-            lane = self.lanes[seed.partition] = _Lane(seed)
+            lane = self.lanes[seed.partition] = _PartitionState(seed)
             yield lane
 
     def _has_room(self, in_flight: int) -> bool:
@@ -280,7 +282,7 @@ class _Floor:
         expected = self._held + (in_flight + 1) * self._largest
         return in_flight + self._waiting < self._window.pages and expected <= self._window.bytes
 
-    def _next_of(self, lane: _Lane) -> PageRequest | None:
+    def _next_of(self, lane: _PartitionState) -> PageRequest | None:
         if lane.due is not None:
             due, lane.due = lane.due, None
             return due
@@ -290,7 +292,7 @@ class _Floor:
             return None
         return further
 
-    def _take(self, lane: _Lane, index: int) -> Page | BaseException | None:
+    def _take(self, lane: _PartitionState, index: int) -> Page | BaseException | None:
         result = lane.arrived.pop(index, None)
         if result is not None:
             lane.sent.pop(index)
@@ -298,7 +300,7 @@ class _Floor:
             self._held -= _size(result)
         return result
 
-    def _drop_ahead(self, lane: _Lane) -> None:
+    def _drop_ahead(self, lane: _PartitionState) -> None:
         for index in list(lane.arrived):
             self._take(lane, index)
         lane.sent.clear()

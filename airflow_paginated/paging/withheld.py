@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.sensitive import SENSITIVE, SHORTEST
+from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS, SENSITIVE
 from airflow_paginated.paging.strategies import STRATEGIES, describe
 from airflow_paginated.paging.values import Json
 
 
-def withhold(collection: Collection, secrets: Several[str]) -> Collection:
+def split_credentials(collection: Collection, secrets: Several[str]) -> Collection:
     """Return the collection with the credentials in its query apart: they are sent with each request and not stored.
 
     Those are the values that hold one of ``secrets``, and those that are named like one. What the strategy or the
@@ -30,7 +30,7 @@ def withhold(collection: Collection, secrets: Several[str]) -> Collection:
     if not apart:
         return collection
     kept = {name: value for name, value in query.items() if name not in apart}
-    return replace(collection, request=replace(collection.request, query=kept), withheld=apart)
+    return replace(collection, request=replace(collection.request, query=kept), secret_query=apart)
 
 
 def shown_of(collection: Collection) -> frozenset[str]:
@@ -40,7 +40,7 @@ def shown_of(collection: Collection) -> frozenset[str]:
 
 def _holds(value: Json, secrets: Several[str]) -> bool:
     text = str(value)
-    return text in secrets or any(len(secret) >= SHORTEST and secret in text for secret in secrets)
+    return text in secrets or any(len(secret) >= MIN_MASKED_CHARS and secret in text for secret in secrets)
 
 
 def _texts(value: Json) -> Iterator[str]:

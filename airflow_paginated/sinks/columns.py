@@ -22,7 +22,7 @@ _SOURCES: Final = "page, fetched_at or partition.NAME"
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class RowOrigin:
     """The page that rows come from, and when it landed (epoch seconds)."""
 
     partition: tuple[int, ...]
@@ -74,7 +74,7 @@ class AddColumns:
                     f"add_columns: {source!r} is no parameter of the partitions; there are {there}"
                 )
 
-    def values(self, origin: Origin, parameters: Parameters) -> dict[str, Json]:
+    def values(self, origin: RowOrigin, parameters: Parameters) -> dict[str, Json]:
         """Return the values of the columns for the rows of one page."""
         found: dict[str, Json] = {}
         for name, source in self.columns.items():
@@ -123,7 +123,7 @@ class Columns:
         fields: list[Any] = [(key, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for key in names]
         self._finds = msgspec.json.Decoder(msgspec.defstruct("Row", fields, rename=names)).decode
 
-    def added(self, rows: Iterable[bytes], origin: Origin) -> Iterator[bytes]:
+    def added(self, rows: Iterable[bytes], origin: RowOrigin) -> Iterator[bytes]:
         """Yield the rows (JSON texts) with their columns.
 
         Raises ``ConfigurationError`` for a row that has one already, or that is no object.

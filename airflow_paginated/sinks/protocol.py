@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
 
-from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.completeness import CollectionReport
 from airflow_paginated.paging.values import Json, PageRecord, PageRequest
 from airflow_paginated.sinks.rows import RowFunctions
 
@@ -80,7 +80,7 @@ class Dataset(Protocol):
     def restart(self, partition: tuple[int, ...]) -> None:
         """Forget what is stored of a partition."""
 
-    def publish(self, account: Account) -> Any:
+    def publish(self, account: CollectionReport) -> Any:
         """Make all stored rows visible at once and return what the task returns."""
 
     def discard(self) -> None:

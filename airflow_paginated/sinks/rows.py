@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.changes import Changes
+from airflow_paginated.paging.changes import IncrementalFilter
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.values import Json
-from airflow_paginated.sinks.columns import Columns, Origin
+from airflow_paginated.sinks.columns import Columns, RowOrigin
 
-_DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_exact: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -29,7 +29,7 @@ class RowFunctions:
 
     keep: Callable[[Any], object] | None = None
     change: Callable[[Any], Json] | None = None
-    changes: Changes | None = None
+    changes: IncrementalFilter | None = None
     add: Columns | None = None
 
     def __post_init__(self) -> None:
@@ -46,7 +46,7 @@ class RowFunctions:
         given = {"add_columns": self.add, "row_filter": self.keep, "row_map": self.change}
         return [name for name, each in given.items() if each is not None]
 
-    def apply(self, lines: bytes, origin: Origin) -> list[bytes]:
+    def apply(self, lines: bytes, origin: RowOrigin) -> list[bytes]:
         """Return what becomes of the rows of a page (JSON Lines), each as JSON text.
 
         Raises ``ConfigurationError`` where a function does, or a row has an added column already.
@@ -59,7 +59,7 @@ class RowFunctions:
 
     def _applied(self, rows: Iterable[bytes], where: str) -> Iterator[bytes]:
         for number, line in enumerate(rows, 1):
-            value = _DECODE(line)
+            value = _decode_exact(line)
             at = f"{'row' if self.changes is None else 'new row'} {number} of {where}"
             if self.keep is not None and not _call("row_filter", self.keep, value, at):
                 continue

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """Status, headers (names in lower case) and the body, whole and as it was sent.
 
     ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with; ``owned``

@@ -12,7 +12,7 @@ from airflow_paginated.paging.errors import OriginError, TransientError
 from airflow_paginated.paging.links import disowned_url
 from airflow_paginated.transport.credentials import Credentials
 from airflow_paginated.transport.exchange import Endpoint
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.transport.faults import RetryableError
 from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.signing import owned_by
 
@@ -40,7 +40,7 @@ class BoundAuth(AuthBase):
             request.headers.setdefault(name, value)
         try:
             self._credentials.put_on(request)
-        except Fault as exc:
+        except RetryableError as exc:
             raise TransientError(f"{self._endpoint.name}: {exc.cause}") from None
         self._headers.update(name for name, value in request.headers.items() if bare.headers.get(name) != value)
         self._parameters.update(owned_by(request, bare))

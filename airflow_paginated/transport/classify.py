@@ -14,15 +14,15 @@ from typing import Final
 from urllib3 import exceptions as urllib3_errors
 
 from airflow_paginated.paging.errors import PermanentError, RequestRefused
-from airflow_paginated.transport.faults import CONNECTION, SERVER, Fault, Throttled
+from airflow_paginated.transport.faults import CONNECTION, SERVER, RetryableError, Throttled
 from airflow_paginated.transport.policies import RequestRetry
-from airflow_paginated.transport.quota import LONGEST_WAIT, quota_wait
+from airflow_paginated.transport.quota import MAX_WAIT_SECONDS, quota_wait
 
 GOOD: Final = frozenset({200, 201, 203})
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 THE_CONNECTION: Final = "the connection"
 TOO_MANY: Final = "page_size may be more than the API allows"
-ADVICE: Final[Mapping[int, str]] = {
+STATUS_ADVICE: Final[Mapping[int, str]] = {
     400: f"check query and body; {TOO_MANY}",
     401: "check the credentials on {connection}",
     403: "the credentials on {connection} may not read this",
@@ -44,23 +44,23 @@ def judge_status(
 ) -> None:
     """Raise what a status means; return for one that carries a page. ``connection`` is how messages call it.
 
-    Raises ``Throttled``, ``Fault`` or ``RequestRefused``.
+    Raises ``Throttled``, ``RetryableError`` or ``RequestRefused``.
     """
     if status in GOOD:
         return
     judge_trouble(status, headers, retry, now)
-    advice = ADVICE.get(status, "only 200, 201 and 203 carry a page").format(connection=connection)
+    advice = STATUS_ADVICE.get(status, "only 200, 201 and 203 carry a page").format(connection=connection)
     raise RequestRefused(f"{phrase(status)}: {advice}", status)
 
 
 def judge_trouble(status: int, headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> None:
-    """Raise ``Throttled`` or ``Fault`` for a status that another attempt may mend."""
+    """Raise ``Throttled`` or ``RetryableError`` for a status that another attempt may mend."""
     cause = phrase(status)
     asked = asked_wait(headers, retry, now)
     if status == HTTPStatus.TOO_MANY_REQUESTS or (status == HTTPStatus.SERVICE_UNAVAILABLE and asked is not None):
         raise Throttled(cause, asked)
     if status in retry.status_forcelist:
-        raise Fault(cause, SERVER)
+        raise RetryableError(cause, SERVER)
 
 
 def asked_wait(headers: Mapping[str, str], retry: RequestRetry, now: datetime | None = None) -> float | None:
@@ -78,7 +78,7 @@ def retry_after(text: str | None, now: datetime) -> float | None:
         return None
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text), LONGEST_WAIT)
+        return min(float(text), MAX_WAIT_SECONDS)
     try:
         moment = parsedate_to_datetime(text)
         seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
@@ -88,7 +88,7 @@ def retry_after(text: str | None, now: datetime) -> float | None:
 
 
 def judge_exception(error: Exception, reused: bool) -> Exception:
-    """Return what a broken exchange means: a ``Fault``, or a ``PermanentError`` for a certificate that is wrong.
+    """Return what a broken exchange means: a ``RetryableError``, or a ``PermanentError`` for a certificate that is wrong.
 
     ``reused`` says whether the connection had served an earlier request.
     """
@@ -97,19 +97,19 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     if isinstance(error, urllib3_errors.LocationParseError):
         return PermanentError("the host name is not valid: check the connection's host")
     if isinstance(error, urllib3_errors.NameResolutionError):
-        return Fault("the host name does not resolve", SERVER, unsent=True)
+        return RetryableError("the host name does not resolve", SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ConnectTimeoutError | urllib3_errors.NewConnectionError):
-        return Fault(_connect_cause(error), SERVER, unsent=True)
+        return RetryableError(_connect_cause(error), SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ProxyError):
-        return Fault("the proxy failed", SERVER, unsent=True)
+        return RetryableError("the proxy failed", SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ReadTimeoutError):
         limits = "limits.read_timeout (limits.connect_timeout in a TLS handshake)"
-        return Fault(f"the server was silent for longer than {limits}", SERVER)
+        return RetryableError(f"the server was silent for longer than {limits}", SERVER)
     incomplete = _has_cause(error, IncompleteRead) or isinstance(error, IncompleteRead)
     if incomplete:
-        return Fault("the body was cut short", CONNECTION)
+        return RetryableError("the body was cut short", CONNECTION)
     stale = reused and isinstance(error, urllib3_errors.ProtocolError) and _has_cause(error, ConnectionError)
-    return Fault(f"the connection broke ({_innermost(error)})", CONNECTION, stale=stale)
+    return RetryableError(f"the connection broke ({_innermost(error)})", CONNECTION, stale=stale)
 
 
 def phrase(status: int) -> str:

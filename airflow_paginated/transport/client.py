@@ -15,22 +15,22 @@ from requests.auth import HTTPBasicAuth
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
 from airflow_paginated.paging.policies import Limits
-from airflow_paginated.paging.sensitive import SHORTEST
+from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.answer import Response
 from airflow_paginated.transport.classify import phrase
 from airflow_paginated.transport.credentials import Credentials
 from airflow_paginated.transport.exchange import Endpoint, Exchange
-from airflow_paginated.transport.faults import Expired, Fault, Throttled
+from airflow_paginated.transport.faults import Expired, RetryableError, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
-from airflow_paginated.transport.judge import Judge
-from airflow_paginated.transport.lines import Columns
+from airflow_paginated.transport.judge import ResponseClassifier
+from airflow_paginated.transport.lines import CsvColumnsCheck
 from airflow_paginated.transport.netrc import netrc_login
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.patience import Patience, Tries
+from airflow_paginated.transport.patience import AttemptState, RetryController
 from airflow_paginated.transport.policies import RateLimit, RequestRetry
 from airflow_paginated.transport.quota import quota_wait
-from airflow_paginated.transport.renewals import Renewals
+from airflow_paginated.transport.renewals import TokenFetcher
 from airflow_paginated.transport.rules import ResponseRules
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionOptions, SessionPool
@@ -79,7 +79,7 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class _PageTries(Tries):
+class _PageAttemptState(AttemptState):
     """The attempts at one page. Changed by the thread that fetches it."""
 
     expired: int | None = None
@@ -98,17 +98,17 @@ class PageClient:
         endpoint = options.endpoint
         self._options = options
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
-        self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= SHORTEST)
+        self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= MIN_MASKED_CHARS)
         shared = options.shared or Credentials(endpoint.auth)
         self._credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else shared
         self._exchange = Exchange(endpoint, self._credentials, options.limits, options.rules.accept, self._learn)
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._patience = Patience(options.retry, options.limits, options.deadline, self._gate, budget)
+        self._patience = RetryController(options.retry, options.limits, options.deadline, self._gate, budget)
         self.traffic = Traffic()
-        self._renewals = Renewals(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
-        self._judge = Judge(
+        self._renewals = TokenFetcher(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
+        self._judge = ResponseClassifier(
             options.rules,
             options.data_selector,
             options.retry,
@@ -118,7 +118,7 @@ class PageClient:
             endpoint.name,
             self._patience.check_open,
         )
-        self._columns = Columns()
+        self._columns = CsvColumnsCheck()
 
     def __enter__(self) -> PageClient:
         return self
@@ -151,11 +151,11 @@ class PageClient:
         """
         self._gate.enter()
         started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _PageTries(deadline=started + self._options.limits.page_timeout)
+        tries = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
         while True:
             try:
                 page = self._attempt(request, tries, started)
-            except (Throttled, Fault, Expired, PaginatedApiError) as exc:
+            except (Throttled, RetryableError, Expired, PaginatedApiError) as exc:
                 trouble = exc
             except Exception as exc:
                 self._patience.check_open()
@@ -172,7 +172,10 @@ class PageClient:
             self._gate.enter()
 
     def _recover(
-        self, trouble: Throttled | Fault | Expired | PaginatedApiError, request: PageRequest, tries: _PageTries
+        self,
+        trouble: Throttled | RetryableError | Expired | PaginatedApiError,
+        request: PageRequest,
+        tries: _PageAttemptState,
     ) -> None:
         if isinstance(trouble, PaginatedApiError):
             raise self._told(trouble, request)
@@ -182,7 +185,7 @@ class PageClient:
             once = None if request.method in self._options.retry.allowed_methods else request.method
             self._patience.wait(trouble, tries, lambda: self._name(request), once)
 
-    def _attempt(self, request: PageRequest, tries: _PageTries, started: float) -> Page:
+    def _attempt(self, request: PageRequest, tries: _PageAttemptState, started: float) -> Page:
         self._options.deadline.check()
         self._authenticate(tries)
         tries.sent += 1
@@ -196,7 +199,7 @@ class PageClient:
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         return self._page(request, answer, tries.sent, started)
 
-    def _page(self, request: PageRequest, answer: Answer, attempts: int, started: float) -> Page:
+    def _page(self, request: PageRequest, answer: Response, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
         content = self._judge.content(answer, request.behind)
@@ -220,7 +223,7 @@ class PageClient:
             owned=answer.owned,
         )
 
-    def _heed_quota(self, answer: Answer) -> None:
+    def _heed_quota(self, answer: Response) -> None:
         """Pause before the quota is exceeded, where the answer says that this page took the last of it."""
         retry = self._options.retry
         wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
@@ -235,13 +238,13 @@ class PageClient:
         self._gate.enter()
         self._sent()
 
-    def _authenticate(self, tries: _PageTries) -> None:
+    def _authenticate(self, tries: _PageAttemptState) -> None:
         if tries.expired is not None and not tries.renewed:
             self._credentials.renew(tries.expired, self._renewals)
             tries.renewed = True
         self._credentials.ready(self._renewals)
 
-    def _replay(self, expired: Expired, request: PageRequest, tries: _PageTries) -> None:
+    def _replay(self, expired: Expired, request: PageRequest, tries: _PageAttemptState) -> None:
         if tries.renewed:
             advice = f"check those on {self._options.endpoint.name}"
             refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"

@@ -13,8 +13,8 @@ from typing import Final, Protocol, TypeAlias, runtime_checkable
 import requests
 
 from airflow_paginated.paging.errors import Cancelled, ConfigurationError, PaginatedApiError, PermanentError
-from airflow_paginated.transport.faults import SERVER, Fault
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.faults import SERVER, RetryableError
+from airflow_paginated.transport.reading import DecodedBody
 
 EARLY_SHARE: Final = 0.1
 """A token is renewed when so much of its life is left,"""
@@ -68,10 +68,10 @@ class Grant(Protocol):
     def ask(self) -> TokenRequest:
         """Return the request for a token."""
 
-    def read(self, status: int, reading: Reading, quote: Quote) -> Token:
+    def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
         """Return the token in an answer.
 
-        Raises ``Fault`` for what another attempt may mend, a ``PermanentError`` for a refusal. 429 and the statuses
+        Raises ``RetryableError`` for what another attempt may mend, a ``PermanentError`` for a refusal. 429 and the statuses
         that are retried do not come here.
         """
 
@@ -79,7 +79,7 @@ class Grant(Protocol):
         """Let a request carry the token."""
 
 
-class Renewing(Protocol):
+class SupportsRenewal(Protocol):
     """Gets new credentials over the network, with all the attempts that the policies of a run allow."""
 
     def token(self, grant: Grant) -> Token:
@@ -114,7 +114,7 @@ class Credentials:
     def put_on(self, request: requests.PreparedRequest) -> None:
         """Authenticate a request; ``ready`` comes before.
 
-        Raises ``Fault`` where that takes the network, and it fails; ``ConfigurationError`` for what HTTP cannot carry.
+        Raises ``RetryableError`` where that takes the network, and it fails; ``ConfigurationError`` for what HTTP cannot carry.
         """
         try:
             if self._grant is not None:
@@ -126,7 +126,7 @@ class Credentials:
         except UnicodeError:
             raise ConfigurationError("the credentials are none that HTTP can carry") from None
 
-    def ready(self, renewing: Renewing) -> None:
+    def ready(self, renewing: SupportsRenewal) -> None:
         """Get a token where there is none that will last; while another thread does, the old one serves until it ends.
 
         Raises what ``renewing`` raises.
@@ -139,7 +139,7 @@ class Credentials:
         if token is None or not (left > _early(token) or renewed_by_another):
             self.renew(used, renewing)
 
-    def renew(self, used: int, renewing: Renewing) -> None:
+    def renew(self, used: int, renewing: SupportsRenewal) -> None:
         """Renew them, unless that was done since generation ``used``; where another thread is at it, wait for it.
 
         Raises what ``renewing`` raises, in all threads that wait.
@@ -158,7 +158,7 @@ class Credentials:
             # It may have been another client's run that ended.
             self.renew(used, renewing)
 
-    def _fly(self, flight: Future[None], renewing: Renewing) -> None:
+    def _fly(self, flight: Future[None], renewing: SupportsRenewal) -> None:
         asked_at = self._clock()
         try:
             token = self._renewed(renewing)
@@ -177,7 +177,7 @@ class Credentials:
             self._flight = None
         flight.set_result(None)
 
-    def _renewed(self, renewing: Renewing) -> Token | None:
+    def _renewed(self, renewing: SupportsRenewal) -> Token | None:
         if self._grant is not None:
             return renewing.token(self._grant)
         if isinstance(self._auth, Refreshable):
@@ -185,10 +185,10 @@ class Credentials:
         return None
 
 
-def unobtained(error: OSError) -> Fault:
+def unobtained(error: OSError) -> RetryableError:
     """Return what it means for an attempt that credentials could not be had."""
     # The text of the error is left out: it may hold what was sent.
-    return Fault(f"no credentials could be obtained ({type(error).__name__})", SERVER, unsent=True)
+    return RetryableError(f"no credentials could be obtained ({type(error).__name__})", SERVER, unsent=True)
 
 
 def _early(token: Token) -> float:

@@ -19,7 +19,7 @@ from airflow_paginated.paging.errors import LimitExceeded, ResponseError
 from airflow_paginated.paging.selectors import ABSENT, ALL, Path, parse_path, seen
 from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.density import check_beside, check_rows, is_crowded, too_many
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.transport.faults import RetryableError
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 _LIST: Final = msgspec.json.Decoder(list[Raw])
@@ -64,7 +64,7 @@ STRICT: Final = Tolerance()
 def inflate(body: bytes, encoding: str, most: int, growing: Callable[[], None] = lambda: None) -> bytes:
     """Undo the content coding, up to ``most`` bytes; ``growing`` is called where it makes more than a few of them.
 
-    Raises ``Fault`` for a coding that is broken or does not reach its end, ``LimitExceeded`` for too many bytes.
+    Raises ``RetryableError`` for a coding that is broken or does not reach its end, ``LimitExceeded`` for too many bytes.
     """
     coding = encoding.strip().lower()
     if coding in ("", "identity"):
@@ -83,7 +83,7 @@ def inflate(body: bytes, encoding: str, most: int, growing: Callable[[], None] =
                     f"the decoded body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
                 )
     except zlib.error:
-        raise Fault("the gzip body is corrupt") from None
+        raise RetryableError("the gzip body is corrupt") from None
     return inflated.getvalue()
 
 
@@ -94,30 +94,30 @@ def _gunzip(body: bytes) -> Iterator[bytes]:
         while not machine.eof:
             piece = machine.decompress(body, PIECE)
             if not piece and not machine.eof:
-                raise Fault("the gzip body does not reach its end")
+                raise RetryableError("the gzip body does not reach its end")
             yield piece
             body = machine.unconsumed_tail
         body = machine.unused_data
         if not body:
             return
-    raise Fault(f"the gzip body has more than {MEMBERS} members")
+    raise RetryableError(f"the gzip body has more than {MEMBERS} members")
 
 
 def to_utf8(body: bytes, content_type: str) -> bytes:
     """Return the body as UTF-8 without a byte order mark.
 
     A body that declares Latin-1, or its like, and is UTF-8 is taken for UTF-8: real Latin-1 never looks like it.
-    Raises ``Fault`` for bytes that are not text in the charset that they declare (UTF-8 where none is).
+    Raises ``RetryableError`` for bytes that are not text in the charset that they declare (UTF-8 where none is).
     """
     charset = _charset(content_type)
     if charset == "utf-8" or (charset in LATIN and _is_utf8(body)):
         if not _is_utf8(body):
-            raise Fault("the body is not utf-8")
+            raise RetryableError("the body is not utf-8")
         return body.removeprefix(BOM)
     try:
         return body.decode(charset).encode().removeprefix(BOM)
     except UnicodeError:
-        raise Fault(f"the body is not {charset}") from None
+        raise RetryableError(f"the body is not {charset}") from None
 
 
 def is_blank(body: bytes) -> bool:
@@ -142,7 +142,7 @@ def _is_utf8(body: bytes) -> bool:
 def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> Parts:
     """Take a JSON body apart at ``selector`` (``None``: the body is the list of rows).
 
-    Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
+    Raises ``RetryableError`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
     ``LimitExceeded`` for one with too much in it.
     """
     try:
@@ -150,7 +150,7 @@ def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> P
     except msgspec.ValidationError:
         raise _unexpected(body, selector, tolerance.most) from None
     except msgspec.DecodeError:
-        raise Fault("the body is empty" if is_blank(body) else "the body is not JSON") from None
+        raise RetryableError("the body is empty" if is_blank(body) else "the body is not JSON") from None
     except RecursionError:
         raise ResponseError(TOO_DEEP) from None
 
@@ -296,7 +296,7 @@ def _unexpected(body: bytes, selector: str | None, most: int) -> Exception:
     try:
         value = _ANY.decode(body)
     except msgspec.DecodeError:
-        return Fault("the body is not JSON")
+        return RetryableError("the body is not JSON")
     except RecursionError:
         return ResponseError(TOO_DEEP)
     misfit = _misfit(value, _steps(selector))

@@ -17,20 +17,20 @@ from requests.utils import check_header_validity
 from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
-from airflow_paginated.paging.collection import TOKEN
+from airflow_paginated.paging.collection import HTTP_TOKEN
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.paging.links import as_utf8, disowned, without
+from airflow_paginated.paging.links import as_utf8, without, without_auth_params
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import Json, PageRequest
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.answer import Response
 from airflow_paginated.transport.classify import REDIRECTS, THE_CONNECTION, judge_exception
 from airflow_paginated.transport.credentials import Auth, Credentials, Grant
-from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.transport.faults import SERVER, RetryableError
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.sessions import Lease, Route
 from airflow_paginated.transport.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
 
-CHUNK: Final = 65536
+READ_CHUNK_BYTES: Final = 65536
 MAX_REDIRECTS: Final = 5
 SIGNATURES_TOLD: Final = 8
 """Of requests that are signed one by one, the first few show what is a key in them; each signature is another."""
@@ -102,13 +102,13 @@ class Exchange:
         request: PageRequest,
         lease: Lease,
         deadline: float,
-        settles: Callable[[Answer], bool],
+        settles: Callable[[Response], bool],
         turn: Callable[[], None],
-    ) -> Answer:
+    ) -> Response:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
         A redirect that ``settles`` the matter is not followed; ``turn`` is called before one is, and may wait. Raises
-        ``Fault`` for what may be tried again, and a ``PermanentError`` for what may not.
+        ``RetryableError`` for what may be tried again, and a ``PermanentError`` for what may not.
         """
         lease.watch.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
@@ -147,7 +147,7 @@ class Exchange:
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
         return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*owned, *self._endpoint.query}))
 
-    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Answer:
+    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Response:
         # Links differ in their query from page to page: what is costly is made once for all of them.
         path, query = cut(request.path)
         generation = self._credentials.generation
@@ -162,7 +162,7 @@ class Exchange:
             return self._roundtrip(lease, prepared, wire, generation)
         sent = count()
 
-        def send(signed: requests.PreparedRequest) -> Answer:
+        def send(signed: requests.PreparedRequest) -> Response:
             if next(sent):
                 turn()
             check_origin(str(signed.url), self.origin)
@@ -172,15 +172,15 @@ class Exchange:
         return self._signed(wire, prepared, generation, send)
 
     def _signed(
-        self, wire: Wire, prepared: _Prepared, generation: int, send: Callable[[requests.PreparedRequest], Answer]
-    ) -> Answer:
+        self, wire: Wire, prepared: _Prepared, generation: int, send: Callable[[requests.PreparedRequest], Response]
+    ) -> Response:
         signed = sign(f"{self.origin}{wire.target}", wire, self._credentials.put_on)
         if self._signed_by[generation] < SIGNATURES_TOLD:
             self._signed_by[generation] += 1
             self._learn(signed.secrets)
         return replace(with_hooks(signed.request, send), owned=signed.owned | prepared.owned)
 
-    def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Answer:
+    def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Response:
         connections, answered = lease.watch.connections, False
         try:
             response = self._send(lease, prepared, wire)
@@ -192,7 +192,7 @@ class Exchange:
                 raise judge_exception(exc, reused) from None
         # A socket that is shut reads like an answer that ends: cut headers are a 200 with nothing in it.
         if lease.watch.expired:
-            raise Fault("the answer took longer than its deadline", SERVER) from None
+            raise RetryableError("the answer took longer than its deadline", SERVER) from None
         return replace(answer, url=prepared.url, generation=generation, owned=prepared.owned)
 
     def _send(self, lease: Lease, prepared: _Prepared, wire: Wire) -> BaseHTTPResponse:
@@ -213,12 +213,12 @@ class Exchange:
             decode_content=False,
         )
 
-    def _read(self, response: BaseHTTPResponse) -> Answer:
+    def _read(self, response: BaseHTTPResponse) -> Response:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
-            while chunk := response.read1(CHUNK):
+            while chunk := response.read1(READ_CHUNK_BYTES):
                 body.write(chunk)
                 if body.tell() > most:
                     raise LimitExceeded(
@@ -227,9 +227,9 @@ class Exchange:
         except BaseException:
             response.close()
             raise
-        return Answer(response.status, headers, body.getvalue())
+        return Response(response.status, headers, body.getvalue())
 
-    def _redirected(self, request: PageRequest, answer: Answer) -> PageRequest:
+    def _redirected(self, request: PageRequest, answer: Response) -> PageRequest:
         location = as_utf8(answer.headers.get("location", ""))
         if not location:
             raise RequestRefused(f"{answer.status} without a Location")
@@ -241,7 +241,7 @@ class Exchange:
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return disowned(replace(request, path=url, query={}), answer.owned)
+        return without_auth_params(replace(request, path=url, query={}), answer.owned)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
@@ -265,7 +265,7 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             check_header_validity((name, value))
             value.encode("latin-1")
             # Older versions of requests accept a line break at the end.
-            if not {"\0", "\r", "\n"}.isdisjoint(value) or not TOKEN.fullmatch(name):
+            if not {"\0", "\r", "\n"}.isdisjoint(value) or not HTTP_TOKEN.fullmatch(name):
                 raise ValueError(name)
         except ValueError:
             raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None

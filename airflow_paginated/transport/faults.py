@@ -11,7 +11,7 @@ THROTTLE: Final = 2.0
 
 
 @dataclass(eq=False)
-class Fault(Exception):
+class RetryableError(Exception):
     """An attempt that failed and may be made again after a backoff of ``weight`` times the policy's base.
 
     ``unsent``: the server surely did not act on the request. ``stale``: a connection that had been idle turned out to

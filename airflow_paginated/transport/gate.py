@@ -8,7 +8,7 @@ import time
 from typing import Final, NamedTuple
 
 from airflow_paginated.paging.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
-from airflow_paginated.transport.pace import Pace
+from airflow_paginated.transport.pace import AdaptiveRate
 
 SPREAD: Final = 0.1
 """After a pause the threads come back over this share of it (at most a second), not in one instant."""
@@ -33,7 +33,7 @@ class Gate:
         self._interval = interval
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._pace = Pace()
+        self._pace = AdaptiveRate()
         """Guarded by the lock."""
         self._next_slot = 0.0
         """Guarded by the lock."""

@@ -13,14 +13,14 @@ import msgspec
 from airflow_paginated.paging.errors import PermanentError, RequestRefused, ResponseError
 from airflow_paginated.paging.selectors import select
 from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.answer import Response
 from airflow_paginated.transport.classify import THE_CONNECTION, TOO_MANY, asked_wait, judge_status, phrase
 from airflow_paginated.transport.decode import Parts, Tolerance, is_blank, split
 from airflow_paginated.transport.density import most_values
-from airflow_paginated.transport.faults import SERVER, Expired, Fault, Throttled
+from airflow_paginated.transport.faults import SERVER, Expired, RetryableError, Throttled
 from airflow_paginated.transport.lines import split_csv, split_jsonl
 from airflow_paginated.transport.policies import RequestRetry
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.reading import DecodedBody
 from airflow_paginated.transport.rules import ResponseAction, ResponseRules, is_something, quoting
 from airflow_paginated.transport.scrub import Scrubber
 
@@ -40,7 +40,7 @@ class Content:
     ignored: bool = False
 
 
-class Judge:
+class ResponseClassifier:
     """Decides what answers mean. All threads ask it; nobody changes it."""
 
     def __init__(
@@ -65,21 +65,21 @@ class Judge:
         self._proceed = proceed
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty", most_values(page_bytes))
 
-    def settles(self, answer: Answer) -> bool:
+    def settles(self, answer: Response) -> bool:
         """Say whether an action decides over an answer, so that a redirect in it must not be followed."""
-        with Reading(answer, self._page_bytes, self._proceed) as reading:
+        with DecodedBody(answer, self._page_bytes, self._proceed) as reading:
             return self._action(answer, reading) is not None
 
-    def content(self, answer: Answer, behind: bool = False) -> Content:
+    def content(self, answer: Response, behind: bool = False) -> Content:
         """Return what the answer holds; ``behind`` the last page, that may be nothing.
 
-        Raises ``Throttled``, ``Expired`` or ``Fault`` for what may be tried again, a ``PermanentError`` for what may
+        Raises ``Throttled``, ``Expired`` or ``RetryableError`` for what may be tried again, a ``PermanentError`` for what may
         not.
         """
-        with Reading(answer, self._page_bytes, self._proceed) as reading:
+        with DecodedBody(answer, self._page_bytes, self._proceed) as reading:
             return self._content(answer, reading, behind)
 
-    def _content(self, answer: Answer, reading: Reading, behind: bool) -> Content:
+    def _content(self, answer: Response, reading: DecodedBody, behind: bool) -> Content:
         action = self._action(answer, reading)
         if action is None:
             self._check_status(answer, reading)
@@ -91,10 +91,10 @@ class Judge:
         parts = self._parts(reading) if action is not None else self._checked_parts(answer, reading)
         return Content(parts, len(reading.body))
 
-    def _action(self, answer: Answer, reading: Reading) -> ResponseAction | None:
+    def _action(self, answer: Response, reading: DecodedBody) -> ResponseAction | None:
         return self._rules.first_match(answer.status, answer.headers, reading)
 
-    def _act(self, action: ResponseAction, answer: Answer, reading: Reading) -> Content:
+    def _act(self, action: ResponseAction, answer: Response, reading: DecodedBody) -> Content:
         why = action.message or phrase(answer.status)
         cause = f"{why} ({action.action} by response_actions)"
         match action.action:
@@ -103,7 +103,7 @@ class Judge:
             case "IGNORE":
                 return Content(size=len(answer.body), ignored=True)
             case "RETRY":
-                raise Fault(cause, SERVER)
+                raise RetryableError(cause, SERVER)
             case "RATE_LIMITED":
                 raise Throttled(cause, asked_wait(answer.headers, self._retry))
             case "REFRESH_TOKEN_THEN_RETRY" if self._refreshable:
@@ -113,7 +113,7 @@ class Judge:
             case _:
                 raise ResponseError(self._with_words(f"{phrase(answer.status)}: {action.message or FAILS}", reading))
 
-    def _check_status(self, answer: Answer, reading: Reading) -> None:
+    def _check_status(self, answer: Response, reading: DecodedBody) -> None:
         if answer.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
             raise Expired(self._with_words(phrase(answer.status), reading), answer.generation, answer.status)
         try:
@@ -121,29 +121,29 @@ class Judge:
         except PermanentError as exc:
             raise exc.told(self._with_words(str(exc), reading)) from None
 
-    def _checked_parts(self, answer: Answer, reading: Reading) -> Parts:
+    def _checked_parts(self, answer: Response, reading: DecodedBody) -> Parts:
         if self._rules.response_format == "csv" and not is_blank(reading.body):
             self._check_type(answer, reading)
         if self._rules.error_path is None:
             return self._parts(reading)
         try:
             parts = self._parts(reading)
-        except (Fault, ResponseError):
+        except (RetryableError, ResponseError):
             self._check_error(answer, reading.value)
             raise
         # Only JSON has something beside its rows; any other answer may still be a JSON error as a whole.
         self._check_error(answer, parts.envelope if self._rules.response_format == "json" else reading.value)
         return parts
 
-    def _check_type(self, answer: Answer, reading: Reading) -> None:
+    def _check_type(self, answer: Response, reading: DecodedBody) -> None:
         """Refuse what says that it is no CSV: one line of anything is a header without rows."""
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type.endswith("html"):
-            raise Fault("the answer is HTML where CSV is due")
+            raise RetryableError("the answer is HTML where CSV is due")
         if media_type.endswith(("json", "xml")):
             raise ResponseError(self._with_words("the answer is JSON or XML where CSV is due", reading))
 
-    def _parts(self, reading: Reading) -> Parts:
+    def _parts(self, reading: DecodedBody) -> Parts:
         rules = self._rules
         if rules.response_format == "json":
             return split(reading.body, self._selector, self._tolerance)
@@ -158,7 +158,7 @@ class Judge:
         most, quotes = self._tolerance.most, quoting(rules.csv_quotechar)
         return split_csv(reading.body, rules.csv_columns, most, quoting=quotes, **dialect)
 
-    def _check_error(self, answer: Answer, body: Json) -> None:
+    def _check_error(self, answer: Response, body: Json) -> None:
         path = self._rules.error_path or ""
         found = select(body, path)
         if is_something(found):
@@ -166,12 +166,12 @@ class Judge:
             advice = f"; {TOO_MANY}" if ABOUT_SIZE.search(said) else ""
             raise ResponseError(f"{phrase(answer.status)}, but the body says at error_path {path!r}: {said!r}{advice}")
 
-    def _with_words(self, text: str, reading: Reading) -> str:
+    def _with_words(self, text: str, reading: DecodedBody) -> str:
         said = self._scrub.excerpt(reading.text)
         return f"{text}; the API says: {said!r}" if said.strip() else text
 
 
-def _is_blank(answer: Answer, reading: Reading) -> bool:
+def _is_blank(answer: Response, reading: DecodedBody) -> bool:
     """Say whether a body is empty because it was sent so, and not because the connection broke."""
     return reading.framed and (not answer.body or is_blank(reading.body))
 

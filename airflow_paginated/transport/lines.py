@@ -16,7 +16,7 @@ from airflow_paginated.paging.errors import LimitExceeded, ResponseError
 from airflow_paginated.paging.selectors import quoted
 from airflow_paginated.transport.decode import TOO_DEEP, Parts, is_blank
 from airflow_paginated.transport.density import LIGHT, too_many
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.transport.faults import RetryableError
 
 _RAW: Final = msgspec.json.Decoder(Raw)
 _ENCODER: Final = msgspec.json.Encoder()
@@ -28,7 +28,7 @@ REMEMBERED_PARTITIONS: Final = 1000
 def split_jsonl(body: bytes, most: int = sys.maxsize) -> Parts:
     """Take a body apart that has one JSON value a line; blank lines do not count.
 
-    Raises ``Fault`` for a line that is no JSON, ``LimitExceeded`` for more lines than ``most``.
+    Raises ``RetryableError`` for a line that is no JSON, ``LimitExceeded`` for more lines than ``most``.
     """
     _check_lines(body, most)
     rows = []
@@ -43,7 +43,7 @@ def split_csv(body: bytes, columns: Sequence[str] | None, most: int = sys.maxsiz
     """Make an object of strings of each record of a CSV body (RFC 4180), named by ``columns`` or by its header line.
 
     A header line that only repeats ``columns`` is left out: some APIs have it on their first page alone.
-    Raises ``Fault`` for a record that has another number of fields, ``ResponseError`` for a column that is there twice,
+    Raises ``RetryableError`` for a record that has another number of fields, ``ResponseError`` for a column that is there twice,
     ``LimitExceeded`` for more lines than ``most``.
     """
     _check_lines(body, most)
@@ -55,14 +55,14 @@ def split_csv(body: bytes, columns: Sequence[str] | None, most: int = sys.maxsiz
         if columns is not None and record == header and not count:
             continue
         if len(record) != len(header):
-            raise Fault(f"line {line} of the CSV body has {len(record)} fields where {len(header)} are due")
+            raise RetryableError(f"line {line} of the CSV body has {len(record)} fields where {len(header)} are due")
         _ENCODER.encode_into(dict(zip(header, record, strict=True)), lines, -1)
         lines += b"\n"
         count += 1
     return Parts(bytes(lines), count, columns=tuple(header))
 
 
-class Columns:
+class CsvColumnsCheck:
     """The columns of the first CSV answer of each of the newest partitions. Changed by all threads, under its lock."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Columns:
 
 def _check_lines(body: bytes, most: int) -> None:
     if is_blank(body):
-        raise Fault("the body is empty")
+        raise RetryableError("the body is empty")
     if len(body) > LIGHT and body.count(b"\n") + body.count(b"\r") > 2 * most:
         raise too_many(most)
 
@@ -99,7 +99,7 @@ def _check_json(row: bytes, number: int) -> None:
     try:
         _RAW.decode(row)
     except msgspec.DecodeError:
-        raise Fault(f"line {number} of the body is not JSON") from None
+        raise RetryableError(f"line {number} of the body is not JSON") from None
     except RecursionError:
         raise ResponseError(TOO_DEEP) from None
 
@@ -121,12 +121,12 @@ def _unreadable(line: int, why: str) -> Exception:
     if "field limit" in why:
         advice = f"raise csv.field_size_limit, which is {csv.field_size_limit()} characters"
         return ResponseError(f"line {line} of the CSV body has a field that is too long: {advice}")
-    return Fault(f"line {line} of the body is not CSV: {why}")
+    return RetryableError(f"line {line} of the body is not CSV: {why}")
 
 
 def _header(names: list[str]) -> list[str]:
     if names[0].lstrip().startswith(("<", "{", "[")):
-        raise Fault("the body is not CSV: it begins like HTML or JSON")
+        raise RetryableError("the body is not CSV: it begins like HTML or JSON")
     twice = [name for number, name in enumerate(names) if name in names[:number]]
     if twice:
         raise ResponseError(f"the CSV header has the column {quoted(twice[0])} twice: a row could keep only one")

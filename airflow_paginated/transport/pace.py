@@ -14,7 +14,7 @@ TRUST: Final = 4
 
 
 @dataclass(slots=True)
-class Pace:
+class AdaptiveRate:
     """The interval between requests that an API seems to allow; 0 while there is no need for one.
 
     Each stretch of time ends with a pause, and tells how many requests are served in it, the pause included; it counts

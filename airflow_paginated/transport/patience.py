@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.errors import Cancelled, PageFailed, QuotaExceeded, RunTimeout
 from airflow_paginated.paging.policies import Limits
-from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
+from airflow_paginated.transport.faults import THROTTLE, RetryableError, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.policies import EARLY, RequestRetry, backoff
 
 
 @dataclass(slots=True)
-class Tries:
+class AttemptState:
     """The attempts at one thing. Changed by the thread that makes them."""
 
     deadline: float
@@ -28,7 +28,7 @@ class Tries:
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryController:
     """The policies of a run, and where its threads wait. All of them use it.
 
     ``name`` is what is asked for, in messages; it is called only when there is something to say.
@@ -40,11 +40,11 @@ class Patience:
     gate: Gate
     budget: RetryBudget
 
-    def tries(self) -> Tries:
+    def tries(self) -> AttemptState:
         """Return that nothing was tried yet."""
-        return Tries(deadline=time.monotonic() + self.limits.page_timeout)
+        return AttemptState(deadline=time.monotonic() + self.limits.page_timeout)
 
-    def attempt_ends(self, tries: Tries) -> float:
+    def attempt_ends(self, tries: AttemptState) -> float:
         """Return when an attempt that begins now must be over."""
         return min(time.monotonic() + self.limits.attempt_timeout, tries.deadline, self.deadline.at)
 
@@ -56,7 +56,9 @@ class Patience:
         left = self.deadline.left
         return f"the {max(left, 0):.0f} s that this try has left ({self.deadline.limit})" if wait >= left else ""
 
-    def wait(self, trouble: Throttled | Fault, tries: Tries, name: Callable[[], str], once: str | None = None) -> None:
+    def wait(
+        self, trouble: Throttled | RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None = None
+    ) -> None:
         """Wait until another attempt is due, or raise the error of giving up.
 
         ``once`` is the method of a request that must not reach the server a second time.
@@ -71,7 +73,7 @@ class Patience:
         if self.gate.closed:
             raise Cancelled("the run was told to stop")
 
-    def _pause(self, throttled: Throttled, tries: Tries, name: Callable[[], str]) -> None:
+    def _pause(self, throttled: Throttled, tries: AttemptState, name: Callable[[], str]) -> None:
         tries.throttled += 1
         asked = throttled.seconds or 0.0
         if asked and (excess := self.excess(asked)):
@@ -83,7 +85,7 @@ class Patience:
         self._check_time(throttled.cause, tries, name, seconds)
         self.gate.pause(seconds, refused=tries.sent_at)
 
-    def _back_off(self, fault: Fault, tries: Tries, name: Callable[[], str], once: str | None) -> None:
+    def _back_off(self, fault: RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None) -> None:
         self.check_open()
         self._check_run(fault.cause, name, 0)
         if once and not fault.unsent:
@@ -105,7 +107,7 @@ class Patience:
         self._check_time(fault.cause, tries, name, seconds)
         self.gate.sleep(seconds)
 
-    def _check_time(self, cause: str, tries: Tries, name: Callable[[], str], wait: float) -> None:
+    def _check_time(self, cause: str, tries: AttemptState, name: Callable[[], str], wait: float) -> None:
         self._check_run(cause, name, wait)
         if time.monotonic() + wait >= tries.deadline:
             limit = self.limits.page_timeout
@@ -118,6 +120,6 @@ class Patience:
             )
 
 
-def _failed(cause: str, tries: Tries, name: Callable[[], str]) -> PageFailed:
+def _failed(cause: str, tries: AttemptState, name: Callable[[], str]) -> PageFailed:
     plural = "attempt" if tries.sent == 1 else "attempts"
     return PageFailed(f"{name()} failed in {tries.sent} {plural}; last cause: {cause}")

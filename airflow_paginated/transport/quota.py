@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-LONGEST_WAIT: Final = 1e10
+MAX_WAIT_SECONDS: Final = 1e10
 """What a wait of any number of digits is read as at most: three centuries."""
 EPOCH_FROM: Final = 1e9
 """A reset that is larger is a moment, in seconds since 1970, or in milliseconds where it is larger by far."""
@@ -15,7 +15,7 @@ MILLISECONDS_FROM: Final = 1e12
 # draft-ietf-httpapi-ratelimit-headers: up to version 06 a dictionary, since 07 a list with parameters.
 _LEFT: Final = re.compile(r"(?:^|[,;\s])(?:remaining|r)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
 _RESET: Final = re.compile(r"(?:^|[,;\s])(?:reset|t)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
-_NUMBER: Final = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
+_HEADER_NUMBER: Final = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
 PAIRS: Final = (
     ("ratelimit-remaining", "ratelimit-reset"),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
@@ -44,10 +44,10 @@ def _told(headers: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def _wait(left: str, reset: str, now: float) -> float | None:
-    if not _NUMBER.fullmatch(left.strip()) or float(left) >= 1 or not _NUMBER.fullmatch(reset.strip()):
+    if not _HEADER_NUMBER.fullmatch(left.strip()) or float(left) >= 1 or not _HEADER_NUMBER.fullmatch(reset.strip()):
         return None
     at = float(reset)
     if at < EPOCH_FROM:
         return at
     moment = at / 1000 if at >= MILLISECONDS_FROM else at
-    return min(max(0.0, moment - now), LONGEST_WAIT)
+    return min(max(0.0, moment - now), MAX_WAIT_SECONDS)

@@ -9,10 +9,10 @@ from typing import Final
 
 from airflow_paginated.paging.errors import PermanentError
 from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.answer import Response
 from airflow_paginated.transport.decode import inflate, json_value, to_utf8
 from airflow_paginated.transport.density import most_values
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.transport.faults import RetryableError
 
 EITHER: Final = "text/plain; charset=latin-1"
 """A type that is read as UTF-8 where it is UTF-8, and as Latin-1 where it is not; no bytes are refused."""
@@ -20,19 +20,19 @@ BODILESS: Final = frozenset({204, 205, 304})
 _ONE: Final = threading.Lock()
 
 
-class Reading:
+class DecodedBody:
     """What stands in an answer; used by one thread, as a context manager.
 
     Only one at a time has a body that inflates to much; ``proceed`` is asked when its turn comes, and may raise.
     """
 
-    def __init__(self, answer: Answer, most: int, proceed: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, answer: Response, most: int, proceed: Callable[[], None] = lambda: None) -> None:
         self._answer = answer
         self._most = most
         self._proceed = proceed
         self._alone = False
 
-    def __enter__(self) -> Reading:
+    def __enter__(self) -> DecodedBody:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,7 +49,7 @@ class Reading:
 
     @cached_property
     def body(self) -> bytes:
-        """The body in UTF-8, without content coding. Raises ``Fault`` or a ``PermanentError`` for what is not that."""
+        """The body in UTF-8, without content coding. Raises ``RetryableError`` or a ``PermanentError`` for what is not that."""
         return to_utf8(self._inflated, self._answer.headers.get("content-type", ""))
 
     @cached_property
@@ -57,7 +57,7 @@ class Reading:
         """The body as well as it can be read: empty where its coding is broken. Never raises."""
         try:
             return to_utf8(self._inflated, EITHER).decode()
-        except (Fault, PermanentError):
+        except (RetryableError, PermanentError):
             return ""
 
     @cached_property

@@ -9,14 +9,14 @@ from typing import Final, TypeVar
 
 from airflow_paginated.paging.errors import PaginatedApiError, RequestRefused
 from airflow_paginated.paging.values import PageRequest
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.transport.answer import Response
 from airflow_paginated.transport.classify import REDIRECTS, judge_trouble, phrase
 from airflow_paginated.transport.credentials import Credentials, Grant, Refreshable, Token, TokenRequest, unobtained
 from airflow_paginated.transport.exchange import Endpoint, Exchange
-from airflow_paginated.transport.faults import Fault, Throttled
+from airflow_paginated.transport.faults import RetryableError, Throttled
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.patience import Patience, Tries
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.patience import AttemptState, RetryController
+from airflow_paginated.transport.reading import DecodedBody
 from airflow_paginated.transport.scrub import Scrubber
 from airflow_paginated.transport.sessions import SessionPool
 
@@ -25,7 +25,7 @@ TOKEN_BYTES: Final = 1024 * 1024
 """No answer with a token is larger."""
 
 
-class Renewals:
+class TokenFetcher:
     """Gets credentials for the requests to an endpoint. All threads use it.
 
     A token request carries the secrets of its grant to the grant's URL and to nowhere else: it follows no redirect.
@@ -36,7 +36,7 @@ class Renewals:
         self,
         endpoint: Endpoint,
         pool: SessionPool,
-        patience: Patience,
+        patience: RetryController,
         scrub: Scrubber,
         learn: Callable[[Iterable[str]], None],
         sent: Callable[[], None],
@@ -62,14 +62,14 @@ class Renewals:
         """Let an ``Auth`` renew itself, until it has; raises as ``token`` does."""
         self._persist(lambda tries: auth.refresh(), lambda: f"{self._endpoint.name}: refreshing the credentials")
 
-    def _persist(self, attempt: Callable[[Tries], T], name: Callable[[], str]) -> T:
+    def _persist(self, attempt: Callable[[AttemptState], T], name: Callable[[], str]) -> T:
         self._patience.gate.enter()
         tries = self._patience.tries()
         while True:
             tries.sent += 1
             try:
                 return attempt(tries)
-            except (Throttled, Fault) as exc:
+            except (Throttled, RetryableError) as exc:
                 trouble = exc
             except OSError as exc:
                 trouble = unobtained(exc)
@@ -80,7 +80,7 @@ class Renewals:
                 del trouble
             self._patience.gate.enter()
 
-    def _ask(self, grant: Grant, tries: Tries) -> Token:
+    def _ask(self, grant: Grant, tries: AttemptState) -> Token:
         request = grant.ask()
         self._sent()
         try:
@@ -89,12 +89,12 @@ class Renewals:
                 raise RequestRefused(f"{phrase(answer.status)}: no secret is sent on; give the final URL")
             judge_trouble(answer.status, answer.headers, self._patience.retry)
             # A refusal of a grant carries no status: it says nothing of the page.
-            return grant.read(answer.status, Reading(answer, TOKEN_BYTES), self._scrub.quote)
+            return grant.read(answer.status, DecodedBody(answer, TOKEN_BYTES), self._scrub.quote)
         except PaginatedApiError as exc:
             self._patience.check_open()
             raise exc.told(f"{grant.name}: {self._scrub(str(exc))}") from None
 
-    def _answer(self, request: TokenRequest, tries: Tries) -> Answer:
+    def _answer(self, request: TokenRequest, tries: AttemptState) -> Response:
         sent = PageRequest("", "POST", headers=request.headers, body=request.body)
         with self._pool.lease() as lease:
             ends = self._patience.attempt_ends(tries)

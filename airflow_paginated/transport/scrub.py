@@ -16,7 +16,7 @@ EXCERPT: Final = 200
 """How many characters of a server's own words stand in a message."""
 HEARD: Final = 65536
 """How many of them are read: secrets must be found before they are cut."""
-SHORTEST: Final = 6
+MIN_PART_CHARS: Final = 6
 """Of a secret within a coded text, so many characters are too many to be there by chance."""
 
 
@@ -74,5 +74,5 @@ def _within(secret: bytes) -> Iterator[str]:
         coded = encode(bytes(place) + secret).decode().rstrip("=")
         # The characters at both ends depend on what is beside it, too.
         own = coded[shared : len(coded) - ((place + len(secret)) % 3 > 0)]
-        if len(own) >= SHORTEST:
+        if len(own) >= MIN_PART_CHARS:
             yield from (own, quote_plus(own), own.replace("/", "\\/"))

@@ -16,7 +16,7 @@ from urllib3 import HTTPConnectionPool
 
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.transport.origin import Origin
-from airflow_paginated.transport.watched import Watch, WatchedAdapter
+from airflow_paginated.transport.watched import AbortableAdapter, ConnectionRegistry
 
 WATCH_SECONDS: Final = 0.1
 S = TypeVar("S", bound=requests.Session)
@@ -69,8 +69,8 @@ class Lease:
     """A session, its adapter and its watch; ``routes`` is changed by who has it only."""
 
     session: requests.Session
-    adapter: WatchedAdapter
-    watch: Watch
+    adapter: AbortableAdapter
+    watch: ConnectionRegistry
     routes: dict[Origin, Route] = field(default_factory=dict)
 
 
@@ -123,8 +123,8 @@ class SessionPool:
                 route.pool.close()
 
     def _new_lease(self) -> Lease:
-        watch = Watch()
-        session, adapter = self._options.new_session(), WatchedAdapter(watch)
+        watch = ConnectionRegistry()
+        session, adapter = self._options.new_session(), AbortableAdapter(watch)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
         lease = Lease(session, adapter, watch)

@@ -12,8 +12,8 @@ from requests.hooks import dispatch_hook
 from requests.structures import CaseInsensitiveDict
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.sensitive import SHORTEST
-from airflow_paginated.transport.answer import Answer
+from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
+from airflow_paginated.transport.answer import Response
 
 
 class Wire(NamedTuple):
@@ -52,7 +52,7 @@ def wire_of(request: requests.PreparedRequest) -> Wire:
     return Wire(str(request.method), request.path_url, headers, body)
 
 
-def with_hooks(request: requests.PreparedRequest, send: Callable[[requests.PreparedRequest], Answer]) -> Answer:
+def with_hooks(request: requests.PreparedRequest, send: Callable[[requests.PreparedRequest], Response]) -> Response:
     """Send a request and let its response hooks act, as in ``requests``: some authentication answers a challenge."""
     response = _Connection(send).send(request)
     answered: object = dispatch_hook("response", request.hooks, response)  # type: ignore[no-untyped-call]  # untyped
@@ -62,7 +62,7 @@ def with_hooks(request: requests.PreparedRequest, send: Callable[[requests.Prepa
 class _Response(requests.Response):
     """An answer as a hook knows it."""
 
-    def __init__(self, answer: Answer, request: requests.PreparedRequest, connection: Any) -> None:
+    def __init__(self, answer: Response, request: requests.PreparedRequest, connection: Any) -> None:
         super().__init__()
         self.answer = answer
         self.status_code = answer.status
@@ -76,7 +76,7 @@ class _Response(requests.Response):
 class _Connection:
     """Where a hook sends what it says to a challenge."""
 
-    def __init__(self, send: Callable[[requests.PreparedRequest], Answer]) -> None:
+    def __init__(self, send: Callable[[requests.PreparedRequest], Response]) -> None:
         self._send = send
 
     def send(self, request: requests.PreparedRequest, **options: object) -> _Response:
@@ -95,4 +95,4 @@ def added_to(
     """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
     changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
     for value in (*changed, *owned.values()):
-        yield from (word for word in value.split() if len(word) >= SHORTEST)
+        yield from (word for word in value.split() if len(word) >= MIN_MASKED_CHARS)

@@ -19,10 +19,10 @@ from urllib3.poolmanager import PoolManager
 
 from airflow_paginated.paging.errors import ConfigurationError
 
-NEVER: Final = float("inf")
+NO_DEADLINE: Final = float("inf")
 
 
-class Watch:
+class ConnectionRegistry:
     """The open sockets of one session, and when they must be shut.
 
     Who has the session arms it, the watchdog and the run's end shut it; sockets and the flags are guarded by the lock.
@@ -31,7 +31,7 @@ class Watch:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handles: set[socket.socket] = set()
-        self._deadline = NEVER
+        self._deadline = NO_DEADLINE
         self._ended = False
         self.connections = 0
         """Changed by who has the session only."""
@@ -45,7 +45,7 @@ class Watch:
     def disarm(self) -> None:
         """Let idle connections live."""
         with self._lock:
-            self._deadline = NEVER
+            self._deadline = NO_DEADLINE
 
     def cap(self, timeout: float) -> float:
         """Return the timeout for a connect, or the time that is left until the deadline if that is shorter.
@@ -82,7 +82,7 @@ class Watch:
         """Shut the sockets if the deadline has passed."""
         with self._lock:
             if now >= self._deadline:
-                self._deadline, self.expired = NEVER, True
+                self._deadline, self.expired = NO_DEADLINE, True
                 self._shut_all()
 
     def drop(self) -> None:
@@ -133,7 +133,7 @@ class _FinalResponse(HTTPResponse):
 class _Watched:
     """A connection whose sockets are under watch, from when they are connected until their last answer is read."""
 
-    watch: Watch
+    watch: ConnectionRegistry
     timeout: float
     _handle: socket.socket | None = None
     _answer: HTTPResponse | None = None
@@ -201,10 +201,10 @@ class _WatchedPool:
         super()._put_conn(connection)  # type: ignore[misc]  # a mixin before an HTTPConnectionPool
 
 
-class WatchedAdapter(HTTPAdapter):
+class AbortableAdapter(HTTPAdapter):
     """An adapter without retries whose connections belong to a watch."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: ConnectionRegistry) -> None:
         kinds = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
         self._pools = {
             scheme: type(

@@ -19,7 +19,7 @@ from airflow_paginated.hooks.connection import settings_of
 from airflow_paginated.paging import HeaderLink, JsonLink, PageRequest
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.paging.withheld import split_credentials
 from airflow_paginated.transport import Endpoint, RequestRetry, ResponseRules
 from tests.faults.canary import CANARY, CORE, LOGIN, SPELLINGS, Witness, hits, left_in, listening, told_by
 from tests.faults.endings import Ending, run
@@ -78,8 +78,8 @@ def job(url: str, path: Path, fields: dict[str, Any], pagination: Pagination = B
     settings = settings_of(Connection(conn_id="api", conn_type="paginated_api", host=url, **known))
     made = Job(url=url, path=f"{path}/out/", pagination=pagination, workers=2)
     made = replace(made, request=PageRequest("/employees", query={**query, "active": True}))
-    collection = withhold(made.collection, settings.secrets)
-    endpoint: Endpoint = replace(settings.endpoint, query=collection.withheld)
+    collection = split_credentials(made.collection, settings.secrets)
+    endpoint: Endpoint = replace(settings.endpoint, query=collection.secret_query)
     given = {"endpoint": endpoint, "session": settings.session, "secrets": settings.secrets, "retry": ONCE}
     return replace(made, request=collection.request, client={**given, "limits": SHORT, **client})
 

@@ -19,7 +19,7 @@ from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.paging import JsonLink, PageNumber
 from airflow_paginated.paging.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.provider_info import get_provider_info
-from airflow_paginated.transport.auth import KINDS, OPTIONS
+from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES
 from tests.airflow_runs import Outcome
 from tests.servers import (
     FaultServer,
@@ -322,8 +322,8 @@ def test_no_word_of_the_form_is_taken_for_a_secret() -> None:
     (connection,) = get_provider_info()["connection-types"]
     fields = connection["conn-fields"]
     assert [name for name in fields if should_hide_value_for_key(name)] == ["token_url"]
-    assert set(OPTIONS) | {"auth_type"} <= set(fields)
-    assert fields["auth_type"]["schema"]["enum"] == list(KINDS)
+    assert set(AUTH_OPTIONS) | {"auth_type"} <= set(fields)
+    assert fields["auth_type"]["schema"]["enum"] == list(AUTH_TYPES)
 
 
 def test_netrc_counts_for_a_plain_session_where_it_is_let_in(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_paginated.paging import Page, PageRequest
-from airflow_paginated.paging.protocols import Ahead, Pagination
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch
 from airflow_paginated.paging.values import Successor
 from tests.paging.api import InTurn
 
@@ -110,7 +110,7 @@ class _Watched(InTurn):
 
 
 class _WatchedAhead(_Watched):
-    def __init__(self, whole: Pagination, load: Load, ahead: Ahead) -> None:
+    def __init__(self, whole: Pagination, load: Load, ahead: SupportsPrefetch) -> None:
         super().__init__(whole, load)
         self._ahead = ahead
 
@@ -122,4 +122,8 @@ class _WatchedAhead(_Watched):
 
 def watched(pagination: Pagination, load: Load) -> Pagination:
     """Return the same strategy, whose answers are told to ``load``."""
-    return _WatchedAhead(pagination, load, pagination) if isinstance(pagination, Ahead) else _Watched(pagination, load)
+    return (
+        _WatchedAhead(pagination, load, pagination)
+        if isinstance(pagination, SupportsPrefetch)
+        else _Watched(pagination, load)
+    )

@@ -144,7 +144,7 @@ def _caught(table: MovingTable, landings: list[Landing], strategy: Offset, polic
                 audit.admit(landing.page)
                 audit.see(PageRecord.of(landing, total(landing.page)))
             for landing in walk(audit.beyond.requests(), lenient(table), SinglePage(), 1, Window(1)):
-                audit.judge_beyond(landing.page)
+                audit.check_past_end(landing.page)
             audit.account()
         except (IncompleteError, ResponseError):
             return True

@@ -55,15 +55,15 @@ def test_a_look_that_is_not_taken_is_unverified() -> None:
     full = "looked behind 0 of 1 full last pages, 0 times in vain"
     assert check(audited(*TWO), "nothing_beyond_total") == ("unverified", full)
     waived = "looked behind 0 of 0 full last pages, 0 times in vain"
-    assert check(audited(*TWO, look_beyond=False), "nothing_beyond_total") == ("unverified", waived)
+    assert check(audited(*TWO, probe_past_end=False), "nothing_beyond_total") == ("unverified", waived)
     audit = audited(*TWO)
-    audit.judge_beyond(page(2))
+    audit.check_past_end(page(2))
     assert check(audit, "nothing_beyond_total")[0] == "passed"
 
 
 def test_a_refused_look_is_unverified() -> None:
     audit = audited(*TWO)
-    audit.judge_beyond(Page.of(page(2).request, (), end="refused"))
+    audit.check_past_end(Page.of(page(2).request, (), end="refused"))
     assert check(audit, "nothing_beyond_total")[0] == "unverified"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging import Completeness, Offset, Page, PageNumber, PageRequest, Sliced, Stop, Total
-from airflow_paginated.paging.beyond import MOST_LOOKS, REFUSED, Beyond, lenient
+from airflow_paginated.paging.beyond import MOST_LOOKS, REFUSED, PastEndProbe, lenient
 from airflow_paginated.paging.errors import IncompleteError, RequestRefused, ResponseError
 from airflow_paginated.paging.values import Landing, PageRecord
 
@@ -31,8 +31,8 @@ def behind(record: PageRecord, rows: list[bytes], end: str | None = None) -> Pag
     return Page.of(replace(record.request, index=record.request.index + 1), rows, end=end)
 
 
-def looking(record: PageRecord | None = None, **policy: Any) -> Beyond:
-    beyond = Beyond(BY_ITEMS, Completeness(**policy))
+def looking(record: PageRecord | None = None, **policy: Any) -> PastEndProbe:
+    beyond = PastEndProbe(BY_ITEMS, Completeness(**policy))
     beyond.see(record or last_page())
     return beyond
 
@@ -50,7 +50,7 @@ def looking(record: PageRecord | None = None, **policy: Any) -> Beyond:
     ],
 )
 def test_the_page_after_a_full_last_one_is_asked_for(strategy: Any, asked: dict[str, Any]) -> None:
-    beyond = Beyond(strategy, Completeness())
+    beyond = PastEndProbe(strategy, Completeness())
     beyond.see(last_page(strategy))
     (request,) = beyond.requests()
     assert request.query == asked
@@ -70,17 +70,17 @@ def test_the_page_after_a_full_last_one_is_asked_for(strategy: Any, asked: dict[
     ],
 )
 def test_where_something_else_tells_the_end_nothing_is_asked(strategy: Any, record: PageRecord) -> None:
-    beyond = Beyond(strategy, Completeness())
+    beyond = PastEndProbe(strategy, Completeness())
     beyond.see(record)
     assert list(beyond.requests()) == []
 
 
 def test_nobody_looks_where_it_is_not_wanted() -> None:
-    assert list(looking(look_beyond=False).requests()) == []
+    assert list(looking(probe_past_end=False).requests()) == []
 
 
 def test_of_many_partitions_the_first_hundred_are_looked_behind() -> None:
-    beyond = Beyond(BY_ITEMS, Completeness())
+    beyond = PastEndProbe(BY_ITEMS, Completeness())
     for number in range(MOST_LOOKS + 10):
         beyond.see(last_page(partition=(number,)))
     assert (len(list(beyond.requests())), beyond.full) == (MOST_LOOKS, MOST_LOOKS + 10)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.changes import Changes
+from airflow_paginated.paging.changes import IncrementalFilter
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError, WatermarkMoved
 from airflow_paginated.paging.incremental import Incremental, State
 
@@ -25,11 +25,11 @@ def lines(rows: Iterable[Any]) -> bytes:
     return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
 
 
-def changes(base: State | None = None, began: float = LATER, most: int = 100_000, **policy: Any) -> Changes:
-    return Changes(replace(POLICY, **policy), base, began, most)
+def changes(base: State | None = None, began: float = LATER, most: int = 100_000, **policy: Any) -> IncrementalFilter:
+    return IncrementalFilter(replace(POLICY, **policy), base, began, most)
 
 
-def admitted(found: Changes, *pages: Iterable[Any]) -> list[Any]:
+def admitted(found: IncrementalFilter, *pages: Iterable[Any]) -> list[Any]:
     return [json.loads(row) for page in pages for row in found.admit(lines(page), "page 1 of partition 0")]
 
 
@@ -37,7 +37,7 @@ def rows(*values: Any) -> list[Any]:
     return [{"id": number, "at": value} for number, value in enumerate(values)]
 
 
-def left(found: Changes) -> State:
+def left(found: IncrementalFilter) -> State:
     state = found.next()
     assert state is not None
     return state
@@ -222,7 +222,7 @@ def test_it_looks_whether_another_run_has_gone_on() -> None:
         raise WatermarkMoved("moved")
 
     with pytest.raises(WatermarkMoved):
-        Changes(POLICY, None, LATER, unmoved=moved).begin(LATER)
+        IncrementalFilter(POLICY, None, LATER, unmoved=moved).begin(LATER)
 
 
 def test_a_number_keeps_its_digits() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, PageRequest, Stop, Total
-from airflow_paginated.paging.completeness import Account, Audit, Check
+from airflow_paginated.paging.completeness import Audit, Check, CollectionReport
 from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, NothingCollected
 from airflow_paginated.paging.policies import Limits
 from airflow_paginated.paging.values import PageRecord, Split, TotalKind
@@ -50,18 +50,18 @@ def record(
     return PageRecord(request, successor, rows=rows, bytes=rows * 3, sha256=digest, total=declared)
 
 
-def account(records: Iterable[PageRecord], limits: Limits | None = None, **policy: Any) -> Account:
+def account(records: Iterable[PageRecord], limits: Limits | None = None, **policy: Any) -> CollectionReport:
     audit = Audit(Completeness(**policy), limits or Limits())
     for each in records:
         audit.see(each)
     return audit.account()
 
 
-def verdicts(found: Account) -> dict[str, str]:
+def verdicts(found: CollectionReport) -> dict[str, str]:
     return {check.name: check.verdict for check in found.checks}
 
 
-def evidence(found: Account, name: str) -> str:
+def evidence(found: CollectionReport, name: str) -> str:
     return next(check.evidence for check in found.checks if check.name == name)
 
 
@@ -70,7 +70,7 @@ WITH_TOTAL = [record(0, total=25), record(1, total=25), record(2, 5, total=25, e
 
 def test_a_whole_collection_passes_every_check() -> None:
     found = account(WITH_TOTAL)
-    assert replace(found, checks=()) == Account(1, 3, 25, 75, "total reached", ())
+    assert replace(found, checks=()) == CollectionReport(1, 3, 25, 75, "total reached", ())
     assert found.checks == (
         Check("every_partition_ended", "passed", "1 partitions, last: total reached"),
         Check("every_page_once", "passed", "3 pages, numbered without a gap"),
@@ -116,7 +116,7 @@ def test_rows_are_verified_when_every_partition_declares_its_total() -> None:
 
 def test_nothing_at_all_is_complete_and_says_so() -> None:
     found = account([])
-    assert replace(found, checks=()) == Account(0, 0, 0, 0, "no pages", ())
+    assert replace(found, checks=()) == CollectionReport(0, 0, 0, 0, "no pages", ())
     assert found.complete
     assert verdicts(found)["rows_equal_total"] == "unverified"
 

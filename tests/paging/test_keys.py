@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging import Completeness, Page, PageRequest, Stop
-from airflow_paginated.paging.completeness import Account, Audit
+from airflow_paginated.paging.completeness import Audit, CollectionReport
 from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
-from airflow_paginated.paging.keys import Keys
+from airflow_paginated.paging.keys import DuplicateKeyCheck
 from airflow_paginated.paging.values import Landing, PageRecord
 
 
@@ -28,13 +28,13 @@ def ids(*numbers: int) -> list[Any]:
 
 
 def admitted(pages: Iterable[Page], key: Any = "id", **policy: Any) -> list[Any]:
-    keys = Keys(Completeness(key=key, **policy))
+    keys = DuplicateKeyCheck(Completeness(key=key, **policy))
     return [json.loads(row) for each in pages for row in keys.admit(each).rows]
 
 
 def test_rows_with_keys_of_their_own_pass_as_they_are() -> None:
     pages = [page(0, ids(1, 2, 3)), page(1, ids(4, 5)), page(2, [])]
-    keys = Keys(Completeness(key="id"))
+    keys = DuplicateKeyCheck(Completeness(key="id"))
     assert [keys.admit(each) for each in pages] == pages
     assert (keys.rows, keys.twice, keys.waived) == (5, 0, None)
 
@@ -58,7 +58,7 @@ def test_the_first_of_them_stays() -> None:
 
 
 def test_all_of_them_stay_where_that_is_wanted() -> None:
-    keys = Keys(Completeness(key="id", on_duplicate="keep"))
+    keys = DuplicateKeyCheck(Completeness(key="id", on_duplicate="keep"))
     for each in (page(0, ids(1, 2)), page(1, ids(2, 3))):
         assert keys.admit(each) is each
     assert keys.twice == 1
@@ -113,7 +113,7 @@ def test_wrong_policies_are_refused(policy: dict[str, Any], said: str) -> None:
         Completeness(**policy)
 
 
-def account(pages: list[Page], **policy: Any) -> Account:
+def account(pages: list[Page], **policy: Any) -> CollectionReport:
     audit = Audit(Completeness(**policy))
     last = len(pages) - 1
     for index, each in enumerate(pages):
@@ -156,7 +156,7 @@ def test_dropping_leaves_each_key_once_in_the_order_of_its_first_row(pages: list
 def test_a_hundred_times_the_rows_take_the_same_memory() -> None:
     peaks = []
     for pages in (10, 1_000):
-        keys = Keys(Completeness(key="id"))
+        keys = DuplicateKeyCheck(Completeness(key="id"))
         tracemalloc.start()
         for index in range(pages):
             keys.admit(page(index, ids(*range(100 * index, 100 * index + 100))))

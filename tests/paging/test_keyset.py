@@ -11,7 +11,7 @@ import pytest
 
 from airflow_paginated.paging import Keyset, Page, PageRequest, Total
 from airflow_paginated.paging.errors import IncompleteError, ResponseError
-from airflow_paginated.paging.protocols import Ahead
+from airflow_paginated.paging.protocols import SupportsPrefetch
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answered, followed, own, stopped
 
@@ -98,7 +98,7 @@ class TestWhatIsSent:
         assert own(followed(strategy, page_of(strategy, ids(1, 2)))) == {"limit": 2, "after": 2}
 
     def test_nothing_is_known_before_its_turn(self) -> None:
-        assert not isinstance(PLAIN, Ahead)
+        assert not isinstance(PLAIN, SupportsPrefetch)
 
 
 class TestWhereItEnds:

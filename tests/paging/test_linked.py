@@ -9,7 +9,7 @@ import pytest
 
 from airflow_paginated.paging import HeaderLink, JsonLink, Page, PageRequest, Total
 from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.paging.protocols import Ahead
+from airflow_paginated.paging.protocols import SupportsPrefetch
 from airflow_paginated.paging.strategies.json_link import Linked
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, stopped
@@ -204,7 +204,7 @@ class TestInTheBody:
             JsonLink().follow(answer(JsonLink().first(ASKED), 1, {"next": given}))
 
     def test_nothing_is_known_before_its_turn(self) -> None:
-        assert not isinstance(JsonLink(), Ahead)
+        assert not isinstance(JsonLink(), SupportsPrefetch)
 
     def test_another_relation_may_lead_on(self) -> None:
         strategy = JsonLink(next_url_path="links", relation="Older")

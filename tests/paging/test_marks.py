@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.marks import Mark, mark_from, mark_of
+from airflow_paginated.paging.marks import CursorValue, mark_from, mark_of
 
 
-def mark(value: Any, kind: Any = "auto") -> Mark:
+def mark(value: Any, kind: Any = "auto") -> CursorValue:
     found = mark_of(json.dumps(value).encode(), kind)
     assert found is not None
     return found

@@ -47,7 +47,7 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
         found += landing.page.lines
     assert found == b"".join(b"%d\n" % row for row in range(rows))
     for landing in walk(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
-        audit.judge_beyond(landing.page)
+        audit.check_past_end(landing.page)
     checks = {check.name: check.verdict for check in audit.account().checks}
     assert checks["pages_overlap"] == "passed"
     audit.close()

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_paginated.paging import Completeness, Page, PageRequest, Stop
 from airflow_paginated.paging.errors import IncompleteError
-from airflow_paginated.paging.repeats import Repeats
+from airflow_paginated.paging.repeats import RepeatedPageCheck
 from airflow_paginated.paging.values import Landing, PageRecord
 
 
@@ -22,8 +22,8 @@ def page(index: int, rows: str | None = None, asked: str | None = None, partitio
     return Page.of(request, [text.encode()] if text else [])
 
 
-def admitted(pages: Iterable[Page], policy: str = "fail") -> Repeats:
-    repeats = Repeats(Completeness(on_repeat=policy))  # type: ignore[arg-type]  # a Literal
+def admitted(pages: Iterable[Page], policy: str = "fail") -> RepeatedPageCheck:
+    repeats = RepeatedPageCheck(Completeness(on_repeat=policy))  # type: ignore[arg-type]  # a Literal
     for each in pages:
         assert repeats.admit(each) is each
     return repeats
@@ -50,7 +50,7 @@ def test_the_last_page_again_is_the_end_where_it_may_be() -> None:
 
 
 def test_the_last_page_again_is_the_end_after_a_resume() -> None:
-    repeats = Repeats(Completeness(on_repeat="end"))
+    repeats = RepeatedPageCheck(Completeness(on_repeat="end"))
     for before, after in pairwise([page(0), page(1), page(2)]):
         repeats.remember(PageRecord.of(Landing(before, after.request), None))
     assert repeats.admit(page(2, rows="own 1")).end
@@ -85,7 +85,7 @@ def test_they_may_not_have_the_same_request() -> None:
 
 
 def test_what_an_earlier_try_stored_counts() -> None:
-    repeats = Repeats(Completeness())
+    repeats = RepeatedPageCheck(Completeness())
     repeats.remember(PageRecord.of(Landing(page(0), Stop("x")), None))
     with pytest.raises(IncompleteError, match="the same rows"):
         repeats.admit(page(1, rows="own 0"))

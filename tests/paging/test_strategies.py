@@ -10,7 +10,7 @@ import pytest
 
 from airflow_paginated.paging import Offset, Page, PageNumber, PageRequest, SinglePage, Stop, Total
 from airflow_paginated.paging.errors import ConfigurationError, ResponseError
-from airflow_paginated.paging.protocols import Ahead, Counted, Pagination, totals_of
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch, SupportsTotal, totals_of
 from airflow_paginated.paging.strategies.numbered import Numbered
 from airflow_paginated.paging.values import Json
 
@@ -336,7 +336,7 @@ def test_a_single_page_is_one_page() -> None:
     first = strategy.first(ASKED)
     assert (first.index, first.query, first.partition) == (0, {"active": True}, (4,))
     assert strategy.follow(answer(first, 10)) == Stop("single page")
-    assert not isinstance(strategy, Ahead | Counted)
+    assert not isinstance(strategy, SupportsPrefetch | SupportsTotal)
 
 
 @pytest.mark.parametrize("value", [PageNumber(total_path="n"), Offset(total_path="n"), SinglePage()])

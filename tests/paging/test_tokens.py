@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated.paging import Cursor, HeaderCursor, Page, PageRequest, Total
 from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.paging.protocols import Ahead
+from airflow_paginated.paging.protocols import SupportsPrefetch
 from airflow_paginated.paging.values import Json
 from tests.paging.answers import ASKED, answer, followed, own, stopped
 
@@ -283,7 +283,7 @@ def test_a_total_has_to_be_there(strategy: Cursor | HeaderCursor) -> None:
 
 @BOTH
 def test_nothing_is_known_before_its_turn(strategy: Cursor | HeaderCursor) -> None:
-    assert not isinstance(strategy, Ahead)
+    assert not isinstance(strategy, SupportsPrefetch)
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)

@@ -13,7 +13,7 @@ from airflow_paginated.paging import Cursor, JsonLink, Keyset, PageNumber, PageR
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.protocols import Pagination
 from airflow_paginated.paging.values import Page
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.paging.withheld import split_credentials
 
 SECRET = "c4n4ry-t0ken"
 BY_PAGE = PageNumber(total_path="n")
@@ -21,7 +21,7 @@ BY_PAGE = PageNumber(total_path="n")
 
 def collected(query: Mapping[str, Any], pagination: Pagination = BY_PAGE, **options: Any) -> Collection:
     request = PageRequest("/rows", query=query)
-    return withhold(Collection(request=request, pagination=pagination, **options), [SECRET, "short"])
+    return split_credentials(Collection(request=request, pagination=pagination, **options), [SECRET, "short"])
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def collected(query: Mapping[str, Any], pagination: Pagination = BY_PAGE, **opti
 )
 def test_what_is_named_like_a_credential_is_withheld(name: str) -> None:
     found = collected({"active": True, name: "x", "page_size": 5})
-    assert found.withheld == {name: "x"}
+    assert found.secret_query == {name: "x"}
     assert found.request.query == {"active": True, "page_size": 5}
     assert found.plan("http://api", "c")["query"] == {"active": True, "page_size": 5, name: "***"}
 
@@ -43,17 +43,17 @@ def test_what_is_named_like_a_credential_is_withheld(name: str) -> None:
 )
 def test_what_is_not_stays(name: str) -> None:
     assert collected({name: "x"}).request.query == {name: "x"}
-    assert collected({name: "x"}).withheld == {}
+    assert collected({name: "x"}).secret_query == {}
 
 
 @pytest.mark.parametrize("value", [SECRET, f"Bearer {SECRET}", [SECRET], "short"])
 def test_what_holds_a_secret_of_the_connection_is_withheld(value: Any) -> None:
-    assert collected({"q": value}).withheld == {"q": value}
+    assert collected({"q": value}).secret_query == {"q": value}
 
 
 @pytest.mark.parametrize("value", ["shorter", 7, None, True, "c4n4ry"])
 def test_a_part_of_one_or_a_short_one_within_a_text_is_not(value: Any) -> None:
-    assert collected({"q": value}).withheld == {}
+    assert collected({"q": value}).secret_query == {}
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_a_strategy_of_somebody_elses_may_set_any_name() -> None:
             return Stop("once")
 
     found = collected({"token": "1", "q": SECRET}, Own())
-    assert (found.request.query, found.withheld) == ({"token": "1"}, {"q": SECRET})
+    assert (found.request.query, found.secret_query) == ({"token": "1"}, {"q": SECRET})
 
 
 def test_another_credential_is_another_collection_and_no_plan_says_which() -> None:

@@ -20,7 +20,7 @@ from airflow_paginated.paging.protocols import Pagination, overlapped
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import AddColumns, FileSink
 from airflow_paginated.sinks.columns import Columns
-from airflow_paginated.sinks.files.file_sink import Place, Resolve, local_or_fsspec
+from airflow_paginated.sinks.files.file_sink import Location, Resolve, local_or_fsspec
 from airflow_paginated.sinks.files.published import published
 from airflow_paginated.sinks.protocol import Existing, Owner, Run
 from airflow_paginated.sinks.rows import RowFunctions
@@ -81,7 +81,7 @@ class Job:
         if self.incremental is None:
             return None
         fs, root = local_or_fsspec(str(self.incremental.state_path))
-        store = FolderStore(Place(fs, root).storage(f"{'0' * 16}-{os.urandom(4).hex()}"))
+        store = FolderStore(Location(fs, root).storage(f"{'0' * 16}-{os.urandom(4).hex()}"))
         return Watermark(self.incremental, store, self.identity.owner, self.request.path)
 
     @property

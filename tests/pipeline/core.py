@@ -16,7 +16,7 @@ from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.paging import Completeness, Page, PageRequest, Total
 from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.errors import PageFailed
-from airflow_paginated.paging.protocols import Ahead, Pagination, totals_of, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch, totals_of, trimmed_by
 from airflow_paginated.paging.values import PageRecord, Successor
 from airflow_paginated.paging.walk import Window
 from airflow_paginated.sinks import FileSink
@@ -81,7 +81,7 @@ class Case:
 
 
 @dataclass
-class Watch:
+class ConnectionRegistry:
     """What a try demands of the API: which pages, how many at once, how many at once that wait for their turn."""
 
     fetch: Callable[[PageRequest], Page]
@@ -123,7 +123,7 @@ class Watch:
 class _Watched:
     """A strategy whose decisions a watch is told of."""
 
-    def __init__(self, whole: Pagination, watch: Watch) -> None:
+    def __init__(self, whole: Pagination, watch: ConnectionRegistry) -> None:
         self._whole, self._watch = whole, watch
 
     def first(self, request: PageRequest) -> PageRequest:
@@ -143,13 +143,13 @@ class _Watched:
 
 class _WatchedAhead(_Watched):
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        return cast(Ahead, self._whole).ahead(page, sent)
+        return cast(SupportsPrefetch, self._whole).ahead(page, sent)
 
 
 class _Doomed:
     """A dataset that notes what lands and strikes at a landing; in all else the one that it stands before."""
 
-    def __init__(self, whole: Dataset, watch: Watch, strike: Callable[[Moment], None]) -> None:
+    def __init__(self, whole: Dataset, watch: ConnectionRegistry, strike: Callable[[Moment], None]) -> None:
         self._whole, self._watch, self._strike = whole, watch, strike
 
     def __getattr__(self, name: str) -> Any:
@@ -182,7 +182,7 @@ class Task:
     one_file: bool = False
     kept: Mapping[Partition, Landed] = field(default_factory=dict)
     """What was stored when the newest try began."""
-    watch: Watch = field(default_factory=lambda: Watch(_nobody))
+    watch: ConnectionRegistry = field(default_factory=lambda: ConnectionRegistry(_nobody))
     """Of the newest try."""
 
     @property
@@ -210,8 +210,10 @@ class Task:
             strike("publishing")
             stop.check()
 
-        self.watch = watch = Watch(fetch)
-        strategy = (_WatchedAhead if isinstance(case.pagination, Ahead) else _Watched)(case.pagination, watch)
+        self.watch = watch = ConnectionRegistry(fetch)
+        strategy = (_WatchedAhead if isinstance(case.pagination, SupportsPrefetch) else _Watched)(
+            case.pagination, watch
+        )
         request = self.run.base
         partitions = [{"table": number} for number in range(case.api.count)]
         run = Run(self.run.owner, self.run.plan, request, proceed=proceed)

@@ -111,7 +111,7 @@ def test_what_may_not_be_all_does_not_move_the_watermark(site: Site) -> None:
     site.run("run-1")
     changed = [site.table.change(3, at(20))]
     site.server.app = of_one_more
-    result = collect(site.job("run-2", completeness=Completeness(on_total_change="warn", look_beyond=False)))
+    result = collect(site.job("run-2", completeness=Completeness(on_total_change="warn", probe_past_end=False)))
     assert (result["rows"], result["complete"], result["watermark"]) == (1, False, at(7))
     assert site.state["watermark"] == at(7)
     site.server.app = site.table

@@ -21,7 +21,7 @@ DROP = Completeness(key="id", on_duplicate="drop")
 
 
 @dataclass(frozen=True)
-class Listed:
+class ResolvedParameterSets:
     """Pages of ten rows with these ids."""
 
     ids: Sequence[int]
@@ -34,7 +34,7 @@ class Listed:
     page_of = PagedApi().page_of
 
 
-SHIFTED = Listed([*range(20), 19, *range(20, 44)])
+SHIFTED = ResolvedParameterSets([*range(20), 19, *range(20, 44)])
 """A row that came in while page 2 was read has pushed the last row of page 2 to page 3."""
 
 

@@ -122,7 +122,7 @@ def test_a_total_that_is_wrong_names_the_parameters(server: FaultServer, tmp_pat
 
 @pytest.mark.parametrize("pagination", [BY_TOTAL, BY_CURSOR])
 def test_a_retry_fetches_what_had_not_landed(server: FaultServer, tmp_path: Path, pagination: Any) -> None:
-    known = {"pagination": pagination, "workers": 3, "completeness": Completeness(look_beyond=False)}
+    known = {"pagination": pagination, "workers": 3, "completeness": Completeness(probe_past_end=False)}
     job = children(server, tmp_path, parents(server, tmp_path), **known)
     job = replace(job, add_columns=AddColumns({"order": "partition.order_id"}))
     server.faults = always(41)

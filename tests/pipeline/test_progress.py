@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from airflow_paginated.collect.progress import Progress, Standing
+from airflow_paginated.collect.progress import Progress, ProgressSnapshot
 from airflow_paginated.paging import PageRequest, Stop, Total
 from airflow_paginated.paging.values import PageRecord, TotalKind
 
@@ -51,23 +51,29 @@ def page(
 @pytest.mark.parametrize(
     ("standing", "line"),
     [
-        (Standing(0, None, 0, 0.0, 0, 0.0), "0 pages, 0 rows, 0 retries, 0.0 s throttled"),
-        (Standing(0, None, 0, 5.0, 3, 0.0), "0 pages, 0 rows, 3 retries, 0.0 s throttled"),
-        (Standing(4, None, 40, 2.0, 0, 0.0), "4 pages, 40 rows, 20 rows/s, 0 retries, 0.0 s throttled"),
+        (ProgressSnapshot(0, None, 0, 0.0, 0, 0.0), "0 pages, 0 rows, 0 retries, 0.0 s throttled"),
+        (ProgressSnapshot(0, None, 0, 5.0, 3, 0.0), "0 pages, 0 rows, 3 retries, 0.0 s throttled"),
+        (ProgressSnapshot(4, None, 40, 2.0, 0, 0.0), "4 pages, 40 rows, 20 rows/s, 0 retries, 0.0 s throttled"),
         (
-            Standing(25, 100, 2500, 5.0, 2, 1.26),
+            ProgressSnapshot(25, 100, 2500, 5.0, 2, 1.26),
             "25 of 100 pages, 2500 rows, 500 rows/s, 2 retries, 1.3 s throttled, about 15 s left",
         ),
-        (Standing(100, 100, 990, 5.0, 0, 0.0), "100 of 100 pages, 990 rows, 198 rows/s, 0 retries, 0.0 s throttled"),
-        # What an earlier try stored says nothing about how fast this one is.
-        (Standing(60, 100, 600, 5.0, 0, 0.0, resumed=60), "60 of 100 pages, 600 rows, 0 retries, 0.0 s throttled"),
         (
-            Standing(70, 100, 700, 5.0, 0, 0.0, resumed=60),
+            ProgressSnapshot(100, 100, 990, 5.0, 0, 0.0),
+            "100 of 100 pages, 990 rows, 198 rows/s, 0 retries, 0.0 s throttled",
+        ),
+        # What an earlier try stored says nothing about how fast this one is.
+        (
+            ProgressSnapshot(60, 100, 600, 5.0, 0, 0.0, resumed=60),
+            "60 of 100 pages, 600 rows, 0 retries, 0.0 s throttled",
+        ),
+        (
+            ProgressSnapshot(70, 100, 700, 5.0, 0, 0.0, resumed=60),
             "70 of 100 pages, 700 rows, 20 rows/s, 0 retries, 0.0 s throttled, about 15 s left",
         ),
     ],
 )
-def test_a_line(standing: Standing, line: str) -> None:
+def test_a_line(standing: ProgressSnapshot, line: str) -> None:
     assert str(standing) == line
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated.operators.watermark import AssetStore, FolderStore, Store, Watermark
 from airflow_paginated.paging import Incremental
-from airflow_paginated.paging.completeness import Account, Check
+from airflow_paginated.paging.completeness import Check, CollectionReport
 from airflow_paginated.paging.errors import ConfigurationError, TargetError, WatermarkMoved
 from airflow_paginated.paging.incremental import State
 from airflow_paginated.sinks.files.local_storage import LocalStorage
@@ -86,8 +86,8 @@ def run(store: Store, name: str = "run-1", policy: Incremental = POLICY, task: s
     return Watermark(policy, store, Owner("dag", task, name), f"/{task}")
 
 
-def account(rows: int, *checks: Check) -> Account:
-    return Account(1, 1, rows, 0, "the end", checks)
+def account(rows: int, *checks: Check) -> CollectionReport:
+    return CollectionReport(1, 1, rows, 0, "the end", checks)
 
 
 def collected(watermark: Watermark, rows: Iterable[Any]) -> list[Any]:

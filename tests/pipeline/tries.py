@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from airflow_paginated.paging.errors import PaginatedApiError
 from airflow_paginated.sinks.files import segments
-from airflow_paginated.sinks.files.publish import Publication, Step
+from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from tests.pipeline.collect import Job, collect
 from tests.pipeline.disk import published
 
@@ -195,7 +195,7 @@ def _before_cleaning(step: Callable[[], None]) -> None:
     """Let ``step`` be called before each step of cleaning: after the commit, no run asks whether to go on."""
     every = Publication.cleaning_steps
 
-    def cleaning_steps(publication: Publication) -> Iterator[Step]:
+    def cleaning_steps(publication: Publication) -> Iterator[PublishStep]:
         for each in every(publication):
             step()
             yield each

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_paginated.paging.completeness import Account, Audit
+from airflow_paginated.paging.completeness import Audit, CollectionReport
 from airflow_paginated.paging.policies import Completeness
 from airflow_paginated.paging.values import Landing, Page, PageRecord, PageRequest, Stop, Total
 from airflow_paginated.sinks.protocol import Dataset, Owner, Run
@@ -66,7 +66,7 @@ def land(dataset: Dataset, landings: Iterable[Landing]) -> None:
         dataset.land(record_of(landing), landing.page.lines)
 
 
-def account_of(dataset: Dataset) -> Account:
+def account_of(dataset: Dataset) -> CollectionReport:
     """Fold what a dataset stores as a run does."""
     audit = Audit(Completeness(on_total_change="warn", on_repeat="allow"))
     for record in dataset.records():

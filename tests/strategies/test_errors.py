@@ -26,7 +26,7 @@ DATA: dict[str, Any] = {"data_selector": "data"}
 
 
 @dataclass
-class Renewing:
+class SupportsRenewal:
     """A token that expires, and how often it was renewed."""
 
     tokens: list[str] = field(default_factory=lambda: ["old"])
@@ -52,7 +52,7 @@ def expiring(status: int) -> Callable[[Request], Reply]:
 
 @pytest.mark.parametrize("workers", [1, 16])
 def test_403_where_401_is_meant_renews_the_credentials_once(collect: Collect, workers: int) -> None:
-    auth = Renewing()
+    auth = SupportsRenewal()
 
     class Hook(PaginatedApiHook):
         @cached_property

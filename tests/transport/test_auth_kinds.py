@@ -10,7 +10,7 @@ import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 
 from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.transport.auth import KINDS, OPTIONS, authentication
+from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES, authentication
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.credentials import Grant, TokenRequest
 
@@ -223,4 +223,4 @@ def test_no_value_shows_a_secret() -> None:
 
 
 def test_the_table_knows_the_options_of_all() -> None:
-    assert set(OPTIONS) == {name for kind in KINDS.values() for name in kind.options}
+    assert set(AUTH_OPTIONS) == {name for kind in AUTH_TYPES.values() for name in kind.options}

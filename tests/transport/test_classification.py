@@ -16,7 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 
 from airflow_paginated.paging.errors import PermanentError, RequestRefused
 from airflow_paginated.transport.classify import judge_exception, judge_status, retry_after
-from airflow_paginated.transport.faults import CONNECTION, SERVER, Fault, Throttled
+from airflow_paginated.transport.faults import CONNECTION, SERVER, RetryableError, Throttled
 from airflow_paginated.transport.policies import RequestRetry
 
 NOW = datetime(2024, 5, 17, 12, 0, 0, tzinfo=UTC)
@@ -31,7 +31,7 @@ def judged(status: int, after: str | None = None, retry: RequestRetry = RETRY) -
     headers = {} if after is None else {"retry-after": after}
     try:
         judge_status(status, headers, retry, NOW)
-    except (Throttled, Fault, RequestRefused) as exc:
+    except (Throttled, RetryableError, RequestRefused) as exc:
         return exc
     return None
 
@@ -45,7 +45,7 @@ def test_good(status: int) -> None:
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504])
 def test_retried(status: int) -> None:
     fault = judged(status)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, RetryableError)
     assert (fault.weight, fault.unsent, fault.stale) == (SERVER, False, False)
     assert fault.cause.startswith(f"{status} ")
 
@@ -62,7 +62,7 @@ def test_throttled(status: int, after: str | None, seconds: float | None) -> Non
 
 @pytest.mark.parametrize(("status", "after"), [(503, None), (503, "soon"), (502, "7"), (500, "7")])
 def test_not_throttled(status: int, after: str | None) -> None:
-    assert isinstance(judged(status, after), Fault)
+    assert isinstance(judged(status, after), RetryableError)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_refused(status: int) -> None:
 
 def test_a_policy_chooses_what_is_retried() -> None:
     retry = RequestRetry(status_forcelist=[404, 429], respect_retry_after_header=False)
-    assert isinstance(judged(404, retry=retry), Fault)
+    assert isinstance(judged(404, retry=retry), RetryableError)
     assert isinstance(judged(500, retry=retry), RequestRefused)
     throttled = judged(429, "7", retry)
     assert isinstance(throttled, Throttled)
     assert throttled.seconds is None
-    assert isinstance(judged(503, "7", RequestRetry(respect_retry_after_header=False)), Fault)
+    assert isinstance(judged(503, "7", RequestRetry(respect_retry_after_header=False)), RetryableError)
 
 
 def wrapped(kind: type[Exception], cause: Exception) -> Exception:
@@ -116,21 +116,21 @@ BROKEN = [
 @pytest.mark.parametrize(("error", "cause"), CONNECTING)
 def test_surely_unsent(error: Exception, cause: str) -> None:
     fault = judge_exception(error, reused=True)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, RetryableError)
     assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, SERVER, True, False)
 
 
 @pytest.mark.parametrize(("error", "cause"), BROKEN)
 def test_broken(error: Exception, cause: str) -> None:
     fault = judge_exception(error, reused=False)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, RetryableError)
     assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, CONNECTION, False, False)
 
 
 @pytest.mark.parametrize(("error", "cause"), BROKEN)
 def test_stale(error: Exception, cause: str) -> None:
     fault = judge_exception(error, reused=True)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, RetryableError)
     assert fault.stale == (
         cause in ("the connection broke (ConnectionResetError)", "the connection broke (RemoteDisconnected)")
     )
@@ -138,7 +138,7 @@ def test_stale(error: Exception, cause: str) -> None:
 
 def test_silence() -> None:
     fault = judge_exception(urllib3_errors.ReadTimeoutError(POOL, "/", "silent"), reused=True)
-    assert isinstance(fault, Fault)
+    assert isinstance(fault, RetryableError)
     assert (fault.weight, fault.unsent, fault.stale) == (SERVER, False, False)
 
 

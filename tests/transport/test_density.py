@@ -10,7 +10,7 @@ from airflow_paginated.paging.errors import LimitExceeded, ResponseError
 from airflow_paginated.paging.selectors import ABSENT
 from airflow_paginated.transport.decode import Tolerance, json_value, split
 from airflow_paginated.transport.density import LIGHT, check_beside, check_rows, most_values
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.transport.faults import RetryableError
 from airflow_paginated.transport.lines import split_csv, split_jsonl
 
 MIB = 1024 * 1024
@@ -79,7 +79,7 @@ def test_a_small_body_is_never_too_much() -> None:
 def test_a_list_that_is_no_json_is_left_to_the_decoder() -> None:
     text, count = many(b'"a')
     check_rows(text, count)
-    with pytest.raises(Fault):
+    with pytest.raises(RetryableError):
         split(b'{"data": %b}' % text, "data", Tolerance(most=count // 8))
 
 

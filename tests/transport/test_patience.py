@@ -10,29 +10,31 @@ import pytest
 from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.errors import Cancelled, PageFailed, QuotaExceeded, RetryBudgetExhausted, RunTimeout
 from airflow_paginated.paging.policies import Limits
-from airflow_paginated.transport.faults import SERVER, THROTTLE, Fault, Throttled
+from airflow_paginated.transport.faults import SERVER, THROTTLE, RetryableError, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
-from airflow_paginated.transport.patience import Patience, Tries
+from airflow_paginated.transport.patience import AttemptState, RetryController
 from airflow_paginated.transport.policies import RequestRetry
 
 FOR_EVER = float("inf")
-CUT = Fault("cut", SERVER)
+CUT = RetryableError("cut", SERVER)
 
 
-def patience(retry: dict[str, Any] | None = None, deadline: Deadline = NEVER, budget: int = 100) -> Patience:
+def patience(retry: dict[str, Any] | None = None, deadline: Deadline = NEVER, budget: int = 100) -> RetryController:
     policy = RequestRetry(**{"backoff_factor": 0.001, **(retry or {})})
-    return Patience(policy, Limits(attempt_timeout=5, page_timeout=50), deadline, Gate(), RetryBudget(budget))
+    return RetryController(policy, Limits(attempt_timeout=5, page_timeout=50), deadline, Gate(), RetryBudget(budget))
 
 
-def tries(sent: int = 1, left: float = FOR_EVER, **known: Any) -> Tries:
-    return Tries(deadline=time.monotonic() + left, sent=sent, **known)
+def tries(sent: int = 1, left: float = FOR_EVER, **known: Any) -> AttemptState:
+    return AttemptState(deadline=time.monotonic() + left, sent=sent, **known)
 
 
 def name() -> str:
     return "page 7"
 
 
-def failed(of: Patience, trouble: Fault | Throttled, attempts: Tries, once: str | None = None) -> str:
+def failed(
+    of: RetryController, trouble: RetryableError | Throttled, attempts: AttemptState, once: str | None = None
+) -> str:
     with pytest.raises(PageFailed) as caught:
         of.wait(trouble, attempts, name, once)
     return str(caught.value)
@@ -57,15 +59,15 @@ def test_each_retry_costs_of_the_budget() -> None:
 
 def test_the_first_dead_idle_connection_is_free() -> None:
     of, attempts = patience({"max_attempts": 1, "budget": 0}), tries()
-    of.wait(Fault("dead", stale=True), attempts, name)
+    of.wait(RetryableError("dead", stale=True), attempts, name)
     assert (attempts.stale, attempts.charged) == (True, 0)
-    assert "dead" in failed(of, Fault("dead", stale=True), attempts)
+    assert "dead" in failed(of, RetryableError("dead", stale=True), attempts)
 
 
 def test_what_may_have_been_acted_on_is_not_sent_twice() -> None:
     assert "cut, and a POST may have been acted on" in failed(patience(), CUT, tries(), once="POST")
     attempts = tries()
-    patience().wait(Fault("refused", unsent=True), attempts, name, once="POST")
+    patience().wait(RetryableError("refused", unsent=True), attempts, name, once="POST")
     assert attempts.charged == 1
 
 
@@ -75,7 +77,7 @@ def test_it_waits_in_proportion_to_the_weight(weight: float, least: float) -> No
     of = patience({"backoff_factor": 0.05, "max_attempts": 100})
     began = time.monotonic()
     for _ in range(20):
-        of.wait(Fault("cut", weight), tries(charged=1), name)
+        of.wait(RetryableError("cut", weight), tries(charged=1), name)
     assert time.monotonic() - began > 20 * least / 4
 
 
@@ -142,7 +144,7 @@ def test_nor_is_one_that_outlasts_the_try() -> None:
 
 
 @pytest.mark.parametrize("trouble", [CUT, Throttled("cut")])
-def test_when_the_try_is_over_nothing_is_waited_for(trouble: Fault | Throttled) -> None:
+def test_when_the_try_is_over_nothing_is_waited_for(trouble: RetryableError | Throttled) -> None:
     of, attempts = patience(deadline=Deadline.within(-1, "limits.run_timeout=60 s")), tries()
     with pytest.raises(RunTimeout) as caught:
         of.wait(trouble, attempts, name)

@@ -1,4 +1,4 @@
-"""The kinds of partitions: one module each, one name each. A new one is a module here and a line in ``KINDS``."""
+"""The kinds of partitions: one module each; a new one is a line in ``PARTITION_KINDS``."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Final
 from airflow_paginated.paging.dicts import check_choice, value_from_dict
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.partitions.date_windows import DateWindows
-from airflow_paginated.paging.partitions.parameter_sets import Listed, ParameterSets
+from airflow_paginated.paging.partitions.parameter_sets import ParameterSets, ResolvedParameterSets
 from airflow_paginated.paging.partitions.places import merged
 from airflow_paginated.paging.partitions.product import Product
-from airflow_paginated.paging.partitions.protocol import Partitions, ReadParent, Source
+from airflow_paginated.paging.partitions.protocol import ParentSource, Partitions, ReadParent
 from airflow_paginated.paging.partitions.rows_of import RowsOf
 
-KINDS: Final[Mapping[str, type[Any]]] = {
+PARTITION_KINDS: Final[Mapping[str, type[Any]]] = {
     "parameter_sets": ParameterSets,
     "rows_of": RowsOf,
     "date_windows": DateWindows,
@@ -23,7 +23,7 @@ KINDS: Final[Mapping[str, type[Any]]] = {
 }
 
 __all__ = [
-    "KINDS",
+    "PARTITION_KINDS",
     "DateWindows",
     "ParameterSets",
     "Partitions",
@@ -43,15 +43,17 @@ def partitions_from(given: Any) -> Any:
     Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
     """
     if not isinstance(given, Mapping):
-        return copy(given) if isinstance(given, Source) else given
+        return copy(given) if isinstance(given, ParentSource) else given
     options = dict(given)
     if "type" not in options:
-        raise ConfigurationError(f"partitions: expected a list of dicts, or a dict with 'type': {', '.join(KINDS)}")
+        raise ConfigurationError(
+            f"partitions: expected a list of dicts, or a dict with 'type': {', '.join(PARTITION_KINDS)}"
+        )
     kind = options.pop("type")
-    check_choice(kind, KINDS, "partitions: type")
+    check_choice(kind, PARTITION_KINDS, "partitions: type")
     if isinstance(options.get("of"), list | tuple):
         options["of"] = [partitions_from(each) for each in options["of"]]
-    return value_from_dict(KINDS[str(kind)], options, f"partitions ({kind})")
+    return value_from_dict(PARTITION_KINDS[str(kind)], options, f"partitions ({kind})")
 
 
 def templates_in(given: Any) -> list[Any]:
@@ -65,7 +67,7 @@ def templates_in(given: Any) -> list[Any]:
 def resolved(given: Any, read: ReadParent) -> Partitions | None:
     """Return what to ask for the parameter sets, when all is rendered; ``read`` is what opens a dataset."""
     found = partitions_from(given)
-    return found.resolved(read) if isinstance(found, Source) else as_partitions(found)
+    return found.resolved(read) if isinstance(found, ParentSource) else as_partitions(found)
 
 
 def as_partitions(given: Any) -> Partitions | None:
@@ -75,8 +77,8 @@ def as_partitions(given: Any) -> Partitions | None:
     """
     if given is None:
         return None
-    if isinstance(given, Source):
+    if isinstance(given, ParentSource):
         raise ConfigurationError(f"partitions: {type(given).__name__} must be resolved first")
     # No isinstance(): it would ask for the names.
-    found: Partitions = given if callable(getattr(given, "sets", None)) else Listed(given)
+    found: Partitions = given if callable(getattr(given, "sets", None)) else ResolvedParameterSets(given)
     return found

@@ -12,14 +12,14 @@ from zoneinfo import ZoneInfo
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_text
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.partitions.places import Places, check_places, places_of
-from airflow_paginated.paging.partitions.protocol import Partitions, Place, ReadParent
-from airflow_paginated.paging.partitions.steps import Step, borders, instant_of, localized
+from airflow_paginated.paging.partitions.protocol import ParameterPlace, Partitions, ReadParent
+from airflow_paginated.paging.partitions.steps import CalendarStep, borders, instant_of, localized
 from airflow_paginated.paging.values import Json
 
-FORMATS: Final = ("iso", "date", "epoch", "epoch_ms")
+DATETIME_FORMATS: Final = ("iso", "date", "epoch", "epoch_ms")
 SECOND: Final = timedelta(seconds=1)
 MILLISECOND: Final = timedelta(milliseconds=1)
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+UNIX_EPOCH_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ANY_TIME: Final = datetime(2024, 2, 29, 13, 14, 15, tzinfo=UTC)
 
 
@@ -56,7 +56,7 @@ class DateWindows:
     template_ext: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        Step.parse(self.step)
+        CalendarStep.parse(self.step)
         zone = _zone(self.timezone)
         for name in ("from_param", "to_param"):
             check_text(getattr(self, name), f"partitions: {name}")
@@ -83,10 +83,10 @@ class DateWindows:
                 f"partitions: start {self.start!r} must lie before end {self.end!r}; the data interval of"
                 " a manual run has no length, nor, by default, that of a cron schedule: see CronDataIntervalTimetable"
             )
-        windows = Windows(
+        windows = ResolvedDateWindows(
             start=start,
             end=end,
-            step=Step.parse(self.step),
+            step=CalendarStep.parse(self.step),
             from_param=self.from_param,
             to_param=self.to_param,
             style=Style(self.datetime_format, zone),
@@ -98,7 +98,7 @@ class DateWindows:
 
     def _check_format(self) -> None:
         if "%" not in str(self.datetime_format):
-            check_choice(self.datetime_format, FORMATS, "partitions: datetime_format")
+            check_choice(self.datetime_format, DATETIME_FORMATS, "partitions: datetime_format")
             return
         try:
             datetime.strptime(_ANY_TIME.strftime(self.datetime_format), self.datetime_format)
@@ -123,13 +123,13 @@ class Style:
         if self.name == "date":
             return local.date().isoformat()
         if self.name.startswith("epoch"):
-            return (instant - EPOCH) // (SECOND if self.name == "epoch" else MILLISECOND)
+            return (instant - UNIX_EPOCH_DATE) // (SECOND if self.name == "epoch" else MILLISECOND)
         return local.strftime(self.name)
 
     def read(self, written: Json) -> datetime:
         """Return the instant that was written, without what the format has lost."""
         if isinstance(written, int):
-            return EPOCH + written * (SECOND if self.name == "epoch" else MILLISECOND)
+            return UNIX_EPOCH_DATE + written * (SECOND if self.name == "epoch" else MILLISECOND)
         pattern = "%" in self.name
         found = datetime.strptime(written, self.name) if pattern else datetime.fromisoformat(written)
         return found.astimezone(UTC) if found.tzinfo else localized(found, self.zone)
@@ -142,17 +142,17 @@ class Style:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Windows:
+class ResolvedDateWindows:
     """Implements ``Partitions``."""
 
     start: datetime
     end: datetime
-    step: Step
+    step: CalendarStep
     from_param: str
     to_param: str
     style: Style
     to_inclusive: bool = False
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, ParameterPlace] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, str]:

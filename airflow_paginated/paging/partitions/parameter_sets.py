@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from airflow_paginated.paging.dicts import check_text
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.partitions.places import Places, check_places, places_of
-from airflow_paginated.paging.partitions.protocol import Partitions, Place, ReadParent
+from airflow_paginated.paging.partitions.protocol import ParameterPlace, Partitions, ReadParent
 from airflow_paginated.paging.values import Json
 
 
@@ -41,16 +41,16 @@ class ParameterSets:
 
     def resolved(self, read: ReadParent) -> Partitions:
         """Return the partitions, when all is rendered."""
-        listed = Listed(self.sets)
-        return Listed(self.sets, places_of(self.inject_into, listed.names))
+        listed = ResolvedParameterSets(self.sets)
+        return ResolvedParameterSets(self.sets, places_of(self.inject_into, listed.names))
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ResolvedParameterSets:
     """Implements ``Partitions``."""
 
     given: Sequence[Mapping[str, Json]]
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, ParameterPlace] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_sets(self.given)

@@ -11,13 +11,13 @@ from urllib.parse import quote
 from airflow_paginated.paging.dicts import check_choice, check_keys
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.injection import check_parameter, placed
-from airflow_paginated.paging.partitions.protocol import Place
+from airflow_paginated.paging.partitions.protocol import ParameterPlace
 from airflow_paginated.paging.sensitive import SENSITIVE
 from airflow_paginated.paging.values import Json, PageRequest
 
-Places: TypeAlias = "Place | Mapping[str, Place] | None"
+Places: TypeAlias = "ParameterPlace | Mapping[str, ParameterPlace] | None"
 """One place for all parameters, one for each of some, or the usual one."""
-KINDS: Final = ("query", "header", "body", "none")
+PARAMETER_PLACES: Final = ("query", "header", "body", "none")
 _OPEN: Final = re.compile(r"\{[^{}/]*\}")
 
 
@@ -26,10 +26,10 @@ def check_places(inject_into: Any) -> None:
     if inject_into is None:
         return
     for place in inject_into.values() if isinstance(inject_into, Mapping) else (inject_into,):
-        check_choice(place, KINDS, "partitions: inject_into")
+        check_choice(place, PARAMETER_PLACES, "partitions: inject_into")
 
 
-def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, Place]:
+def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, ParameterPlace]:
     """Return where each of the parameters goes for which it is said.
 
     Raises ``ConfigurationError`` for a place that it cannot go to.
@@ -52,11 +52,11 @@ def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, Place
 
 
 def merged(
-    request: PageRequest, number: int, parameters: Mapping[str, Json], places: Mapping[str, Place]
+    request: PageRequest, number: int, parameters: Mapping[str, Json], places: Mapping[str, ParameterPlace]
 ) -> PageRequest:
     """Return the request of partition ``number``. Raises ``ConfigurationError`` for a value that cannot be sent."""
     path, rest = _filled(request.path, parameters, f"partitions[{number}]")
-    sent: dict[str, dict[str, Json]] = {place: {} for place in ("", *KINDS)}
+    sent: dict[str, dict[str, Json]] = {place: {} for place in ("", *PARAMETER_PLACES)}
     for name, value in rest.items():
         sent[places.get(name, "")][name] = value
     asked = replace(request, path=path, partition=(number,))

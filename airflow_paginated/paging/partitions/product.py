@@ -12,7 +12,13 @@ from typing import Any, ClassVar
 from airflow_paginated.paging.completeness import Check
 from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.paging.partitions.parameter_sets import ParameterSets
-from airflow_paginated.paging.partitions.protocol import Partitions, Place, ReadParent, Source, Vouching
+from airflow_paginated.paging.partitions.protocol import (
+    ParameterPlace,
+    ParentSource,
+    Partitions,
+    ReadParent,
+    SupportsChecks,
+)
 from airflow_paginated.paging.values import Json
 
 
@@ -38,7 +44,7 @@ class Product:
             raise ConfigurationError("partitions: a product is of a list of two partitions or more")
         self.of = [ParameterSets(each) if isinstance(each, list | tuple) else each for each in given]
         for each in self.of:
-            if not isinstance(each, Source):
+            if not isinstance(each, ParentSource):
                 raise ConfigurationError(f"partitions: a product is of partitions, not of {type(each).__name__}")
 
     def __copy__(self) -> Product:
@@ -54,11 +60,11 @@ class Product:
         for one, other in combinations(parts, 2):
             for name in set(one.names).intersection(other.names):
                 raise ConfigurationError(f"partitions: two parts of a product have the parameter {name!r}")
-        return Crossed(parts)
+        return ResolvedProduct(parts)
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
+class ResolvedProduct:
     """Implements ``Partitions``."""
 
     parts: tuple[Partitions, ...]
@@ -69,7 +75,7 @@ class Crossed:
         return frozenset(chain.from_iterable(part.names for part in self.parts))
 
     @property
-    def places(self) -> Mapping[str, Place]:
+    def places(self) -> Mapping[str, ParameterPlace]:
         """Where parameters go, as far as it is said."""
         return {name: place for part in self.parts for name, place in part.places.items()}
 
@@ -83,7 +89,7 @@ class Crossed:
 
     def checks(self) -> Iterator[Check]:
         """Yield what the parts know of themselves."""
-        return chain.from_iterable(part.checks() for part in self.parts if isinstance(part, Vouching))
+        return chain.from_iterable(part.checks() for part in self.parts if isinstance(part, SupportsChecks))
 
 
 def _crossed(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:

@@ -8,7 +8,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from airflow_paginated.paging.completeness import Check
 from airflow_paginated.paging.values import Json
 
-Place: TypeAlias = Literal["query", "header", "body", "none"]
+ParameterPlace: TypeAlias = Literal["query", "header", "body", "none"]
 """Where a parameter goes that fills no placeholder of the endpoint; with ``none`` it is known, but not sent."""
 
 
@@ -23,7 +23,7 @@ class Partitions(Protocol):
         """The names of all parameters."""
 
     @property
-    def places(self) -> Mapping[str, Place]:
+    def places(self) -> Mapping[str, ParameterPlace]:
         """Where parameters go, as far as it is said; others go into a body that is an object, else into the query."""
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
@@ -34,7 +34,7 @@ class Partitions(Protocol):
 
 
 @runtime_checkable
-class Vouching(Protocol):
+class SupportsChecks(Protocol):
     """Optional: partitions that are as complete as what they are made of."""
 
     def checks(self) -> Iterator[Check]:
@@ -69,7 +69,7 @@ ReadParent: TypeAlias = Callable[[str], Parent]
 
 
 @runtime_checkable
-class Source(Protocol):
+class ParentSource(Protocol):
     """Partitions as they are configured; its ``template_fields`` are rendered in place, so it is no frozen value."""
 
     def resolved(self, read: ReadParent) -> Partitions:

@@ -14,14 +14,14 @@ import msgspec
 from airflow_paginated.paging.completeness import Check
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_text
 from airflow_paginated.paging.errors import ConfigurationError, PaginatedApiError, StoreError
-from airflow_paginated.paging.keys import reader_of
+from airflow_paginated.paging.keys import key_reader
 from airflow_paginated.paging.partitions.places import Places, check_places, places_of
-from airflow_paginated.paging.partitions.protocol import Parent, Partitions, Place, ReadParent
+from airflow_paginated.paging.partitions.protocol import ParameterPlace, Parent, Partitions, ReadParent
 from airflow_paginated.paging.seen_set import SeenSet
 from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen, seen_along, select
 from airflow_paginated.paging.values import Json
 
-CACHE_KIB: Final = 2048
+PARENTS_CACHE_KIB: Final = 2048
 OnDuplicate: TypeAlias = Literal["fail", "drop"]
 
 
@@ -58,7 +58,7 @@ class RowsOf:
         check_choice(self.on_duplicate, ("fail", "drop"), "partitions: on_duplicate")
         check_flag(self.allow_incomplete, "partitions: allow_incomplete")
         paths = paths_of(self.fields)
-        reader_of(tuple(paths.values()))
+        key_reader(tuple(paths.values()))
         check_places(self.inject_into)
         places_of(self.inject_into, paths)
 
@@ -74,17 +74,17 @@ class RowsOf:
                 " complete either; RowsOf(..., allow_incomplete=True) takes it as it is"
             )
         paths = paths_of(self.fields)
-        return ParentRows(parent, paths, self.on_duplicate, places_of(self.inject_into, paths))
+        return ResolvedRowsOf(parent, paths, self.on_duplicate, places_of(self.inject_into, paths))
 
 
 @dataclass(frozen=True, slots=True)
-class ParentRows:
+class ResolvedRowsOf:
     """Implements ``Partitions``; ``paths`` has that of each parameter."""
 
     parent: Parent
     paths: Mapping[str, str]
     on_duplicate: OnDuplicate = "fail"
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, ParameterPlace] = field(default_factory=dict)
 
     @property
     def names(self) -> frozenset[str]:
@@ -108,7 +108,7 @@ class ParentRows:
 
     def _rows(self) -> Iterator[list[bytes]]:
         """Yield the JSON texts of the values of each row."""
-        read, before = reader_of(tuple(self.paths.values())).read, 0
+        read, before = key_reader(tuple(self.paths.values())).read, 0
         for lines in self.parent.blocks():
             try:
                 found = list(read(lines))
@@ -121,7 +121,7 @@ class ParentRows:
         if self.on_duplicate == "fail":
             yield from rows
             return
-        with closing(SeenSet("BLOB", CACHE_KIB)) as known:
+        with closing(SeenSet("BLOB", PARENTS_CACHE_KIB)) as known:
             yield from (row for row in rows if known.add(blake2b(b"\0".join(row), digest_size=16).digest()))
 
     def _values(self, rows: Iterator[list[bytes]]) -> Iterator[list[Json]]:

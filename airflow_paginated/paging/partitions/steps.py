@@ -20,7 +20,7 @@ _LONG: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CalendarStep:
     """A length of time: ``months`` and ``days`` of the calendar, then ``seconds`` of the clock."""
 
     months: int = 0
@@ -28,7 +28,7 @@ class Step:
     seconds: int = 0
 
     @classmethod
-    def parse(cls, given: Any) -> Step:
+    def parse(cls, given: Any) -> CalendarStep:
         """Read ``"1d"``, ``"6h"``, ``"1mo"``, ``"P1M"``, ``"PT15M"`` or a ``timedelta``.
 
         Raises ``ConfigurationError`` for anything else, and for what is no time at all.
@@ -42,7 +42,7 @@ class Step:
         return cls._checked(given, long.groupdict() if long else {})
 
     @classmethod
-    def _checked(cls, given: Any, units: dict[str, Any]) -> Step:
+    def _checked(cls, given: Any, units: dict[str, Any]) -> CalendarStep:
         each = [int(units.get(unit) or 0) for unit in ("y", "mo", "w", "d", "h", "min", "s")]
         years, months, weeks, days, hours, minutes, seconds = each
         step = cls(12 * years + months, 7 * weeks + days, 3600 * hours + 60 * minutes + seconds)
@@ -62,7 +62,7 @@ class Step:
         return instant + timedelta(seconds=self.seconds * times)
 
 
-def borders(start: datetime, end: datetime, step: Step, zone: tzinfo) -> Iterator[datetime]:
+def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) -> Iterator[datetime]:
     """Yield ``start``, each instant at which a step ends, and ``end``: strictly growing."""
     yield start
     last = start

@@ -31,7 +31,14 @@ STRATEGIES: Final[Mapping[str, type[Any]]] = {
     "single_page": SinglePage,
 }
 
-SHOWN: Final = ("page_param", "offset_param", "limit_param", "page_size_param", "from_param", "to_param")
+LOGGED_PARAMETER_FIELDS: Final = (
+    "page_param",
+    "offset_param",
+    "limit_param",
+    "page_size_param",
+    "from_param",
+    "to_param",
+)
 """Fields that name parameters whose values tell nothing of anybody; a cursor or a key may."""
 
 __all__ = [
@@ -96,6 +103,6 @@ def shown_parameters(pagination: Pagination) -> frozenset[str]:
     value: Any = pagination
     if not is_dataclass(value):
         return frozenset()
-    named = {getattr(value, name, None) for name in SHOWN}
+    named = {getattr(value, name, None) for name in LOGGED_PARAMETER_FIELDS}
     inner = getattr(value, "pagination", None)
     return frozenset(name for name in named if isinstance(name, str)) | (shown_parameters(inner) if inner else set())

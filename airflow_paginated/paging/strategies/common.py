@@ -12,7 +12,7 @@ from airflow_paginated.paging.injection import PLACES, InjectInto, check_paramet
 from airflow_paginated.paging.selectors import ABSENT, beside_rows, check_path, quoted, seen, select
 from airflow_paginated.paging.values import Json, Page, Total, TotalKind
 
-MOST_DIGITS: Final = 18
+MAX_COUNT_DIGITS: Final = 18
 """No table has more rows; Python refuses to read or print an integer of thousands of digits."""
 FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
 
@@ -138,8 +138,8 @@ def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
 
 def as_count(found: Json) -> int | None:
     """Return a count that is an integer or a string of digits, ``None`` for anything else."""
-    if isinstance(found, str) and len(found) <= MOST_DIGITS and found.strip().isdecimal():
+    if isinstance(found, str) and len(found) <= MAX_COUNT_DIGITS and found.strip().isdecimal():
         found = int(found)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MOST_DIGITS:
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MAX_COUNT_DIGITS:
         return None
     return found

@@ -20,7 +20,7 @@ from airflow_paginated.paging.strategies.common import assigned, names_of
 from airflow_paginated.paging.strategies.sequential import Sequential
 from airflow_paginated.paging.values import Json, Page, PageRequest, Stop
 
-_DECODE: Final = msgspec.json.Decoder(float_hook=Decimal).decode
+_decode_row: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +165,7 @@ class Keyset(Sequential):
         )
 
     def _key(self, row: bytes) -> dict[str, Json]:
-        value = _DECODE(row)
+        value = _decode_row(row)
         found = [select(value, path) for path in names_of(self.key_path)]
         if ABSENT in found or None in found:
             there = seen_along(value, "the row", *names_of(self.key_path))

@@ -9,7 +9,7 @@ from typing import Any, Final
 from airflow_paginated.paging.dicts import check_choice, check_flag, check_number, check_text
 from airflow_paginated.paging.errors import ConfigurationError, LimitExceeded, ResponseError
 from airflow_paginated.paging.injection import PLACES, InjectInto, check_parameter, placed, value_at
-from airflow_paginated.paging.protocols import Ahead, Looking, Pagination, overlapped, trimmed_by
+from airflow_paginated.paging.protocols import Pagination, SupportsPrefetch, SupportsProbe, overlapped, trimmed_by
 from airflow_paginated.paging.ranges import Border, Scale, scale_of
 from airflow_paginated.paging.strategies.common import Strategy, check_distinct
 from airflow_paginated.paging.values import Page, PageRecord, PageRequest, Split, Successor, Total
@@ -70,7 +70,7 @@ class Sliced:
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Ask the strategy inside."""
-        return self.pagination.ahead(page, sent) if isinstance(self.pagination, Ahead) else None
+        return self.pagination.ahead(page, sent) if isinstance(self.pagination, SupportsPrefetch) else None
 
     def overlapping(self, rows: int) -> Sliced:
         """Ask the strategy of the slices."""
@@ -82,7 +82,7 @@ class Sliced:
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
         """Ask the strategy inside."""
-        return self.pagination.beyond(last) if isinstance(self.pagination, Looking) else None
+        return self.pagination.beyond(last) if isinstance(self.pagination, SupportsProbe) else None
 
     def total(self, page: Page) -> Total | None:
         """Return the total of a range; one that equals ``max_rows`` may be capped, and says nothing."""

@@ -13,8 +13,8 @@ from uuid import uuid4
 from airflow_paginated.paging.errors import ClaimLost, StoreError
 from airflow_paginated.sinks.files.storage import Storage
 
-_NAME: Final = re.compile(r"claim-(\d+)")
-_TRIES: Final = 100
+_CLAIM_NAME: Final = re.compile(r"claim-(\d+)")
+_CLAIM_ATTEMPTS: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Claim:
     def take(cls, staging: Storage, above: int = 0) -> Claim:
         """Claim a staging area with a number above ``above``; every earlier try loses it."""
         text = json.dumps({"claim": uuid4().hex, "at": time.time()}).encode()
-        for _ in range(_TRIES):
+        for _ in range(_CLAIM_ATTEMPTS):
             number = max(above, _highest(staging.entries())) + 1
             if staging.create(f"claim-{number}", text):
                 return cls(staging, number, text)
@@ -46,7 +46,7 @@ class Claim:
 
 def claim_number(name: str) -> int | None:
     """Return the number of the claim that a file is, or ``None`` for another file."""
-    found = _NAME.fullmatch(name)
+    found = _CLAIM_NAME.fullmatch(name)
     return int(found[1]) if found else None
 
 

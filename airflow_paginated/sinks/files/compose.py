@@ -13,15 +13,15 @@ from typing import Final, Protocol
 
 from airflow_paginated.paging.errors import StoreError
 from airflow_paginated.sinks.files.formats import FileFormat
-from airflow_paginated.sinks.files.index import PageIndex, Place
+from airflow_paginated.sinks.files.index import PageIndex, PagePosition
 from airflow_paginated.sinks.files.manifest import FileEntry
 from airflow_paginated.sinks.files.segments import SegmentId
 from airflow_paginated.sinks.files.storage import Pending
 
-VERSION: Final = 1
+COMPOSE_VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
 _PAGES_LEVEL: Final = 3
-BLOCK_BYTES: Final = 256 * 1024
+COMPOSE_BLOCK_BYTES: Final = 256 * 1024
 
 
 class DamagedError(StoreError):
@@ -36,7 +36,7 @@ class Cut:
     rows: int
     bytes: int
 
-    def grown(self, place: Place) -> Cut:
+    def grown(self, place: PagePosition) -> Cut:
         """Return this file with one page more."""
         return Cut(self.pages + 1, self.rows + place.rows, self.bytes + place.bytes)
 
@@ -65,7 +65,7 @@ def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, land
     ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
     has the same name, tells of both.
     """
-    options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
+    options = {"version": COMPOSE_VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
     for place in landed.places() if landed else ():
         digest.update(place.key + place.sha256.encode())
@@ -87,7 +87,7 @@ class Payloads(Protocol):
         """Return a payload."""
 
 
-def payload_of(place: Place, reader: Payloads) -> bytes:
+def payload_of(place: PagePosition, reader: Payloads) -> bytes:
     """Return the rows of a page. Raises ``DamagedError`` where they are not those that were put there."""
     payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
     if place.bytes and sha256(payload).hexdigest() != place.sha256:
@@ -105,12 +105,12 @@ def payloads(index: PageIndex, reader: Payloads, proceed: Callable[[], None]) ->
             yield payload_of(place, reader)
 
 
-class Source:
+class SegmentSource:
     """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
     def __init__(self, index: PageIndex, reader: Payloads, proceed: Callable[[], None] = lambda: None) -> None:
         self._proceed = proceed
-        self._places: Iterator[Place] = index.places()
+        self._places: Iterator[PagePosition] = index.places()
         self._reader = reader
 
     def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
@@ -160,7 +160,7 @@ class _Tap:
         self.bytes += len(data)
         self._block.append(data)
         self._size += len(data)
-        if self._size >= BLOCK_BYTES:
+        if self._size >= COMPOSE_BLOCK_BYTES:
             self._digesting = self._beside.submit(self._update, self._take())
 
     def finish(self) -> str:

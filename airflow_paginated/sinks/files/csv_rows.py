@@ -14,7 +14,7 @@ from airflow_paginated.paging.errors import ConfigurationError
 
 Formulas: TypeAlias = Literal["keep", "escape"]
 
-EMPTY: Final = '""'
+EMPTY_FIELD: Final = '""'
 MOST_COLUMNS: Final = 10_000
 """More are no table: rows have names of their own, and every one of them would make all others longer."""
 _ROW: Final = msgspec.json.Decoder(dict[str, Raw])
@@ -76,7 +76,7 @@ class CsvRows:
         """Nothing is left to be written."""
 
     def _line(self, cells: Iterable[str]) -> bytes:
-        return f"{','.join(cells) or EMPTY}\n".encode()
+        return f"{','.join(cells) or EMPTY_FIELD}\n".encode()
 
     def _cell(self, value: Raw | None) -> str:
         text = "" if value is None else bytes(value).decode()
@@ -87,7 +87,7 @@ class CsvRows:
     def _of_text(self, text: str) -> str:
         if self._escape and _FORMULA.match(text):
             text = f"'{text}"
-        return _quoted(text) if text else EMPTY
+        return _quoted(text) if text else EMPTY_FIELD
 
 
 def _quoted(text: str) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from airflow_paginated.paging.completeness import Account
+from airflow_paginated.paging.completeness import CollectionReport
 from airflow_paginated.paging.errors import WatermarkMoved
 from airflow_paginated.paging.values import PageRecord
 from airflow_paginated.sinks.files import frames, sweep
@@ -17,7 +17,7 @@ from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import load
 from airflow_paginated.sinks.files.publish import Publication
 from airflow_paginated.sinks.files.segments import SegmentReader, SegmentWriter, segment_ids, stored_frames
-from airflow_paginated.sinks.files.site import Site
+from airflow_paginated.sinks.files.site import TargetSite
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class FileDataset:
 
     keeps = True
 
-    def __init__(self, site: Site, run: Run, path: str, manifest_path: str) -> None:
+    def __init__(self, site: TargetSite, run: Run, path: str, manifest_path: str) -> None:
         self._site = site
         self._run = run
         self._path = path
@@ -84,7 +84,7 @@ class FileDataset:
         self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
         self._index.restart(partition)
 
-    def publish(self, account: Account) -> dict[str, Any]:
+    def publish(self, account: CollectionReport) -> dict[str, Any]:
         """Make all stored rows visible at once and return a summary."""
         try:
             manifest = self.publication(account).publish()
@@ -97,7 +97,7 @@ class FileDataset:
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
-    def publication(self, account: Account) -> Publication:
+    def publication(self, account: CollectionReport) -> Publication:
         """Return what will publish all stored rows, not yet begun."""
         self._writer.finish()
         return Publication(self._site, self._claim, self._run, self._index, account)

@@ -20,7 +20,7 @@ from airflow_paginated.sinks.files.layout import STAGING, Layout
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.paths import check_rendered, path_text, split_file
-from airflow_paginated.sinks.files.site import IfExists, Site
+from airflow_paginated.sinks.files.site import IfExists, TargetSite
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 
@@ -85,8 +85,8 @@ class FileSink:
             check_rendered(staging, self._written[1] or staging, "staging")
         return FileTarget(
             path=path,
-            place=Place.of(resolve, path, one_file),
-            staging=None if staging is None else Place.of(resolve, staging, False),
+            place=Location.of(resolve, path, one_file),
+            staging=None if staging is None else Location.of(resolve, staging, False),
             layout=Layout(file_format.name, name),
             manifest_path=f"{folder if one_file else path.rstrip('/') + '/'}{Layout(file_format.name, name).manifest}",
             file_format=file_format,
@@ -117,14 +117,14 @@ class FileSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A folder on a filesystem."""
 
     fs: AbstractFileSystem
     root: str
 
     @classmethod
-    def of(cls, resolve: Resolve, path: str, one_file: bool) -> Place:
+    def of(cls, resolve: Resolve, path: str, one_file: bool) -> Location:
         """Return the folder at a path, or the one that a file is in."""
         fs, root = resolve(path)
         folder, slash, _ = root.rstrip("/").rpartition("/")
@@ -142,8 +142,8 @@ class FileTarget:
     """A file sink with its filesystems; implements ``Sink``."""
 
     path: str
-    place: Place
-    staging: Place | None
+    place: Location
+    staging: Location | None
     layout: Layout
     manifest_path: str
     file_format: FileFormat
@@ -154,7 +154,7 @@ class FileTarget:
         """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
         token = f"{run.key}-{os.urandom(4).hex()}"
         target = self.place.storage(token)
-        site = Site(
+        site = TargetSite(
             target=target,
             stagings=target.sub(STAGING) if self.staging is None else self.staging.storage(token),
             stagings_inside=self.staging is None,

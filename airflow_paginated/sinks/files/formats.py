@@ -100,7 +100,7 @@ def _csv_format(name: str, formulas: Formulas = "keep") -> FileFormat:
     return FileFormat(name, look(()), {"csv_formulas": formulas}, look)
 
 
-FORMATS: Final = {
+FILE_FORMATS: Final = {
     each.name: each
     for each in (
         FileFormat("jsonl", _Plain, lines=lambda blocks: blocks),
@@ -130,10 +130,10 @@ def format_named(name: str, csv_formulas: Formulas = "keep") -> FileFormat:
 
     Raises ``ConfigurationError`` for one that cannot be written, naming those that can.
     """
-    found = FORMATS.get(canonical(name))
+    found = FILE_FORMATS.get(canonical(name))
     if found is None:
         raise ConfigurationError(
-            f"sink: file format {name!r} is not supported; supported are {', '.join(FORMATS)} (ndjson means jsonl)"
+            f"sink: file format {name!r} is not supported; supported are {', '.join(FILE_FORMATS)} (ndjson means jsonl)"
         )
     check_formulas(csv_formulas, found.name)
     return found if csv_formulas == "keep" else _csv_format(found.name, csv_formulas)

@@ -21,7 +21,7 @@ MAX_SECONDS: Final = 5.0
 OPEN_READERS: Final = 64
 """Segments open at once while reading: in a store, so many times ``MAX_BYTES`` of temporary disk."""
 
-_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
+_SEGMENT_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
 _log: Final = logging.getLogger(__name__)
 
 
@@ -39,7 +39,7 @@ class SegmentId(NamedTuple):
     @classmethod
     def parse(cls, name: str) -> SegmentId | None:
         """Return the id in a file's name, or ``None`` for another file."""
-        found = _NAME.fullmatch(name)
+        found = _SEGMENT_NAME.fullmatch(name)
         return cls(int(found[1]), int(found[2])) if found else None
 
 

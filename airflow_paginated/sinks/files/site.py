@@ -13,11 +13,11 @@ from airflow_paginated.sinks.files.storage import Storage, temp_owner
 from airflow_paginated.sinks.protocol import Owner, Run
 
 IfExists: TypeAlias = Literal["replace", "fail", "skip"]
-_SHOWN: Final = 3
+_LISTED_NAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TargetSite:
     """A target with its options; ``stagings`` holds one folder for each run key.
 
     ``part_bytes`` is ``None`` for a one-file target, ``stagings_inside`` says that ``stagings`` belongs to the target.
@@ -88,10 +88,10 @@ class Site:
             return
         foreign = [name for name in self.target.entries() if not self._is_ours(name, manifest)]
         if foreign:
-            more = ", ..." if len(foreign) > _SHOWN else ""
+            more = ", ..." if len(foreign) > _LISTED_NAMES else ""
             raise TargetError(
-                f"{self.target.identity} holds what this package did not write ({', '.join(foreign[:_SHOWN])}{more}): "
-                "remove it or choose another folder"
+                f"{self.target.identity} holds what this package did not write"
+                f" ({', '.join(foreign[:_LISTED_NAMES])}{more}): remove it or choose another folder"
             )
 
     def _is_ours(self, name: str, manifest: Manifest | None) -> bool:

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.sinks.columns import Origin
+from airflow_paginated.sinks.columns import RowOrigin
 from airflow_paginated.sinks.files.compose import Payloads, payload_of
 from airflow_paginated.sinks.files.frames import Header, decode
-from airflow_paginated.sinks.files.index import PageIndex, Place
+from airflow_paginated.sinks.files.index import PageIndex, PagePosition
 from airflow_paginated.sinks.files.segments import SegmentId
 from airflow_paginated.sinks.files.storage import translated
 from airflow_paginated.sinks.rows import RowFunctions
@@ -55,7 +55,7 @@ class MappedPages:
         self._file.close()
         self.index.close()
 
-    def _put(self, place: Place, header: Header, rows: list[bytes]) -> None:
+    def _put(self, place: PagePosition, header: Header, rows: list[bytes]) -> None:
         page = Page.of(PageRequest(""), rows)
         changed = msgspec.structs.replace(header, rows=page.count, bytes=len(page.lines), sha256=page.sha256)
         self.index.put(changed, b"", place.segment, self._size)
@@ -76,5 +76,5 @@ def _asked(line: bytes) -> float:
     return header.at - max(header.seconds, 0.0)
 
 
-def _origin(header: Header) -> Origin:
-    return Origin(header.partition, header.index, header.at)
+def _origin(header: Header) -> RowOrigin:
+    return RowOrigin(header.partition, header.index, header.at)

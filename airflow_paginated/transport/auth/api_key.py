@@ -9,7 +9,7 @@ from airflow_paginated.transport.auth import placement
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.auth.placement import Placement
 
-OPTIONS = placement.OPTIONS
+API_KEY_OPTIONS = placement.PLACEMENT_OPTIONS
 
 
 class KeyAuth(AuthBase):

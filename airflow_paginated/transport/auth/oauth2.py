@@ -12,23 +12,30 @@ import requests
 
 from airflow_paginated.paging.errors import RequestRefused, ResponseError
 from airflow_paginated.paging.selectors import seen
-from airflow_paginated.paging.sensitive import SHORTEST
+from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
 from airflow_paginated.paging.values import Json
 from airflow_paginated.transport.auth import placement
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 from airflow_paginated.transport.auth.placement import Placement
 from airflow_paginated.transport.classify import GOOD, phrase
 from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
-from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.transport.faults import SERVER, RetryableError
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.reading import DecodedBody
 
-KIND: Final = "oauth2_client_credentials"
-OPTIONS: Final = ("token_url", "client_auth_method", "scope", "audience", "oauth2_params", *placement.OPTIONS)
+OAUTH2_CLIENT_CREDENTIALS: Final = "oauth2_client_credentials"
+OAUTH2_OPTIONS: Final = (
+    "token_url",
+    "client_auth_method",
+    "scope",
+    "audience",
+    "oauth2_params",
+    *placement.PLACEMENT_OPTIONS,
+)
 METHODS: Final = ("client_secret_basic", "client_secret_post")
 FORM: Final = "application/x-www-form-urlencoded"
 TRANSIENT: Final = ("server_error", "temporarily_unavailable")
-ADVICE: Final[Mapping[str, str]] = {
+CLIENT_ADVICE: Final[Mapping[str, str]] = {
     "invalid_client": "check login (client_id), password (client_secret) and client_auth_method: they may be revoked",
     "unauthorized_client": "this client may not use the grant 'client_credentials'",
     "unsupported_grant_type": "the server does not know the grant 'client_credentials'; check token_url",
@@ -66,7 +73,7 @@ class ClientCredentials:
             form = {"client_id": self.client_id, "client_secret": self.client_secret, **form}
         return TokenRequest(self.token_url, headers, urlencode(form).encode())
 
-    def read(self, status: int, reading: Reading, quote: Quote) -> Token:
+    def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
         """Return the token (RFC 6749, 5.1), or raise what the error is (5.2)."""
         # Some old servers send a form in place of JSON.
         answer = reading.value if isinstance(reading.value, dict) else dict(parse_qsl(reading.text))
@@ -78,7 +85,7 @@ class ClientCredentials:
             return Token(token, _lifetime(answer.get("expires_in")))
         if isinstance(reading.value, dict):
             raise ResponseError(f"the answer has no access_token, it is {seen(reading.value)}; check token_url")
-        raise Fault("the answer is no JSON object with an access_token; check token_url", SERVER)
+        raise RetryableError("the answer is no JSON object with an access_token; check token_url", SERVER)
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:
         """Let a request carry the token."""
@@ -87,11 +94,11 @@ class ClientCredentials:
 
 def build(fields: AuthFields) -> Authentication:
     """Return the grant: login and password are the client's id and secret."""
-    fields.need(KIND, login="the client_id", password="the client_secret")  # noqa: S106 - what the field is for
+    fields.need(OAUTH2_CLIENT_CREDENTIALS, login="the client_id", password="the client_secret")  # noqa: S106 - what the field is for
     place = placement.placement(fields, "Authorization", "Bearer")
     grant = ClientCredentials(
         fields.where,
-        fields.url("token_url", KIND),
+        fields.url("token_url", OAUTH2_CLIENT_CREDENTIALS),
         fields.login,
         fields.password,
         place,
@@ -99,7 +106,7 @@ def build(fields: AuthFields) -> Authentication:
         _parameters(fields),
     )
     coded = f"{quote_plus(fields.login)}:{quote_plus(fields.password)}"
-    more = (value for value in fields.mapping("oauth2_params").values() if len(value) >= SHORTEST)
+    more = (value for value in fields.mapping("oauth2_params").values() if len(value) >= MIN_MASKED_CHARS)
     return Authentication(grant, (fields.password, coded, *more), place.own_header)
 
 
@@ -126,6 +133,6 @@ def _lifetime(seconds: Json) -> float | None:
 
 def _refused(status: int, error: str, said: str) -> Exception:
     if error in TRANSIENT:
-        return Fault(f"{phrase(status)}, {error}", SERVER)
-    advice = ADVICE.get(error, ADVICE["invalid_client"] if status in (401, 403) else "check token_url")
-    return RequestRefused(f"{phrase(status)}{f', {error}' if error in ADVICE else ''}: {advice}{said}")
+        return RetryableError(f"{phrase(status)}, {error}", SERVER)
+    advice = CLIENT_ADVICE.get(error, CLIENT_ADVICE["invalid_client"] if status in (401, 403) else "check token_url")
+    return RequestRefused(f"{phrase(status)}{f', {error}' if error in CLIENT_ADVICE else ''}: {advice}{said}")

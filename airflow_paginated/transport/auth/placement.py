@@ -9,7 +9,7 @@ import requests
 
 from airflow_paginated.transport.auth.fields import AuthFields
 
-OPTIONS: Final = ("header_name", "header_prefix", "query_param")
+PLACEMENT_OPTIONS: Final = ("header_name", "header_prefix", "query_param")
 
 
 @dataclass(frozen=True, slots=True)
