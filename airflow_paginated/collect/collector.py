@@ -10,23 +10,17 @@ from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
 from typing import Any, Final
 
+from airflow_paginated.collect.audit import Audit
+from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.progress import Progress, ProgressSnapshot
-from airflow_paginated.paging.beyond import lenient
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.completeness import Audit, CollectionReport
-from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.errors import (
-    Cancelled,
-    IncompleteError,
-    RequestRefused,
-    ResponseError,
-    RunTimeout,
-)
-from airflow_paginated.paging.policies import Completeness, Limits
-from airflow_paginated.paging.protocols import Pagination, fitting, totals_of, trimmed_by
-from airflow_paginated.paging.strategies import SinglePage
-from airflow_paginated.paging.values import Landing, Page, PageRecord, PageRequest, Split
-from airflow_paginated.paging.walk import Admit, Fetch, Inbox, Window, landed, walk
+from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, landed, walk
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
+from airflow_paginated.core.policies import Completeness, Limits
+from airflow_paginated.core.values import CollectionReport, Landing, Page, PageRecord, PageRequest, Split
+from airflow_paginated.pagination import SinglePage
+from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.sinks.protocol import Dataset
 from airflow_paginated.transport import PageClient
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from airflow_paginated.paging.values import PageRecord, PageRequest, Split
+from airflow_paginated.core.values import PageRecord, PageRequest, Split
 
 EVERY_SECONDS: Final = 5.0
 

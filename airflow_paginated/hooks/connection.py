@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from airflow_paginated.paging.dicts import check_flag, check_keys, json_object
-from airflow_paginated.paging.errors import ConfigurationError, OriginError
-from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS, SENSITIVE
+from airflow_paginated.core.errors import ConfigurationError, OriginError
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS, SENSITIVE
+from airflow_paginated.core.validation import check_flag, check_keys, json_object
+from airflow_paginated.transport.attempt import Endpoint
 from airflow_paginated.transport.auth import AUTH_OPTIONS, authentication
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.exchange import Endpoint
+from airflow_paginated.transport.connections import SessionOptions
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.sessions import SessionOptions
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection

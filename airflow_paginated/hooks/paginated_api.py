@@ -14,28 +14,27 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
+from airflow_paginated.collect.collection import Collection, shown_of, split_credentials
 from airflow_paginated.collect.collector import Collector, StopSignal
+from airflow_paginated.collect.scheduler import Window
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import PaginatedApiError
+from airflow_paginated.core.policies import Completeness, Limits, combined_limits
+from airflow_paginated.core.validation import check_number, override
+from airflow_paginated.core.values import Json, Page, PageRequest
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
-from airflow_paginated.hooks.file_systems import parent_at
+from airflow_paginated.hooks.files import parent_at
 from airflow_paginated.hooks.masking import Masks
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.errors import PaginatedApiError
-from airflow_paginated.paging.partitions import resolved
-from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
-from airflow_paginated.paging.protocols import overlapped
-from airflow_paginated.paging.strategies import pagination_from, shown_parameters
-from airflow_paginated.paging.values import Json, Page, PageRequest
-from airflow_paginated.paging.walk import Window
-from airflow_paginated.paging.withheld import shown_of, split_credentials
+from airflow_paginated.pagination import pagination_from, shown_parameters
+from airflow_paginated.pagination.protocols import overlapped
+from airflow_paginated.partitions import resolved
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
-from airflow_paginated.transport.bound import BoundAuth, BoundSession
-from airflow_paginated.transport.classify import phrase
-from airflow_paginated.transport.credentials import Credentials
+from airflow_paginated.transport.auth.credentials import Credentials
+from airflow_paginated.transport.auth.signing import BoundAuth, BoundSession
 from airflow_paginated.transport.origin import join
-from airflow_paginated.transport.policies import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
+from airflow_paginated.transport.response import phrase
+from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4

@@ -9,37 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 
+from airflow_paginated.collect.collection import Collection, split_credentials
 from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.collect.progress import ProgressSnapshot
-from airflow_paginated.hooks.file_systems import parent_at, resolve
+from airflow_paginated.collect.watermark import Watermark
+from airflow_paginated.core.paths import check_path
+from airflow_paginated.core.policies import Completeness, Incremental, combined_limits, incremental_from
+from airflow_paginated.core.validation import check_number, override
+from airflow_paginated.core.values import Json, PageRequest
+from airflow_paginated.hooks.files import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.deadline import run_deadline
-from airflow_paginated.operators.outcome import airflow_errors
+from airflow_paginated.operators.errors import airflow_errors, run_deadline, warn_of_local_target
 from airflow_paginated.operators.state import check_possible, store_of
-from airflow_paginated.operators.target import warn_of_local_target
-from airflow_paginated.operators.watermark import Watermark
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.incremental import Incremental, incremental_from
-from airflow_paginated.paging.partitions import partitions_from, resolved, templates_in
-from airflow_paginated.paging.policies import Completeness, combined_limits
-from airflow_paginated.paging.protocols import overlapped
-from airflow_paginated.paging.selectors import check_path
-from airflow_paginated.paging.strategies import pagination_from
-from airflow_paginated.paging.values import Json, PageRequest
-from airflow_paginated.paging.withheld import split_credentials
+from airflow_paginated.pagination import pagination_from
+from airflow_paginated.pagination.protocols import overlapped
+from airflow_paginated.partitions import partitions_from, resolved, templates_in
 from airflow_paginated.sinks import FileSink, sink_from
-from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
 from airflow_paginated.sinks.protocol import Existing, Owner, Run, Sink
-from airflow_paginated.sinks.rows import RowFunctions
-from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.sinks.rows import AddColumns, Columns, RowFunctions, columns_from
+from airflow_paginated.transport.retry import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
-    from airflow_paginated.paging.policies import Limits
+    from airflow_paginated.core.policies import Limits
     from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 

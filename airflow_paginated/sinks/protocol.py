@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
 
-from airflow_paginated.paging.completeness import CollectionReport
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest
+from airflow_paginated.core.values import CollectionReport, Json, PageRecord, PageRequest
 from airflow_paginated.sinks.rows import RowFunctions
 
 

@@ -7,12 +7,10 @@ from collections.abc import Iterator
 
 import msgspec
 
-from airflow_paginated.paging.completeness import CollectionReport
-from airflow_paginated.paging.errors import LimitExceeded
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest
-from airflow_paginated.sinks.columns import RowOrigin
+from airflow_paginated.core.errors import LimitExceeded
+from airflow_paginated.core.values import CollectionReport, Json, PageRecord, PageRequest
 from airflow_paginated.sinks.protocol import Run
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 
 
 class XComSink:

@@ -12,28 +12,28 @@ from typing import Final
 
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
-from airflow_paginated.paging.policies import Limits
-from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
-from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.answer import Response
-from airflow_paginated.transport.classify import phrase
-from airflow_paginated.transport.credentials import Credentials
-from airflow_paginated.transport.exchange import Endpoint, Exchange
-from airflow_paginated.transport.faults import Expired, RetryableError, Throttled
-from airflow_paginated.transport.gate import Gate, RetryBudget
-from airflow_paginated.transport.judge import ResponseClassifier
-from airflow_paginated.transport.lines import CsvColumnsCheck
-from airflow_paginated.transport.netrc import netrc_login
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import PaginatedApiError, PermanentError, RequestRefused
+from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS, Scrubber
+from airflow_paginated.core.values import Page, PageRequest
+from airflow_paginated.transport.attempt import Endpoint, Exchange, Response
+from airflow_paginated.transport.auth.credentials import Credentials, TokenFetcher, netrc_login
+from airflow_paginated.transport.connections import SessionOptions, SessionPool
+from airflow_paginated.transport.decode import CsvColumnsCheck
+from airflow_paginated.transport.gate import Gate, RetryBudget, quota_wait
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.patience import AttemptState, RetryController
-from airflow_paginated.transport.policies import RateLimit, RequestRetry
-from airflow_paginated.transport.quota import quota_wait
-from airflow_paginated.transport.renewals import TokenFetcher
+from airflow_paginated.transport.response import ResponseClassifier, phrase
+from airflow_paginated.transport.retry import (
+    AttemptState,
+    Expired,
+    RateLimit,
+    RequestRetry,
+    RetryableError,
+    RetryController,
+    Throttled,
+)
 from airflow_paginated.transport.rules import ResponseRules
-from airflow_paginated.transport.scrub import Scrubber
-from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
 log: Final = logging.getLogger(__name__)
 

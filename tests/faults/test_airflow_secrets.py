@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import JsonLink, PageNumber
+from airflow_paginated import JsonLink, PageNumber
 from airflow_paginated.sinks import FileSink
 from tests.airflow_runs import Outcome
 from tests.faults.canary import CANARY, CORE, LOGIN, hits, left_in, listening, told_by

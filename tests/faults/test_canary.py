@@ -15,15 +15,15 @@ from urllib.parse import unquote_plus, urlencode
 import pytest
 from airflow.sdk import Connection
 
+from airflow_paginated import HeaderLink, JsonLink, PageRequest
+from airflow_paginated.collect.collection import split_credentials
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.hooks.connection import settings_of
-from airflow_paginated.paging import HeaderLink, JsonLink, PageRequest
-from airflow_paginated.paging.policies import Limits
-from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.withheld import split_credentials
+from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import Endpoint, RequestRetry, ResponseRules
+from tests.collect.running import BY_ITEMS, Job
 from tests.faults.canary import CANARY, CORE, LOGIN, SPELLINGS, Witness, hits, left_in, listening, told_by
 from tests.faults.endings import Ending, run
-from tests.pipeline.collect import BY_ITEMS, Job
 from tests.servers import (
     BadChunkSize,
     CloseBeforeHeaders,

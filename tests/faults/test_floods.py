@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.core.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.transport import RequestRetry
+from tests.collect.disk import published
+from tests.collect.running import Job
 from tests.faults.child import in_child
 from tests.faults.endings import refused
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import published
 from tests.servers import FaultServer, Given, PagedApi, Raw, Request, on_page
 
 API = PagedApi(rows=500)

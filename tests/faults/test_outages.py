@@ -12,15 +12,11 @@ from typing import Final
 import pytest
 import requests
 
-from airflow_paginated.paging.errors import (
-    RequestRefused,
-    RetryBudgetExhausted,
-    TransientError,
-)
+from airflow_paginated.core.errors import RequestRefused, RetryBudgetExhausted, TransientError
 from airflow_paginated.transport import RequestRetry
+from tests.collect.disk import landed
+from tests.collect.running import Job
 from tests.faults.endings import exact, refused
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import landed
 from tests.servers import (
     CloseBeforeHeaders,
     Fault,

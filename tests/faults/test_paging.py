@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Completeness, Cursor, HeaderLink, Offset, PageNumber, PageRequest
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, PageFailed, RequestRefused, ResponseError
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated import Completeness, Cursor, HeaderLink, Offset, PageNumber, PageRequest
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, PageFailed, RequestRefused, ResponseError
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.transport import ResponseRules
+from tests.collect.disk import manifest
+from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused, run
 from tests.faults.shelf import PAGE_SIZE, Shelf
-from tests.pipeline.collect import RETRY, Job
-from tests.pipeline.disk import manifest
 from tests.servers import (
     CloseBeforeHeaders,
     FaultServer,

@@ -15,9 +15,9 @@ import pytest
 import requests
 from airflow.sdk.log import redact
 
+from airflow_paginated import JsonLink, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import JsonLink, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.provider_info import get_provider_info
 from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES
 from tests.airflow_runs import Outcome

@@ -10,8 +10,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from airflow_paginated import PageNumber
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import PageNumber
 from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES
 from tests.servers import FaultServer, PagedApi, Reply, Request
 from tests.transport.test_auth_custom import DigestApi

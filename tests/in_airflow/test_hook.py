@@ -10,15 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import Completeness, Limits, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, LimitExceeded, RequestRefused, RunTimeout
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber
-from airflow_paginated.paging.errors import (
-    ConfigurationError,
-    IncompleteError,
-    LimitExceeded,
-    RequestRefused,
-    RunTimeout,
-)
 from airflow_paginated.transport import RateLimit, RequestRetry
 from tests.servers import FaultServer, Given, PagedApi, ServerError, StallInBody, on_page, seven_faults
 

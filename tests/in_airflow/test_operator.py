@@ -16,9 +16,9 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_paginated import Limits, Offset, PageNumber, SinglePage
+from airflow_paginated.core.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Limits, Offset, PageNumber, SinglePage
-from airflow_paginated.paging.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.transport import RequestRetry
 from tests.airflow_runs import Outcome

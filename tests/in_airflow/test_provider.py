@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema
 from airflow.sdk import DAG
 
+from airflow_paginated import SinglePage
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import SinglePage
 from airflow_paginated.provider_info import get_provider_info
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.transport.auth import AUTH_OPTIONS

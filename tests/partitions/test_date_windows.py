@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import DateWindows
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.partitions import partitions_from, resolved
-from airflow_paginated.paging.partitions.steps import CalendarStep, borders, instant_of, localized
+from airflow_paginated import DateWindows
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.partitions import partitions_from, resolved
+from airflow_paginated.partitions.date_windows import CalendarStep, borders, instant_of, localized
 
 # Summer time at two in the morning, at midnight, by half an hour, the other way round; a day left out; odd offsets.
 ZONES = (

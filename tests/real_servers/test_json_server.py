@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging import HeaderLink, Keyset, Offset, PageNumber, Sliced
+from airflow_paginated import HeaderLink, Keyset, Offset, PageNumber, Sliced
 from tests.airflow_runs import Outcome
 from tests.real_servers.rows import Rows, employees, published
 from tests.servers import ChildServer

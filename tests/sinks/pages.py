@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_paginated.paging.completeness import Audit, CollectionReport
-from airflow_paginated.paging.policies import Completeness
-from airflow_paginated.paging.values import Landing, Page, PageRecord, PageRequest, Stop, Total
+from airflow_paginated.collect.audit import Audit
+from airflow_paginated.core.policies import Completeness
+from airflow_paginated.core.values import CollectionReport, Landing, Page, PageRecord, PageRequest, Stop, Total
 from airflow_paginated.sinks.protocol import Dataset, Owner, Run
 
 SECRET = "s3cr3t-canary"

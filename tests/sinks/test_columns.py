@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import AddColumns, XComSink
-from airflow_paginated.sinks.columns import Columns, RowOrigin, columns_from
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import Columns, RowFunctions, RowOrigin, columns_from
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
 from tests.sinks.reading import published

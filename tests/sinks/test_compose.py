@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import pytest
 
-from airflow_paginated.paging.completeness import CollectionReport
-from airflow_paginated.paging.errors import Cancelled
+from airflow_paginated.core.errors import Cancelled
+from airflow_paginated.core.values import CollectionReport
 from airflow_paginated.sinks.files import compose, segments
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, collect, record_of, run_of

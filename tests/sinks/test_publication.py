@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import Cancelled, ClaimLost, ConfigurationError, StoreError
+from airflow_paginated.core.errors import Cancelled, ClaimLost, ConfigurationError, StoreError
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Run

@@ -10,9 +10,9 @@ from itertools import islice
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_paginated.paging.completeness import Check, CollectionReport
-from airflow_paginated.paging.errors import ClaimLost, StoreError, TargetError
-from airflow_paginated.sinks.files import sweep
+from airflow_paginated.core.errors import ClaimLost, StoreError, TargetError
+from airflow_paginated.core.values import Check, CollectionReport
+from airflow_paginated.sinks.files import cleanup as sweep
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset

@@ -12,15 +12,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_paginated.paging.changes import IncrementalFilter
-from airflow_paginated.paging.errors import Cancelled, ConfigurationError, StoreError
-from airflow_paginated.paging.incremental import Incremental, State
-from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.errors import Cancelled, ConfigurationError, StoreError
+from airflow_paginated.core.policies import Incremental, State
+from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
-from airflow_paginated.sinks.columns import RowOrigin
 from airflow_paginated.sinks.files import manifest
+from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
 from tests.sinks.reading import published

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded
-from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.errors import LimitExceeded
+from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
 from tests.sinks.pages import Api, account_of, collect, land, record_of, run_of
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_paginated.paging.strategies.numbered import Numbered
+from airflow_paginated.pagination.numbered import Numbered
 from tests.servers.styles import Asked, Carrier, Envelope, Shape, StyledApi, Tells, employees, events
 from tests.servers.styles.core import Rows
 

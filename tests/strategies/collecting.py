@@ -9,9 +9,9 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+from airflow_paginated import Page
+from airflow_paginated.core.errors import PaginatedApiError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Page
-from airflow_paginated.paging.errors import PaginatedApiError
 from tests.servers import FaultServer, Reply, Request, Schedule, Seen, no_faults
 
 SECRET: Final = "c4n4ry/t0ken+=="

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from airflow_paginated.paging import Offset, PageNumber, Sliced
+from airflow_paginated import Offset, PageNumber, Sliced
 from tests.servers.styles import Bare, ByNumber, ByOffset, Cap, Envelope, InRange, Lines, More, Table, Total, telling
 from tests.strategies.cases import ASKED, Case, case
 

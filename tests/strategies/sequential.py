@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from airflow_paginated.paging import Cursor, HeaderCursor, Keyset
+from airflow_paginated import Cursor, HeaderCursor, Keyset
 from tests.servers.styles import Bare, ByKey, ByToken, Envelope, More, Total
 from tests.strategies.cases import ASKED, TIES, Case, case
 

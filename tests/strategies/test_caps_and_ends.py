@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Offset, PageNumber
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, RequestRefused, ResponseError
+from airflow_paginated import Offset, PageNumber
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, RequestRefused, ResponseError
 from tests.servers.styles import ByNumber, ByOffset, Cap, Envelope, More, StyledApi, Total, employees, telling
 from tests.strategies.collecting import Collect
 from tests.strategies.scripted import Scripted

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderCursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, PermanentError, ResponseError
+from airflow_paginated import Cursor, HeaderCursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, PermanentError, ResponseError
 from tests.strategies.collecting import HIDDEN, SECRET, Collect
 from tests.strategies.scripted import Scripted, always, with_headers
 

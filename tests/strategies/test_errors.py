@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_paginated import Cursor, PageNumber
+from airflow_paginated.core.errors import PageFailed, QuotaExceeded, RequestRefused, ResponseError
 from airflow_paginated.hooks.connection import ConnectionSettings
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Cursor, PageNumber
-from airflow_paginated.paging.errors import PageFailed, QuotaExceeded, RequestRefused, ResponseError
 from tests.servers import Fault, Given, HtmlOK, Reply, Request, RetryLater, TruncatedJson, on_page
 from tests.servers.styles import ByNumber, ByOffset, Cap, Envelope, StyledApi, Total, employees
 from tests.strategies.collecting import SECRET, Collect

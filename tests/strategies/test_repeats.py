@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import Cursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, LimitExceeded, ResponseError
 from airflow_paginated.hooks.paginated_api import PAGES_PER_WORKER
-from airflow_paginated.paging import Cursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded, ResponseError
 from tests.servers import Reply, Request
 from tests.strategies.collecting import Application, Collect
 from tests.strategies.scripted import Scripted, always, with_headers

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import Cursor, PageRequest
+from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.collector import Collector
+from airflow_paginated.core.deadline import NEVER
+from airflow_paginated.core.errors import PageFailed, RequestRefused
 from airflow_paginated.hooks.paginated_api import PAGES_PER_WORKER, PaginatedApiHook
-from airflow_paginated.paging import Cursor, PageRequest
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.deadline import NEVER
-from airflow_paginated.paging.errors import PageFailed, RequestRefused
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
 from airflow_paginated.sinks.protocol import Owner, Run

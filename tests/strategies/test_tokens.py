@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderCursor, Keyset
-from airflow_paginated.paging.errors import IncompleteError, ResponseError
+from airflow_paginated import Cursor, HeaderCursor, Keyset
+from airflow_paginated.core.errors import IncompleteError, ResponseError
 from tests.servers import Reply, Request
 from tests.servers.styles import Bare, ByKey, ByToken, Carrier, Envelope, More, StyledApi, employees, events
 from tests.strategies.collecting import Collect

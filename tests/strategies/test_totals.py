@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderLink, Keyset, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
+from airflow_paginated import Cursor, HeaderLink, Keyset, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from tests.servers.styles import (
     Bare,
     ByKey,

@@ -9,10 +9,10 @@ import pytest
 import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES, authentication
+from airflow_paginated.transport.auth.credentials import Grant, TokenRequest
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.credentials import Grant, TokenRequest
 
 HERE = "connection 'hr'"
 S3CRET = "s3cr3t of the house"

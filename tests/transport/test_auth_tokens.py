@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import (
+from airflow_paginated.core.errors import (
     Cancelled,
     LimitExceeded,
     PageFailed,
@@ -24,9 +24,9 @@ from airflow_paginated.paging.errors import (
     RequestRefused,
     TransientError,
 )
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.transport import PageClient, RateLimit, SessionOptions
-from airflow_paginated.transport.credentials import Credentials
+from airflow_paginated.transport.auth.credentials import Credentials
 from tests.servers import (
     DribbleBody,
     Fault,

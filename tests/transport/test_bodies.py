@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded, PageFailed, RequestRefused, ResponseError
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.core.errors import LimitExceeded, PageFailed, RequestRefused, ResponseError
+from airflow_paginated.core.policies import Limits
 from tests.servers import Fault, FaultServer, Given, PagedApi, Raw, Request
 from tests.transport.clients import SECRET, connect, fetch, lines, page, refused, short
 

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError
-from airflow_paginated.transport.decode import inflate, split, to_utf8
-from airflow_paginated.transport.faults import RetryableError
+from airflow_paginated.core.errors import ConfigurationError, ResponseError
+from airflow_paginated.transport.body import inflate, to_utf8
+from airflow_paginated.transport.decode import split
+from airflow_paginated.transport.retry import RetryableError
 
 
 def rows(body: bytes | str, selector: str | None) -> list[bytes]:

@@ -6,12 +6,20 @@ import json
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ABSENT
-from airflow_paginated.transport.decode import Tolerance, json_value, split
-from airflow_paginated.transport.density import LIGHT, check_beside, check_rows, most_values
-from airflow_paginated.transport.faults import RetryableError
-from airflow_paginated.transport.lines import split_csv, split_jsonl
+from airflow_paginated.core.errors import LimitExceeded, ResponseError
+from airflow_paginated.core.paths import ABSENT
+from airflow_paginated.transport.decode import (
+    LIGHT,
+    Tolerance,
+    check_beside,
+    check_rows,
+    json_value,
+    most_values,
+    split,
+    split_csv,
+    split_jsonl,
+)
+from airflow_paginated.transport.retry import RetryableError
 
 MIB = 1024 * 1024
 ROWS = {

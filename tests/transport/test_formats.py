@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed, RequestRefused, ResponseError
-from airflow_paginated.paging.values import Page
+from airflow_paginated.core.errors import PageFailed, RequestRefused, ResponseError
+from airflow_paginated.core.values import Page
 from airflow_paginated.transport import ResponseRules
 from tests.servers import (
     CutChunk,

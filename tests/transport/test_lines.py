@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.transport.decode import to_utf8
-from airflow_paginated.transport.faults import RetryableError
-from airflow_paginated.transport.lines import split_csv, split_jsonl
+from airflow_paginated.core.errors import ResponseError
+from airflow_paginated.transport.body import to_utf8
+from airflow_paginated.transport.decode import split_csv, split_jsonl
+from airflow_paginated.transport.retry import RetryableError
 
 
 def lines(body: bytes) -> list[bytes]:

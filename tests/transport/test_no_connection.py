@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging.errors import ConfigurationError, PageFailed, PermanentError
+from airflow_paginated.core.errors import ConfigurationError, PageFailed, PermanentError
 from airflow_paginated.transport import SessionOptions
 from tests.servers import FaultServer, ResetOnReuse, on_page
 from tests.servers.tls import self_signed

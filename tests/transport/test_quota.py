@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from airflow_paginated.paging.errors import QuotaExceeded
+from airflow_paginated.core.errors import QuotaExceeded
 from airflow_paginated.transport import RequestRetry
-from airflow_paginated.transport.quota import MAX_WAIT_SECONDS, quota_wait
+from airflow_paginated.transport.gate import MAX_WAIT_SECONDS, quota_wait
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request
 from tests.transport.clients import Calls, connect, page
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 
-from airflow_paginated.paging.errors import Cancelled
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.core.errors import Cancelled
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry, SessionOptions
-from airflow_paginated.transport.sessions import SessionPool
+from airflow_paginated.transport.connections import SessionPool
 from tests.servers import (
     DribbleBody,
     DribbleHeaders,

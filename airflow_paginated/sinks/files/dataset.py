@@ -7,17 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from airflow_paginated.paging.completeness import CollectionReport
-from airflow_paginated.paging.errors import WatermarkMoved
-from airflow_paginated.paging.values import PageRecord
-from airflow_paginated.sinks.files import frames, sweep
-from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.core.errors import WatermarkMoved
+from airflow_paginated.core.values import CollectionReport, PageRecord
+from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
+from airflow_paginated.sinks.files.layout import TargetSite
 from airflow_paginated.sinks.files.manifest import load
 from airflow_paginated.sinks.files.publish import Publication
-from airflow_paginated.sinks.files.segments import SegmentReader, SegmentWriter, segment_ids, stored_frames
-from airflow_paginated.sinks.files.site import TargetSite
+from airflow_paginated.sinks.files.segments import Claim, SegmentReader, SegmentWriter, segment_ids, stored_frames
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)

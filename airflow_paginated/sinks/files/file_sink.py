@@ -11,16 +11,21 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_paginated.paging.dicts import check_choice, check_number
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.sinks.files.csv_rows import Formulas
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.sinks.files.dataset import FileDataset
-from airflow_paginated.sinks.files.formats import FileFormat, canonical, format_in, format_named
-from airflow_paginated.sinks.files.layout import STAGING, Layout
+from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
+from airflow_paginated.sinks.files.layout import (
+    STAGING,
+    IfExists,
+    Layout,
+    TargetSite,
+    check_rendered,
+    path_text,
+    split_file,
+)
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
-from airflow_paginated.sinks.files.paths import check_rendered, path_text, split_file
-from airflow_paginated.sinks.files.site import IfExists, TargetSite
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 

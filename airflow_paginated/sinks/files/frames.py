@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest, Split, Stop, Successor, Total, TotalKind
+from airflow_paginated.core.values import Json, PageRecord, PageRequest, Split, Stop, Successor, Total, TotalKind
 
 FRAME_VERSION: Final = 1
 _OMITTED: Final = object()

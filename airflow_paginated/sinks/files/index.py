@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from airflow_paginated.paging.errors import StoreError
-from airflow_paginated.paging.values import PageRecord, PageRequest
+from airflow_paginated.core.errors import StoreError
+from airflow_paginated.core.values import PageRecord, PageRequest
 from airflow_paginated.sinks.files.frames import Header, Partition, decode, record_of
 from airflow_paginated.sinks.files.segments import SegmentId
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks.files.storage import Info, Log, Pending, Reader, Storage, temp_name, translated
 
 MIB: Final = 1024 * 1024

@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from airflow_paginated.paging.completeness import Check, CollectionReport
-from airflow_paginated.paging.errors import ClaimLost, IncompleteError, StoreError, TargetError
-from airflow_paginated.paging.values import Json
-from airflow_paginated.sinks.files import compose, sweep
-from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.core.errors import ClaimLost, IncompleteError, StoreError, TargetError
+from airflow_paginated.core.values import Check, CollectionReport, Json
+from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import compose
+from airflow_paginated.sinks.files.compose import MappedPages
 from airflow_paginated.sinks.files.index import PageIndex
+from airflow_paginated.sinks.files.layout import TargetSite
 from airflow_paginated.sinks.files.manifest import MANIFEST_VERSION, FileEntry, Manifest, load
-from airflow_paginated.sinks.files.segments import SegmentReader
-from airflow_paginated.sinks.files.site import TargetSite
+from airflow_paginated.sinks.files.segments import Claim, SegmentReader
 from airflow_paginated.sinks.files.storage import Pending
-from airflow_paginated.sinks.files.transform import MappedPages
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from airflow_paginated.paging.dicts import check_choice
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_choice
 from airflow_paginated.transport.auth import api_key, basic, bearer, custom, none, oauth2, session_token
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 

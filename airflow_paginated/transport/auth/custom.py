@@ -7,7 +7,7 @@ from typing import Final
 
 from requests.auth import AuthBase
 
-from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
 CUSTOM_OPTIONS: Final = ("auth_class", "auth_kwargs")

@@ -10,18 +10,17 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import requests
 
-from airflow_paginated.paging.errors import RequestRefused, ResponseError
-from airflow_paginated.paging.selectors import seen
-from airflow_paginated.paging.sensitive import MIN_MASKED_CHARS
-from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.auth import placement
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
-from airflow_paginated.transport.classify import GOOD, phrase
-from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
-from airflow_paginated.transport.faults import SERVER, RetryableError
+from airflow_paginated.core.errors import RequestRefused, ResponseError
+from airflow_paginated.core.paths import seen
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS
+from airflow_paginated.core.values import Json
+from airflow_paginated.transport.auth import fields as placement
+from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
+from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.reading import DecodedBody
+from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.retry import SERVER, RetryableError
 
 OAUTH2_CLIENT_CREDENTIALS: Final = "oauth2_client_credentials"
 OAUTH2_OPTIONS: Final = (

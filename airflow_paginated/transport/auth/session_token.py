@@ -10,17 +10,16 @@ from urllib.parse import urlencode
 import msgspec
 import requests
 
-from airflow_paginated.paging.errors import RequestRefused, ResponseError
-from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen_along, select
-from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.auth import placement
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
-from airflow_paginated.transport.classify import GOOD, phrase
-from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
-from airflow_paginated.transport.faults import SERVER, RetryableError
+from airflow_paginated.core.errors import RequestRefused, ResponseError
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.core.values import Json
+from airflow_paginated.transport.auth import fields as placement
+from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
+from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.reading import DecodedBody
+from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.retry import SERVER, RetryableError
 
 SESSION_TOKEN: Final = "session_token"  # noqa: S105  # the name of an auth type
 SESSION_TOKEN_OPTIONS: Final = (
