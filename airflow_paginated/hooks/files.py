@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import ObjectStoragePath
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_paginated.sinks.files.manifest import Published, published
+from airflow_paginated.sinks.files.published import Published, published
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem

@@ -30,8 +30,8 @@ from airflow_paginated.pagination import pagination_from, shown_parameters
 from airflow_paginated.pagination.protocols import overlapped
 from airflow_paginated.partitions import resolved
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
+from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
-from airflow_paginated.transport.auth.signing import BoundAuth, BoundSession
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.response import phrase
 from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry

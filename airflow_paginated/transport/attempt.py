@@ -23,27 +23,11 @@ from airflow_paginated.core.policies import Limits
 from airflow_paginated.core.values import HTTP_TOKEN, Json, PageRequest
 from airflow_paginated.transport.auth.credentials import Auth, Credentials, Grant
 from airflow_paginated.transport.auth.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
+from airflow_paginated.transport.body import Response
 from airflow_paginated.transport.connections import Lease, Route
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
 from airflow_paginated.transport.response import REDIRECTS, THE_CONNECTION, judge_exception
 from airflow_paginated.transport.retry import SERVER, RetryableError
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """Status, headers (names in lower case) and the body, whole and as it was sent.
-
-    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with; ``owned``
-    the names of the query parameters that these put on the request.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-    url: str = ""
-    generation: int = 0
-    owned: frozenset[str] = frozenset()
-
 
 READ_CHUNK_BYTES: Final = 65536
 

@@ -5,17 +5,42 @@ from __future__ import annotations
 import codecs
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
 from typing import Final
 
-from airflow_paginated.core.errors import LimitExceeded, PermanentError, ResponseError
+from airflow_paginated.core.errors import (
+    LimitExceeded,
+    PermanentError,
+    ResponseError,
+)
 from airflow_paginated.core.values import Json
-from airflow_paginated.transport.attempt import Response
-from airflow_paginated.transport.decode import UTF8, json_value, most_values
+from airflow_paginated.transport.decode import (
+    UTF8,
+    json_value,
+    most_values,
+)
 from airflow_paginated.transport.retry import RetryableError
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Status, headers (names in lower case) and the body, whole and as it was sent.
+
+    ``url`` is where it came from, without query; ``generation`` that of the credentials it was asked with; ``owned``
+    the names of the query parameters that these put on the request.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+    generation: int = 0
+    owned: frozenset[str] = frozenset()
+
 
 BOM: Final = b"\xef\xbb\xbf"
 

@@ -17,8 +17,11 @@ from airflow_paginated.core.errors import PaginatedApiError, PermanentError, Req
 from airflow_paginated.core.policies import Limits
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS, Scrubber
 from airflow_paginated.core.values import Page, PageRequest
-from airflow_paginated.transport.attempt import Endpoint, Exchange, Response
-from airflow_paginated.transport.auth.credentials import Credentials, TokenFetcher, netrc_login
+from airflow_paginated.transport.attempt import Endpoint, Exchange
+from airflow_paginated.transport.auth.bound import netrc_login
+from airflow_paginated.transport.auth.credentials import Credentials
+from airflow_paginated.transport.auth.tokens import TokenFetcher
+from airflow_paginated.transport.body import Response
 from airflow_paginated.transport.connections import SessionOptions, SessionPool
 from airflow_paginated.transport.decode import CsvColumnsCheck
 from airflow_paginated.transport.gate import Gate, RetryBudget, quota_wait

@@ -21,9 +21,6 @@ from msgspec import Raw
 from airflow_paginated.core.errors import LimitExceeded, ResponseError
 from airflow_paginated.core.paths import ABSENT, ALL, Path, parse_path, quoted, seen
 from airflow_paginated.core.values import Json
-from airflow_paginated.transport.body import (
-    PIECE,
-)
 from airflow_paginated.transport.retry import RetryableError
 
 LIGHT: Final = 1024 * 1024
@@ -393,7 +390,7 @@ def _elements(raw: Raw | None, tolerance: Tolerance) -> list[Raw]:
 
 
 def _is_null(raw: Raw) -> bool:
-    return memoryview(raw).nbytes < PIECE and bytes(raw).strip() == b"null"
+    return memoryview(raw).nbytes < LIGHT and bytes(raw).strip() == b"null"
 
 
 def _refuse_twice(body: bytes, found: Raw | None) -> None:

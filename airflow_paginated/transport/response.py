@@ -16,12 +16,15 @@ from typing import Final
 import msgspec
 from urllib3 import exceptions as urllib3_errors
 
-from airflow_paginated.core.errors import PermanentError, RequestRefused, ResponseError
+from airflow_paginated.core.errors import (
+    PermanentError,
+    RequestRefused,
+    ResponseError,
+)
 from airflow_paginated.core.paths import select
 from airflow_paginated.core.secrets import Scrubber
 from airflow_paginated.core.values import Json
-from airflow_paginated.transport.attempt import Response
-from airflow_paginated.transport.body import DecodedBody
+from airflow_paginated.transport.body import DecodedBody, Response
 from airflow_paginated.transport.decode import Parts, Tolerance, is_blank, most_values, split, split_csv, split_jsonl
 from airflow_paginated.transport.gate import MAX_WAIT_SECONDS, quota_wait
 from airflow_paginated.transport.retry import CONNECTION, SERVER, Expired, RequestRetry, RetryableError, Throttled

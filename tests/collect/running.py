@@ -20,7 +20,7 @@ from airflow_paginated.pagination.protocols import Pagination, overlapped
 from airflow_paginated.partitions.__init__ import resolved
 from airflow_paginated.sinks import AddColumns, FileSink
 from airflow_paginated.sinks.files.file_sink import Location, Resolve, local_or_fsspec
-from airflow_paginated.sinks.files.manifest import published
+from airflow_paginated.sinks.files.published import published
 from airflow_paginated.sinks.protocol import Existing, Owner, Run
 from airflow_paginated.sinks.rows import Columns, RowFunctions
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry

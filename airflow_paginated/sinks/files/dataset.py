@@ -13,10 +13,10 @@ from airflow_paginated.sinks.files import cleanup as sweep
 from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
-from airflow_paginated.sinks.files.layout import TargetSite
 from airflow_paginated.sinks.files.manifest import load
 from airflow_paginated.sinks.files.publish import Publication
 from airflow_paginated.sinks.files.segments import Claim, SegmentReader, SegmentWriter, segment_ids, stored_frames
+from airflow_paginated.sinks.files.site import TargetSite
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)

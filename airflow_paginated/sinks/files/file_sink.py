@@ -15,17 +15,10 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
-from airflow_paginated.sinks.files.layout import (
-    STAGING,
-    IfExists,
-    Layout,
-    TargetSite,
-    check_rendered,
-    path_text,
-    split_file,
-)
+from airflow_paginated.sinks.files.layout import STAGING, Layout, check_rendered, path_text, split_file
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
+from airflow_paginated.sinks.files.site import IfExists, TargetSite
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 

@@ -19,9 +19,9 @@ from airflow_paginated.sinks.files import cleanup as sweep
 from airflow_paginated.sinks.files import compose
 from airflow_paginated.sinks.files.compose import MappedPages
 from airflow_paginated.sinks.files.index import PageIndex
-from airflow_paginated.sinks.files.layout import TargetSite
 from airflow_paginated.sinks.files.manifest import MANIFEST_VERSION, FileEntry, Manifest, load
 from airflow_paginated.sinks.files.segments import Claim, SegmentReader
+from airflow_paginated.sinks.files.site import TargetSite
 from airflow_paginated.sinks.files.storage import Pending
 from airflow_paginated.sinks.protocol import Run
 

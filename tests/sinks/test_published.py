@@ -9,7 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError, StoreError, TargetError
 from airflow_paginated.sinks.files import manifest as module
-from airflow_paginated.sinks.files.manifest import Published, published
+from airflow_paginated.sinks.files.published import Published, published
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, collect
 
