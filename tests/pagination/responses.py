@@ -55,7 +55,7 @@ def stored(page: Page, successor: PageRequest | Split) -> Any:
     """Return what is read again of a successor that a file sink has stored."""
     record = PageRecord(page.request, successor, page.count, len(page.lines), page.sha256)
     line = frames.encode(frames.header_of(record, ASKED, at=1.5))
-    assert json.loads(line)["v"] == frames.VERSION
+    assert json.loads(line)["v"] == frames.FRAME_VERSION
     header = frames.decode(line)
     assert header is not None
     return frames.record_of(header, ASKED).successor

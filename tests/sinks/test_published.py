@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError, StoreError, TargetError
-from airflow_paginated.sinks.files import manifest as module
+from airflow_paginated.sinks.files import published as module
 from airflow_paginated.sinks.files.published import Published, published
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, collect
