@@ -28,7 +28,7 @@ PATIENCE: Final = 60.0
 _FORKS: Final = multiprocessing.get_context("forkserver")
 
 # Imported once, not in each of some hundred processes.
-_FORKS.set_forkserver_preload(["tests.pipeline.tries", "s3fs"])
+_FORKS.set_forkserver_preload(["tests.collect.tries", "s3fs"])
 
 
 @dataclass(frozen=True)

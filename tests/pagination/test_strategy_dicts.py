@@ -292,13 +292,13 @@ class Own:
 def test_a_custom_strategy_is_described_by_its_class_and_public_fields() -> None:
     name = f"{__name__}."
     assert describe(Own()) == {"type": f"{name}Own", "token_param": "t", "page_param": "p", "depth_param": 3}
-    assert describe(Foreign()) == {"type": "tests.paging.api.Cursor"}
+    assert describe(Foreign()) == {"type": "tests.collect.api.Cursor"}
 
 
 def test_a_custom_object_is_described_by_its_public_attributes() -> None:
     value = Foreign()
     vars(value).update(step=4, _cache={"password": "hunter2"})
-    assert describe(value) == {"type": "tests.paging.api.Cursor", "step": 4}
+    assert describe(value) == {"type": "tests.collect.api.Cursor", "step": 4}
 
 
 def test_a_strategy_within_another_is_described_too() -> None:
