@@ -14,11 +14,11 @@ from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.progress import Progress, ProgressSnapshot
 from airflow_paginated.collect.rechecks import lenient
-from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, landed, walk
+from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, fetch_in_order, resolve_next
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
 from airflow_paginated.core.policies import Completeness, Limits
-from airflow_paginated.core.values import CollectionReport, Landing, Page, PageRecord, PageRequest, Split
+from airflow_paginated.core.values import CollectionReport, OrderedPage, Page, PageRecord, PageRequest, Split
 from airflow_paginated.pagination import SinglePage
 from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.sinks.protocol import Dataset
@@ -112,8 +112,8 @@ class Collector:
             if self.dataset is not None:
                 self._check_unfinished(self.dataset, strategy)
                 self._recall(self.dataset, audit)
-            walk = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
-            with closing(walk) as landings:
+            fetch_in_order = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
+            with closing(fetch_in_order) as landings:
                 for landing in landings:
                     record = PageRecord.of(landing, total(landing.page))
                     audit.see(record)
@@ -176,7 +176,7 @@ class Collector:
             page = landing.page
             last = dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
-                again = landed(page, strategy)
+                again = resolve_next(page, strategy)
                 dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
@@ -201,8 +201,8 @@ class Collector:
         strategy: Pagination,
         admit: Admit = lambda page: page,
         fetch: Fetch | None = None,
-    ) -> Generator[Landing, None, None]:
-        return walk(
+    ) -> Generator[OrderedPage, None, None]:
+        return fetch_in_order(
             (replace(seed, sure=True) for seed in seeds),
             fetch or self.client.fetch,
             strategy,
@@ -210,7 +210,7 @@ class Collector:
             self.window,
             admit=admit,
             inbox=self.stop.inbox,
-            tick=self._tick,
+            on_idle=self._tick,
         )
 
     def _tick(self) -> None:

@@ -127,7 +127,7 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class OrderedPage:
     """A page whose turn has come, and what follows it."""
 
     page: Page
@@ -149,7 +149,7 @@ class PageRecord:
     ignored: bool = False
 
     @classmethod
-    def of(cls, landing: Landing, total: Total | None) -> PageRecord:
+    def of(cls, landing: OrderedPage, total: Total | None) -> PageRecord:
         """Take from a landing what is worth keeping; ``bytes`` counts the rows as they are stored."""
         page = landing.page
         return cls(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, Sliced, Stop
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.rechecks import lenient
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.core.policies import Completeness
 from airflow_paginated.core.values import PageRecord
@@ -42,11 +42,13 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
     most = max(size - clamp, 2 * overlap)
     fetch = lambda request: served(request, rows, most)  # noqa: E731
     seeds = [strategy.first(PageRequest("/rows"))]
-    for landing in walk(seeds, fetch, strategy, 3, Window(12), admit=lambda page: audit.admit(strategy.trim(page))):
+    for landing in fetch_in_order(
+        seeds, fetch, strategy, 3, Window(12), admit=lambda page: audit.admit(strategy.trim(page))
+    ):
         audit.see(PageRecord.of(landing, total(landing.page)))
         found += landing.page.lines
     assert found == b"".join(b"%d\n" % row for row in range(rows))
-    for landing in walk(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
+    for landing in fetch_in_order(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
         audit.check_past_end(landing.page)
     checks = {check.name: check.verdict for check in audit.account().checks}
     assert checks["pages_overlap"] == "passed"

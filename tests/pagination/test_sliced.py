@@ -24,7 +24,7 @@ from airflow_paginated import (
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.core.errors import IncompleteError, LimitExceeded, ResponseError
 from airflow_paginated.core.policies import Limits
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 from airflow_paginated.pagination.common import Strategy
 from airflow_paginated.pagination.protocols import Pagination, totals_of
 from airflow_paginated.pagination.single_page import Sample
@@ -42,11 +42,11 @@ def told(strategy: Sliced, total: Any, request: PageRequest | None = None, count
     return answer(strategy.first(ASKED) if request is None else request, count, {"meta": {"total": total}})
 
 
-def read(strategy: Pagination, tables: Tables, request: PageRequest = TABLE) -> list[Landing]:
+def read(strategy: Pagination, tables: Tables, request: PageRequest = TABLE) -> list[OrderedPage]:
     return list(plain_pages(strategy.first(request), tables, strategy))
 
 
-def audited(strategy: Pagination, landings: list[Landing], **policy: Any) -> Audit:
+def audited(strategy: Pagination, landings: list[OrderedPage], **policy: Any) -> Audit:
     """Look at landings as a run does, in order; return the audit of a collection that is complete."""
     audit, total = Audit(Completeness(**policy)), totals_of(strategy)
     for landing in landings:
@@ -55,7 +55,7 @@ def audited(strategy: Pagination, landings: list[Landing], **policy: Any) -> Aud
     return audit
 
 
-def leaves(landings: list[Landing]) -> list[PageRequest]:
+def leaves(landings: list[OrderedPage]) -> list[PageRequest]:
     """Return the first request of each range that was not split."""
     return [one.page.request for one in landings if not one.page.request.index and not isinstance(one.successor, Split)]
 
@@ -233,14 +233,14 @@ class TestTheWhole:
         keys = list(self.KEYS)
         landings = read(SLICED, Tables(keys=[keys]))
         first = replace(landings[0].page, envelope={"meta": {"total": len(keys) - 3}})
-        grown = [Landing(first, landings[0].successor), *landings[1:]]
+        grown = [OrderedPage(first, landings[0].successor), *landings[1:]]
         with pytest.raises(IncompleteError):
             audited(SLICED, grown)
         audit = audited(SLICED, grown, on_total_change="extend")
         verdicts = {check.name: check.verdict for check in audit.account().checks}
         assert verdicts["total_is_stable"] == "unverified"
         assert not audited(SLICED, grown, on_total_change="warn").account().complete
-        shrunk = [Landing(told(SLICED, len(keys) + 3, first.request), landings[0].successor), *landings[1:]]
+        shrunk = [OrderedPage(told(SLICED, len(keys) + 3, first.request), landings[0].successor), *landings[1:]]
         with pytest.raises(IncompleteError):
             audited(SLICED, shrunk, on_total_change="extend")
 

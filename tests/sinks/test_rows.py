@@ -14,7 +14,7 @@ import pytest
 
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, StoreError
 from airflow_paginated.core.policies import Incremental, State
-from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
 from airflow_paginated.sinks.files import manifest
 from airflow_paginated.sinks.incremental import IncrementalFilter
@@ -165,7 +165,7 @@ def test_an_empty_page_is_nothing() -> None:
     assert RowFunctions(even).apply(b"", RowOrigin((0,), 0, 0.0)) == []
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
-    land(dataset, [Landing(page, Stop("single page"))])
+    land(dataset, [OrderedPage(page, Stop("single page"))])
     assert dataset.publish(account_of(dataset)) == []
 
 
