@@ -25,7 +25,7 @@ from airflow_paginated.paging.deadline import NEVER, Deadline
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.errors import PaginatedApiError, about
 from airflow_paginated.paging.partitions import resolved
-from airflow_paginated.paging.policies import Completeness, Limits, combined_limits
+from airflow_paginated.paging.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
 from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
 from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
 from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
@@ -51,7 +51,8 @@ class PaginatedApiHook(BaseHook):
     :param max_workers: threads, sessions and connections, at most.
     :param retry: a ``RequestRetry``, a ``urllib3.util.Retry`` or a dict that overrides the connection's field by field.
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
-    :param limits: a ``Limits`` or a dict; caps can only be tightened.
+    :param timeouts: a ``Timeouts`` or a dict that overrides the connection's; ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; it can only tighten the connection's.
     :param completeness: a ``Completeness`` or a dict.
     :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
@@ -74,6 +75,7 @@ class PaginatedApiHook(BaseHook):
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
@@ -84,6 +86,7 @@ class PaginatedApiHook(BaseHook):
         self.max_workers = max_workers
         self._retry = retry
         self._rate_limit = rate_limit
+        self._timeouts = timeouts
         self._limits = limits
         self._completeness = completeness
         self._response = response
@@ -113,8 +116,13 @@ class PaginatedApiHook(BaseHook):
         return combined_retry(self.settings.policies.get("retry"), self._retry)
 
     @cached_property
+    def timeouts(self) -> Timeouts:
+        """The timeouts: default < connection < argument, ``run`` only tighter."""
+        return combined_timeouts(self.settings.policies.get("timeouts"), self._timeouts)
+
+    @cached_property
     def limits(self) -> Limits:
-        """The limits: default < connection < argument, caps only tighter."""
+        """The limits: default < connection < argument, only tighter."""
         return combined_limits(self.settings.policies.get("limits"), self._limits)
 
     @cached_property
@@ -146,7 +154,7 @@ class PaginatedApiHook(BaseHook):
         if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
             self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
         renewing = LoneRenewals(
-            settings.endpoint, settings.session, self.retry, self.limits, self.masks.learn, settings.secrets
+            settings.endpoint, settings.session, self.retry, self.timeouts, self.masks.learn, settings.secrets
         )
         session = settings.session.prepared(BoundSession())
         netrc = netrc_login(settings.endpoint, settings.session)
@@ -168,6 +176,7 @@ class PaginatedApiHook(BaseHook):
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
+                timeouts=self.timeouts,
                 limits=self.limits,
                 deadline=deadline,
                 data_selector=collection.data_selector,
@@ -195,7 +204,7 @@ class PaginatedApiHook(BaseHook):
         """Yield the pages of an endpoint as they come, in order within their partition.
 
         Raises when a page fails for good, and at the end when the pages do not add up: rows that were taken from
-        earlier pages are then not the whole table. ``limits.run_timeout`` counts from the first page that is asked for.
+        earlier pages are then not the whole table. ``timeouts.run`` counts from the first page that is asked for.
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
@@ -212,7 +221,7 @@ class PaginatedApiHook(BaseHook):
         total, trim = totals_of(strategy), trimmed_by(strategy)
         audit = Audit(self.completeness, self.limits, strategy, expected=collection.count())
         seeds = (strategy.first(request) for request in collection.requests())
-        deadline = Deadline.of(self.limits.run_timeout)
+        deadline = Deadline.of(self.timeouts.run)
         with closing(audit), self.client(collection, deadline) as client, collection.naming_parameters():
             found = self._walk(deadline, seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
             with closing(found) as landings:
@@ -253,7 +262,7 @@ class PaginatedApiHook(BaseHook):
             with self.get_conn() as session:
                 response = session.get(
                     self.settings.endpoint.base_url,
-                    timeout=(self.limits.connect_timeout, self.limits.read_timeout),
+                    timeout=(self.timeouts.connect, self.timeouts.read),
                     allow_redirects=False,
                 )
         except PaginatedApiError as exc:

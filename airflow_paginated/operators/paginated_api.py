@@ -23,7 +23,7 @@ from airflow_paginated.paging.collection import Collection
 from airflow_paginated.paging.dicts import check_number, override
 from airflow_paginated.paging.incremental import Incremental, incremental_from
 from airflow_paginated.paging.partitions import partitions_from, resolved, templates_in
-from airflow_paginated.paging.policies import Completeness, combined_limits
+from airflow_paginated.paging.policies import Completeness, combined_limits, combined_timeouts
 from airflow_paginated.paging.protocols import overlapped
 from airflow_paginated.paging.selectors import check_path
 from airflow_paginated.paging.strategies import pagination_from
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
-    from airflow_paginated.paging.policies import Limits
+    from airflow_paginated.paging.policies import Limits, Timeouts
     from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 
@@ -70,7 +70,8 @@ class PaginatedApiOperator(BaseOperator):
     :param retry: a ``RequestRetry`` or a dict, over the connection's.
     :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
     :param completeness: a ``Completeness`` or a dict, over the connection's.
-    :param limits: a ``Limits`` or a dict; caps only tighter than the connection's.
+    :param timeouts: a ``Timeouts`` or a dict, over the connection's; ``run`` only tighter.
+    :param limits: a ``Limits`` or a dict; only tighter than the connection's.
     :param response: a ``ResponseRules`` or a dict, over the connection's: the format of the answers, where they say
         errors, what their statuses mean.
 
@@ -108,6 +109,7 @@ class PaginatedApiOperator(BaseOperator):
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -135,6 +137,7 @@ class PaginatedApiOperator(BaseOperator):
         self.retry = retry
         self.rate_limit = rate_limit
         self.completeness = completeness
+        self.timeouts = timeouts
         self.limits = limits
         self.response = response
         self._stop: StopSignal | None = None
@@ -145,7 +148,7 @@ class PaginatedApiOperator(BaseOperator):
         self._stop = StopSignal()
         with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
             hook = self._hook()
-            deadline = self._stop.deadline = run_deadline(hook.limits.run_timeout, self.execution_timeout)
+            deadline = self._stop.deadline = run_deadline(hook.timeouts.run, self.execution_timeout)
             watermark = self._watermark(context)
             collection = self._collection(hook, watermark)
             run = self._run(collection, hook, context, watermark)
@@ -176,6 +179,7 @@ class PaginatedApiOperator(BaseOperator):
         check_possible(self.incremental, self.outlets, self.sink)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
+        combined_timeouts(None, self.timeouts)
         combined_limits(None, self.limits)
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
@@ -191,6 +195,7 @@ class PaginatedApiOperator(BaseOperator):
             max_workers=self.max_workers,
             retry=self.retry,
             rate_limit=self.rate_limit,
+            timeouts=self.timeouts,
             limits=self.limits,
             completeness=self.completeness,
             response=self.response,

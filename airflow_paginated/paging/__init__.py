@@ -2,7 +2,7 @@
 
 from airflow_paginated.paging.incremental import Incremental
 from airflow_paginated.paging.partitions import DateWindows, ParameterSets, Product, RowsOf
-from airflow_paginated.paging.policies import Completeness, Limits
+from airflow_paginated.paging.policies import Completeness, Limits, Timeouts
 from airflow_paginated.paging.strategies import (
     Cursor,
     HeaderCursor,
@@ -37,5 +37,6 @@ __all__ = [
     "Sliced",
     "Split",
     "Stop",
+    "Timeouts",
     "Total",
 ]

@@ -14,7 +14,7 @@ from requests.auth import AuthBase
 from airflow_paginated.paging.deadline import NEVER
 from airflow_paginated.paging.errors import OriginError, TransientError
 from airflow_paginated.paging.links import disowned_url
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.policies import Timeouts
 from airflow_paginated.transport.credentials import Credentials, Grant, Refreshable, Renewing, Token
 from airflow_paginated.transport.exchange import Endpoint
 from airflow_paginated.transport.faults import Fault
@@ -35,7 +35,7 @@ class LoneRenewals:
     endpoint: Endpoint
     session: SessionOptions
     retry: RequestRetry
-    limits: Limits
+    timeouts: Timeouts
     learn: Callable[[Iterable[str]], None]
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -51,7 +51,7 @@ class LoneRenewals:
 
     @contextmanager
     def _renewals(self) -> Iterator[Renewals]:
-        patience = Patience(self.retry, self.limits, NEVER, Gate(), RetryBudget(self.retry.budget_for(1)))
+        patience = Patience(self.retry, self.timeouts, NEVER, Gate(), RetryBudget(self.retry.budget_for(1)))
         with closing(SessionPool(self.session)) as pool:
             yield Renewals(self.endpoint, pool, patience, Scrubber(self.secrets), self.learn, lambda: None)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from airflow_paginated.paging.deadline import Deadline
 from airflow_paginated.paging.errors import Cancelled, PageFailed, QuotaExceeded, RunTimeout
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.policies import Timeouts
 from airflow_paginated.transport.faults import THROTTLE, Fault, Throttled
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.policies import EARLY, RequestRetry, backoff
@@ -35,18 +35,18 @@ class Patience:
     """
 
     retry: RequestRetry
-    limits: Limits
+    timeouts: Timeouts
     deadline: Deadline
     gate: Gate
     budget: RetryBudget
 
     def tries(self) -> Tries:
         """Return that nothing was tried yet."""
-        return Tries(deadline=time.monotonic() + self.limits.page_timeout)
+        return Tries(deadline=time.monotonic() + self.timeouts.page)
 
     def attempt_ends(self, tries: Tries) -> float:
         """Return when an attempt that begins now must be over."""
-        return min(time.monotonic() + self.limits.attempt_timeout, tries.deadline, self.deadline.at)
+        return min(time.monotonic() + self.timeouts.attempt, tries.deadline, self.deadline.at)
 
     def excess(self, wait: float) -> str:
         """Name what forbids to wait so long, if anything does."""
@@ -108,8 +108,8 @@ class Patience:
     def _check_time(self, cause: str, tries: Tries, name: Callable[[], str], wait: float) -> None:
         self._check_run(cause, name, wait)
         if time.monotonic() + wait >= tries.deadline:
-            limit = self.limits.page_timeout
-            raise _failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", tries, name)
+            limit = self.timeouts.page
+            raise _failed(f"{cause}; no time left within timeouts.page={limit:g} s", tries, name)
 
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.paging.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.policies import Limits, Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.faults.child import in_child
 from tests.faults.endings import refused
@@ -113,11 +113,11 @@ ENDLESS: dict[str, tuple[Raw, type[PaginatedApiError]]] = {
 @pytest.mark.fault("S7")
 @pytest.mark.parametrize(("answer", "kind"), ENDLESS.values(), ids=ENDLESS)
 def test_an_endless(answer: Raw, kind: type[PaginatedApiError], tmp_path: Path) -> None:
-    limits = Limits(page_bytes=MIB // 16, attempt_timeout=60, page_timeout=120)
+    bounds = {"limits": Limits(page_bytes=MIB // 16), "timeouts": Timeouts(attempt=60, page=120)}
     with FaultServer(API, on_page(2, answer)) as server:
         tracemalloc.start()
         try:
-            ending = refused(job(server, tmp_path, limits=limits), kind)
+            ending = refused(job(server, tmp_path, **bounds), kind)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

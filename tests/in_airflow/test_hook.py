@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber
+from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber, Timeouts
 from airflow_paginated.paging.errors import (
     ConfigurationError,
     IncompleteError,
@@ -56,19 +56,17 @@ def test_pages_of_several_partitions(connect: Connect) -> None:
 
 def test_a_run_has_a_deadline(connect: Connect) -> None:
     with FaultServer(PagedApi(rows=200, page_size=10), on_page(9, StallInBody(seconds=600))) as server:
-        hook = PaginatedApiHook(
-            connect(server.url, extra=json.dumps({"limits": {"run_timeout": 1}})), limits={"run_timeout": 600}
-        )
+        hook = PaginatedApiHook(connect(server.url, extra=json.dumps({"timeouts": {"run": 1}})), timeouts={"run": 600})
         pages = hook.pages("/employees", pagination=PAGES, data_selector="data")
         seen: list[Any] = []
-        with pytest.raises(RunTimeout, match=r"limits\.run_timeout=1 s"):
+        with pytest.raises(RunTimeout, match=r"timeouts\.run=1 s"):
             list(map(seen.append, pages))
     assert len(seen) == 8
 
 
 def test_a_deadline_counts_what_the_caller_does_with_the_rows(connect: Connect) -> None:
     with FaultServer(PagedApi(rows=200, page_size=10)) as server:
-        hook = PaginatedApiHook(connect(server.url), limits={"run_timeout": 0.3})
+        hook = PaginatedApiHook(connect(server.url), timeouts={"run": 0.3})
         rows = hook.rows("/employees", pagination=PAGES, data_selector="data")
         next(rows)
         time.sleep(0.35)
@@ -161,6 +159,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: 
         ({"extra": '{"auth_type": "bearer"}'}, "auth_type 'bearer' needs the token as password"),
         ({"extra": '{"retry": {"attempts": 3}}'}, "retry (on the connection): unknown key 'attempts'"),
         ({"extra": '{"limits": {"page_bytes": 0}}'}, "limits: page_bytes"),
+        ({"extra": '{"timeouts": {"page": 0}}'}, "timeouts: page"),
         ({"extra": '{"rate_limit": {}}'}, None),
         ({"extra": '{"rate_limit": {"per_seconds": 2}}'}, "rate_limit (on the connection): 'requests' is required"),
     ],
@@ -218,7 +217,8 @@ def test_a_key_in_the_query_is_sent_with_each_request_and_never_told(connect: Co
 def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:
     policies = {
         "retry": '{"max_attempts": 7, "backoff_max": 3}',  # as the form writes it
-        "limits": {"page_bytes": 1000, "read_timeout": 5},
+        "timeouts": {"read": 5, "run": 100},
+        "limits": {"page_bytes": 1000},
         "rate_limit": {"requests": 10},
         "completeness": {"min_rows": 3},
     }
@@ -226,12 +226,14 @@ def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:
     hook = PaginatedApiHook(
         conn_id,
         retry={"max_attempts": 2},
-        limits={"page_bytes": 5000, "read_timeout": 9},
+        timeouts={"read": 9, "run": 200},
+        limits={"page_bytes": 5000},
         rate_limit=RateLimit(requests=100),
         completeness={"on_empty": "fail"},
     )
     assert hook.retry == RequestRetry(max_attempts=2, backoff_max=3)
-    assert hook.limits == Limits(page_bytes=1000, read_timeout=9)
+    assert hook.timeouts == Timeouts(read=9, run=100)
+    assert hook.limits == Limits(page_bytes=1000)
     assert hook.completeness == Completeness(min_rows=3, on_empty="fail")
     assert PaginatedApiHook(conn_id, limits=Limits(xcom_bytes=7)).limits == Limits(page_bytes=1000, xcom_bytes=7)
 

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from airflow_paginated.paging.errors import Cancelled
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated.paging.policies import Timeouts
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry, SessionOptions
 from airflow_paginated.transport.sessions import SessionPool
 from tests.servers import (
@@ -30,7 +30,7 @@ from tests.servers import (
 )
 from tests.transport.clients import API, Calls, blackhole, connect, eventually, page
 
-PATIENT = Limits(connect_timeout=60, read_timeout=60, attempt_timeout=60)
+PATIENT = Timeouts(connect=60, read=60, attempt=60)
 
 
 def descriptors() -> int:
@@ -75,13 +75,13 @@ Holding = Callable[[], AbstractContextManager[tuple[PageClient, Callable[[], obj
 @contextmanager
 def hanging(fault: object, framing: str = "plain") -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, lambda request, nth: fault, framing=framing) as server:  # type: ignore[arg-type,return-value]
-        yield connect(server.url, limits=PATIENT), lambda: len(server.log.requests) == 4
+        yield connect(server.url, timeouts=PATIENT), lambda: len(server.log.requests) == 4
 
 
 @contextmanager
 def in_a_handshake() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, mute=True) as server:
-        client = connect(f"https://127.0.0.1:{server.port}", limits=PATIENT)
+        client = connect(f"https://127.0.0.1:{server.port}", timeouts=PATIENT)
         yield client, lambda: len(server.open_transports) == 4
 
 
@@ -89,7 +89,7 @@ def in_a_handshake() -> Iterator[tuple[PageClient, Callable[[], object]]]:
 def in_a_tunnel() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, mute=True) as proxy:
         session = SessionOptions(proxies={"https": proxy.url})
-        client = connect("https://127.0.0.1:9", limits=PATIENT, session=session)
+        client = connect("https://127.0.0.1:9", timeouts=PATIENT, session=session)
         yield client, lambda: len(proxy.open_transports) == 4
 
 
@@ -103,7 +103,7 @@ def connecting(port: int) -> int:
 def in_a_black_hole() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with blackhole() as port:
         fillers = connecting(port)
-        yield connect(f"http://127.0.0.1:{port}", limits=PATIENT), lambda: connecting(port) == fillers + 4
+        yield connect(f"http://127.0.0.1:{port}", timeouts=PATIENT), lambda: connecting(port) == fillers + 4
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def waiting(fault: object, **given: object) -> Iterator[tuple[PageClient, Callab
 
 
 SLOW = RequestRetry(backoff_factor=1e9, backoff_max=1e9)
-AGES = Limits(page_timeout=1e12)
+AGES = Timeouts(page=1e12)
 HELD: dict[str, Holding] = {
     "before the headers": lambda: hanging(StallBeforeHeaders(60)),
     "in the headers": lambda: hanging(DribbleHeaders(every=0.02, padding=10000)),
@@ -126,8 +126,8 @@ HELD: dict[str, Holding] = {
     "in a handshake": in_a_handshake,
     "in a tunnel": in_a_tunnel,
     "in a connection request": in_a_black_hole,
-    "in a pause": lambda: waiting(RetryLater("250"), limits=AGES),
-    "in a backoff": lambda: waiting(ServerError(), limits=AGES, retry=SLOW),
+    "in a pause": lambda: waiting(RetryLater("250"), timeouts=AGES),
+    "in a backoff": lambda: waiting(ServerError(), timeouts=AGES, retry=SLOW),
     "at a rate limit": lambda: waiting(StallBeforeHeaders(60), rate_limit=RateLimit(requests=1e-3)),
 }
 
@@ -157,7 +157,7 @@ def test_what_is_closed_leaves_no_descriptor_behind() -> None:
             Calls(client.fetch, [page(1) for _ in range(4)]).join()
         before = descriptors()
         server.set_faults({"type": "on_page", "page": 1, "fault": {"type": "StallInBody", "seconds": 60}})
-        client = connect(server.url, limits=PATIENT)
+        client = connect(server.url, timeouts=PATIENT)
         assert client.fetch(page(2)).count == 100
         calls = Calls(client.fetch, [page(1) for _ in range(4)])
         eventually(lambda: server.summary().requests == 9)
