@@ -26,8 +26,8 @@ class Incremental:
 
     ``field``: path in each row to what grows with every change; the greatest value that was published is the
     watermark. ``kind`` says what its values are: numbers, ISO 8601 timestamps, which are compared as instants, or other
-    texts; ``auto`` looks at them. A row without a value fails the run, or is published whenever it comes
-    (``on_missing="include"``), or never (``"exclude"``).
+    texts; ``auto`` looks at them. ``missing_value``: a row without a value, or with null, fails the run (``fail``), is
+    published whenever it comes (``include``), or never is (``exclude``).
 
     ``param``: the parameter of the API for the value to start from, in the ``query``, a ``header`` or the JSON ``body``
     (``inject_into``), as it is or inside of an ``expression`` such as ``"updated_at ge {start}"``. Without it
@@ -49,7 +49,7 @@ class Incremental:
     inject_into: InjectInto = "query"
     expression: str | None = None
     kind: KindAsked = "auto"
-    on_missing: Literal["fail", "include", "exclude"] = "fail"
+    missing_value: Literal["fail", "include", "exclude"] = "fail"
     remember: bool = True
     state_path: str | None = None
 
@@ -59,7 +59,7 @@ class Incremental:
             raise ConfigurationError("incremental: field leads to one value of a row, [*] means many")
         check_choice(self.inject_into, PLACES, "incremental: inject_into")
         check_choice(self.kind, KINDS, "incremental: kind")
-        check_choice(self.on_missing, ("fail", "include", "exclude"), "incremental: on_missing")
+        check_choice(self.missing_value, ("fail", "include", "exclude"), "incremental: missing_value")
         check_number(self.lookback, "incremental: lookback")
         check_flag(self.remember, "incremental: remember")
         for name in ("param", "expression", "state_path"):
