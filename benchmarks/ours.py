@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_paginated import Cursor, PageNumber
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Cursor, PageNumber
 from airflow_paginated.sinks import FileSink
 from benchmarks.measure import Job
 

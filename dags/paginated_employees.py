@@ -10,9 +10,9 @@ from typing import Any
 
 from airflow.sdk import DAG, ObjectStoragePath, task
 
+from airflow_paginated import PageNumber
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import PageNumber
 from airflow_paginated.sinks import FileSink
 
 CONNECTION = "employees_api"

@@ -9,9 +9,9 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
+from airflow_paginated import PageNumber, SinglePage
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import PageNumber, SinglePage
 
 CONNECTION = "employees_api"
 

@@ -9,21 +9,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
-from airflow_paginated.paging.dicts import check_flag, check_keys, json_object
-from airflow_paginated.paging.errors import ConfigurationError, OriginError
-from airflow_paginated.paging.sensitive import SENSITIVE, SHORTEST
-from airflow_paginated.transport.auth import OPTIONS, authentication
+from airflow_paginated.core.errors import ConfigurationError, OriginError
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS, SENSITIVE
+from airflow_paginated.core.validation import check_flag, check_keys, json_object
+from airflow_paginated.transport.attempt import Endpoint
+from airflow_paginated.transport.auth import AUTH_OPTIONS, authentication
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.exchange import Endpoint
+from airflow_paginated.transport.connections import SessionOptions
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.sessions import SessionOptions
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 POLICIES: Final = ("retry", "rate_limit", "timeouts", "limits", "completeness", "response")
 SESSION: Final = ("verify", "cert", "proxies", "trust_env")
-EXTRAS: Final = ("auth_type", "headers", *OPTIONS, *SESSION, *POLICIES)
+EXTRAS: Final = ("auth_type", "headers", *AUTH_OPTIONS, *SESSION, *POLICIES)
 HTTP_HOOK_EXTRAS: Final = frozenset(
     {"timeout", "allow_redirects", "proxy", "stream", "check_response", "max_redirects", "srv_lookup"}
 )
@@ -86,7 +86,7 @@ def _base_url(connection: Connection, where: str) -> str:
 
 def _authentication(connection: Connection, extra: Mapping[str, Any], base_url: str) -> Authentication:
     # A form that was saved has its empty fields, too.
-    given = {name: extra[name] for name in OPTIONS if extra.get(name) not in (None, "")}
+    given = {name: extra[name] for name in AUTH_OPTIONS if extra.get(name) not in (None, "")}
     login, password = connection.login or "", connection.password or ""
     fields = AuthFields(f"connection {connection.conn_id!r}", base_url, login, password, given)
     return authentication(fields, extra.get("auth_type") or None)
@@ -124,7 +124,7 @@ def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator
         yield value
         scheme, _, rest = value.partition(" ")
         if SENSITIVE.fullmatch(name):
-            yield from (each for each in value.split() if len(each) >= SHORTEST)
+            yield from (each for each in value.split() if len(each) >= MIN_MASKED_CHARS)
         if scheme.lower() == "basic":
             with suppress(ValueError):
                 login = base64.b64decode(rest.strip()).decode()

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 
+from airflow_paginated.core.secrets import spellings
 from airflow_paginated.hooks.compat import mask_secret
-from airflow_paginated.transport.scrub import spellings
 
 
 class Masks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -12,32 +12,29 @@ from typing import Any
 import msgspec
 import requests
 from requests.adapters import HTTPAdapter
-from requests.auth import HTTPBasicAuth
 from urllib3.util import Retry
 
+from airflow_paginated.collect.collection import Collection, shown_of, split_credentials
+from airflow_paginated.collect.collector import Collector, StopSignal
+from airflow_paginated.collect.scheduler import Window
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import PaginatedApiError
+from airflow_paginated.core.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
+from airflow_paginated.core.validation import check_number, override
+from airflow_paginated.core.values import Json, Page, PageRequest
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
-from airflow_paginated.hooks.file_systems import parent_at
+from airflow_paginated.hooks.files import parent_at
 from airflow_paginated.hooks.masking import Masks
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.completeness import Audit
-from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.errors import PaginatedApiError, about
-from airflow_paginated.paging.partitions import resolved
-from airflow_paginated.paging.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
-from airflow_paginated.paging.protocols import Pagination, overlapped, totals_of, trimmed_by
-from airflow_paginated.paging.strategies import SinglePage, pagination_from, shown_parameters
-from airflow_paginated.paging.values import Json, Landing, Page, PageRecord, PageRequest
-from airflow_paginated.paging.walk import Admit, Fetch, Window, walk
-from airflow_paginated.paging.withheld import shown_of, withhold
+from airflow_paginated.pagination import pagination_from, shown_parameters
+from airflow_paginated.pagination.protocols import overlapped
+from airflow_paginated.partitions import resolved
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
-from airflow_paginated.transport.bound import BoundAuth, BoundSession, LoneRenewals
-from airflow_paginated.transport.classify import phrase
-from airflow_paginated.transport.credentials import Credentials
-from airflow_paginated.transport.netrc import netrc_login
+from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
+from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.origin import join
-from airflow_paginated.transport.policies import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
+from airflow_paginated.transport.response import phrase
+from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
@@ -146,20 +143,26 @@ class PaginatedApiHook(BaseHook):
     def get_conn(self) -> requests.Session:
         """Return a plain ``requests`` session with the connection's credentials and urllib3's retries.
 
-        For requests beside the pages: it does what ``requests`` does, with none of this package's guarantees, but
-        that credentials go to the connection's origin only, and are renewed once where a 401 asks for it. What a
-        token endpoint refuses is raised as a ``PermanentError``.
+        For requests beside the pages, with one of this package's guarantees: credentials go to the connection's
+        origin only. A token is requested here, unless the hook has a valid one, and not renewed later; raises a
+        ``PermanentError`` if the token endpoint refuses, a ``TransientError`` if it fails.
         """
         settings = self.settings
         if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
             self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
-        renewing = LoneRenewals(
-            settings.endpoint, settings.session, self.retry, self.timeouts, self.masks.learn, settings.secrets
+        options = ClientOptions(
+            endpoint=settings.endpoint,
+            session=settings.session,
+            retry=self.retry,
+            timeouts=self.timeouts,
+            limits=self.limits,
+            secrets=settings.secrets,
+            shared=self.credentials,
+            learned=lambda secret: self.masks.learn([secret]),
         )
         session = settings.session.prepared(BoundSession())
-        netrc = netrc_login(settings.endpoint, settings.session)
-        credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else self.credentials
-        session.auth = BoundAuth(settings.endpoint, credentials, renewing)
+        with PageClient(options) as client:
+            session.auth = BoundAuth(settings.endpoint, client.authenticated())
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=self.retry.to_urllib3(), pool_maxsize=self.max_workers))
         return session
@@ -172,7 +175,7 @@ class PaginatedApiHook(BaseHook):
         """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
         return PageClient(
             ClientOptions(
-                endpoint=replace(self.settings.endpoint, query=collection.withheld),
+                endpoint=replace(self.settings.endpoint, query=collection.secret_query),
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
@@ -214,47 +217,55 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
-        return self._collected(withhold(collection, self.settings.secrets))
+        return self._collected(split_credentials(collection, self.settings.secrets))
 
-    def _collected(self, collection: Collection) -> Iterator[Page]:
-        strategy = collection.strategy
-        total, trim = totals_of(strategy), trimmed_by(strategy)
-        audit = Audit(self.completeness, self.limits, strategy, expected=collection.count())
-        seeds = (strategy.first(request) for request in collection.requests())
-        deadline = Deadline.of(self.timeouts.run)
-        with closing(audit), self.client(collection, deadline) as client, collection.naming_parameters():
-            found = self._walk(deadline, seeds, client.fetch, strategy, lambda page: audit.admit(trim(page)))
-            with closing(found) as landings:
-                for landing in landings:
-                    deadline.check()
-                    self.masks.catch_up()
-                    audit.see(PageRecord.of(landing, total(landing.page)))
-                    yield landing.page
-            for look in audit.looks():
-                for landing in self._walk(deadline, look.requests, look.fetch(client.fetch), SinglePage(), look.admit):
-                    with about(landing.page.request.partition):
-                        look.judge(landing.page)
-            audit.account()
-
-    def _walk(
+    def rows(
         self,
-        deadline: Deadline,
-        seeds: Iterator[PageRequest],
-        fetch: Fetch,
-        strategy: Pagination,
-        admit: Admit = lambda page: page,
-    ) -> Generator[Landing, None, None]:
-        return walk(seeds, fetch, strategy, self.max_workers, self.window, admit=admit, tick=deadline.check)
-
-    def rows(self, endpoint: str, *, decimals: bool = False, **request: Any) -> Iterator[Json]:
+        endpoint: str,
+        *,
+        pagination: object,
+        method: str = "GET",
+        query: Mapping[str, Json] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: Json = None,
+        data_selector: str | None = None,
+        partitions: Any = None,
+        decimals: bool = False,
+    ) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.
 
         With ``decimals``, numbers with a fraction come as ``decimal.Decimal``, with the digits that were sent.
         """
+        pages = self.pages(
+            endpoint,
+            pagination=pagination,
+            method=method,
+            query=query,
+            headers=headers,
+            body=body,
+            data_selector=data_selector,
+            partitions=partitions,
+        )
         decode = msgspec.json.Decoder(float_hook=Decimal if decimals else None).decode
-        for page in self.pages(endpoint, **request):
-            for row in page.rows:
-                yield decode(row)
+        return (decode(row) for page in pages for row in page.rows)
+
+    def _collected(self, collection: Collection) -> Iterator[Page]:
+        deadline = Deadline.of(self.timeouts.run)
+        with self.client(collection, deadline) as client:
+            collector = Collector(
+                collection=collection,
+                client=client,
+                workers=self.max_workers,
+                window=self.window,
+                completeness=self.completeness,
+                limits=self.limits,
+                stop=StopSignal(deadline),
+                report=lambda standing: self.log.info("%s", standing),
+            )
+            with closing(collector.pages()) as pages:
+                for page in pages:
+                    self.masks.catch_up()
+                    yield page
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask the base URL once; any answer but a refusal of the credentials is a success."""

@@ -5,42 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 
-from airflow_paginated.hooks.file_systems import parent_at, resolve
+from airflow_paginated.collect.collection import Collection, split_credentials
+from airflow_paginated.collect.collector import Collector, StopSignal
+from airflow_paginated.collect.progress import ProgressSnapshot
+from airflow_paginated.collect.watermark import Watermark
+from airflow_paginated.core.paths import check_path
+from airflow_paginated.core.policies import (
+    Completeness,
+    Incremental,
+    combined_limits,
+    combined_timeouts,
+    incremental_from,
+)
+from airflow_paginated.core.validation import check_number, override
+from airflow_paginated.core.values import Json, PageRequest
+from airflow_paginated.hooks.files import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.deadline import run_deadline
-from airflow_paginated.operators.outcome import airflow_errors
-from airflow_paginated.operators.pipeline import Pipeline, StopSignal
-from airflow_paginated.operators.progress import Standing
+from airflow_paginated.operators.errors import airflow_errors, run_deadline, warn_of_local_target
 from airflow_paginated.operators.state import check_possible, store_of
-from airflow_paginated.operators.target import warn_of_local_target
-from airflow_paginated.operators.watermark import Watermark
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.dicts import check_number, override
-from airflow_paginated.paging.incremental import Incremental, incremental_from
-from airflow_paginated.paging.partitions import partitions_from, resolved, templates_in
-from airflow_paginated.paging.policies import Completeness, combined_limits, combined_timeouts
-from airflow_paginated.paging.protocols import overlapped
-from airflow_paginated.paging.selectors import check_path
-from airflow_paginated.paging.strategies import pagination_from
-from airflow_paginated.paging.values import Json, PageRequest
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.pagination import pagination_from
+from airflow_paginated.pagination.protocols import overlapped
+from airflow_paginated.partitions import partitions_from, resolved, templates_in
 from airflow_paginated.sinks import FileSink, sink_from
-from airflow_paginated.sinks.columns import AddColumns, Columns, columns_from
-from airflow_paginated.sinks.protocol import Owner, Run, Sink
-from airflow_paginated.sinks.rows import RowFunctions
-from airflow_paginated.transport.policies import combined_rate_limit, combined_retry
+from airflow_paginated.sinks.protocol import Existing, Owner, Run, Sink
+from airflow_paginated.sinks.rows import AddColumns, Columns, RowFunctions, columns_from
+from airflow_paginated.transport.retry import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
-    from airflow_paginated.paging.policies import Limits, Timeouts
+    from airflow_paginated.core.policies import Limits, Timeouts
     from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 
@@ -152,8 +152,11 @@ class PaginatedApiOperator(BaseOperator):
             watermark = self._watermark(context)
             collection = self._collection(hook, watermark)
             run = self._run(collection, hook, context, watermark)
-            with closing(self._target().open(run)) as dataset, hook.client(collection, deadline) as client:
-                pipeline = Pipeline(
+            opened = self._target().open(run)
+            if isinstance(opened, Existing):
+                return opened.result
+            with closing(opened) as dataset, hook.client(collection, deadline) as client:
+                collector = Collector(
                     collection=collection,
                     client=client,
                     dataset=dataset,
@@ -164,7 +167,9 @@ class PaginatedApiOperator(BaseOperator):
                     stop=self._stop,
                     report=lambda standing: self._report(standing, hook),
                 )
-                return (pipeline if watermark is None else replace(pipeline, published=watermark.published)).run()
+                if watermark is not None:
+                    collector.published = watermark.published
+                return collector.run()
 
     def on_kill(self) -> None:
         """Stop; ``execute`` then raises and publishes nothing."""
@@ -184,7 +189,7 @@ class PaginatedApiOperator(BaseOperator):
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
 
-    def _report(self, standing: Standing, hook: PaginatedApiHook) -> None:
+    def _report(self, standing: ProgressSnapshot, hook: PaginatedApiHook) -> None:
         # Every few seconds, in the main thread: the time to mask what the others have learned.
         hook.masks.catch_up()
         self.log.info("%s", standing)
@@ -218,7 +223,7 @@ class PaginatedApiOperator(BaseOperator):
             sample_pages=hook.limits.sample_pages,
             response=hook.response.described(),
         )
-        return withhold(collection, hook.settings.secrets)
+        return split_credentials(collection, hook.settings.secrets)
 
     def _run(
         self, collection: Collection, hook: PaginatedApiHook, context: Context, watermark: Watermark | None

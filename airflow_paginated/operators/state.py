@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
+from airflow_paginated.collect.watermark import AssetStore, FolderStore, Store
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.policies import Incremental
+from airflow_paginated.core.values import Json
 from airflow_paginated.hooks.compat import HAS_ASSET_STATE
-from airflow_paginated.hooks.file_systems import resolve
-from airflow_paginated.operators.target import elsewhere
-from airflow_paginated.operators.watermark import AssetStore, FolderStore, Store
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.incremental import Incremental
-from airflow_paginated.paging.values import Json
-from airflow_paginated.sinks.files.file_sink import Place
+from airflow_paginated.hooks.files import resolve
+from airflow_paginated.operators.errors import elsewhere
+from airflow_paginated.sinks.files.file_sink import Location
 from airflow_paginated.sinks.protocol import Owner
 from airflow_paginated.sinks.xcom import XComSink
 
@@ -68,4 +68,4 @@ def _folder(path: str, part: str, log: Logger) -> FolderStore:
         )
     fs, root = resolve(path)
     token = f"{os.urandom(8).hex()}-{os.urandom(4).hex()}"
-    return FolderStore(Place(fs, f"{root.rstrip('/')}/{part}".rstrip("/")).storage(token))
+    return FolderStore(Location(fs, f"{root.rstrip('/')}/{part}".rstrip("/")).storage(token))

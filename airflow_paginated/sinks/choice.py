@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks.files.file_sink import FileSink
 from airflow_paginated.sinks.xcom import XComSink
 

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from typing import Any, Protocol
 
-from airflow_paginated.paging.completeness import Account
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest
+from airflow_paginated.core.values import CollectionReport, Json, PageRecord, PageRequest
 from airflow_paginated.sinks.rows import RowFunctions
 
 
@@ -57,11 +56,9 @@ class Run:
 class Dataset(Protocol):
     """An open sink: pages are landed in it, then published in one step. Used by one thread.
 
-    ``existing`` is the result of the task where the sink finds that there is nothing to do, else ``None``. ``keeps``
-    says whether what has landed is there for the next try.
+    ``keeps`` says whether what has landed is there for the next try.
     """
 
-    existing: Any
     keeps: bool
 
     def unfinished(self) -> Iterator[PageRecord]:
@@ -82,7 +79,7 @@ class Dataset(Protocol):
     def restart(self, partition: tuple[int, ...]) -> None:
         """Forget what is stored of a partition."""
 
-    def publish(self, account: Account) -> Any:
+    def publish(self, account: CollectionReport) -> Any:
         """Make all stored rows visible at once and return what the task returns."""
 
     def discard(self) -> None:
@@ -92,11 +89,18 @@ class Dataset(Protocol):
         """Store what is still in memory and let go of all resources; nothing becomes visible."""
 
 
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """What a sink holds already where it is not to be collected again: ``result`` is what the task returns."""
+
+    result: Any
+
+
 class Sink(Protocol):
     """A place for rows, as the user configures it."""
 
-    def open(self, run: Run) -> Dataset:
-        """Begin, or take up again, the collection of ``run``.
+    def open(self, run: Run) -> Dataset | Existing:
+        """Begin, or take up again, the collection of ``run``; or return what is there where nothing is to be done.
 
         Raises ``TargetError`` where it would replace what it must not.
         """

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
-from airflow_paginated.paging.completeness import Account
-from airflow_paginated.paging.errors import LimitExceeded
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest
-from airflow_paginated.sinks.columns import Origin
+from airflow_paginated.core.errors import LimitExceeded
+from airflow_paginated.core.values import CollectionReport, Json, PageRecord, PageRequest
 from airflow_paginated.sinks.protocol import Run
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 
 
 class XComSink:
@@ -36,7 +33,6 @@ class XComSink:
 class XComDataset:
     """Implements ``Dataset`` in memory."""
 
-    existing: dict[str, Any] | None = None
     keeps = False
 
     def __init__(self, limit: int, rows: RowFunctions = RowFunctions()) -> None:  # noqa: B008  # a frozen value
@@ -84,13 +80,13 @@ class XComDataset:
         for key in [key for key in self._pages if key[0] == partition]:
             self._bytes -= len(self._pages.pop(key)[1])
 
-    def publish(self, account: Account) -> list[Json]:
+    def publish(self, account: CollectionReport) -> list[Json]:
         """Return all rows in the order of partition, page and row."""
         decoder = msgspec.json.Decoder()
         return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._published(*self._pages[key]))]
 
     def _published(self, record: PageRecord, lines: bytes, at: float) -> bytes:
-        origin = Origin(record.request.partition, record.request.index, at)
+        origin = RowOrigin(record.request.partition, record.request.index, at)
         return b"\n".join(self._rows.apply(lines, origin)) if self._rows else lines
 
     def discard(self) -> None:

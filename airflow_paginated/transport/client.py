@@ -12,28 +12,31 @@ from typing import Final
 
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging.deadline import NEVER, Deadline
-from airflow_paginated.paging.errors import PaginatedApiError, PermanentError, RequestRefused
-from airflow_paginated.paging.policies import Limits, Timeouts
-from airflow_paginated.paging.sensitive import SHORTEST
-from airflow_paginated.paging.values import Page, PageRequest
-from airflow_paginated.transport.answer import Answer
-from airflow_paginated.transport.classify import phrase
-from airflow_paginated.transport.credentials import Credentials
-from airflow_paginated.transport.exchange import Endpoint, Exchange
-from airflow_paginated.transport.faults import Expired, Fault, Throttled
-from airflow_paginated.transport.gate import Gate, RetryBudget
-from airflow_paginated.transport.judge import Judge
-from airflow_paginated.transport.lines import Columns
-from airflow_paginated.transport.netrc import netrc_login
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import PaginatedApiError, PermanentError, RequestRefused
+from airflow_paginated.core.policies import Limits, Timeouts
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS, Scrubber
+from airflow_paginated.core.values import Page, PageRequest
+from airflow_paginated.transport.attempt import Endpoint, Exchange
+from airflow_paginated.transport.auth.bound import netrc_login
+from airflow_paginated.transport.auth.credentials import Credentials
+from airflow_paginated.transport.auth.tokens import TokenFetcher
+from airflow_paginated.transport.body import Response
+from airflow_paginated.transport.connections import SessionOptions, SessionPool
+from airflow_paginated.transport.decode import CsvColumnsCheck
+from airflow_paginated.transport.gate import Gate, RetryBudget, quota_wait
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.patience import Patience, Tries
-from airflow_paginated.transport.policies import RateLimit, RequestRetry
-from airflow_paginated.transport.quota import quota_wait
-from airflow_paginated.transport.renewals import Renewals
+from airflow_paginated.transport.response import ResponseClassifier, phrase
+from airflow_paginated.transport.retry import (
+    AttemptState,
+    Expired,
+    RateLimit,
+    RequestRetry,
+    RetryableError,
+    RetryController,
+    Throttled,
+)
 from airflow_paginated.transport.rules import ResponseRules
-from airflow_paginated.transport.scrub import Scrubber
-from airflow_paginated.transport.sessions import SessionOptions, SessionPool
 
 log: Final = logging.getLogger(__name__)
 
@@ -80,7 +83,7 @@ class Traffic:
 
 
 @dataclass(slots=True)
-class _PageTries(Tries):
+class _PageAttemptState(AttemptState):
     """The attempts at one page. Changed by the thread that fetches it."""
 
     expired: int | None = None
@@ -99,7 +102,7 @@ class PageClient:
         endpoint = options.endpoint
         self._options = options
         self._scrub = Scrubber([*options.secrets, *((netrc[1], ":".join(netrc)) if netrc else ())])
-        self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= SHORTEST)
+        self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= MIN_MASKED_CHARS)
         shared = options.shared or Credentials(endpoint.auth)
         self._credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else shared
         page_bytes = options.limits.page_bytes
@@ -109,10 +112,10 @@ class PageClient:
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._patience = Patience(options.retry, options.timeouts, options.deadline, self._gate, budget)
+        self._patience = RetryController(options.retry, options.timeouts, options.deadline, self._gate, budget)
         self.traffic = Traffic()
-        self._renewals = Renewals(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
-        self._judge = Judge(
+        self._renewals = TokenFetcher(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
+        self._judge = ResponseClassifier(
             options.rules,
             options.data_selector,
             options.retry,
@@ -122,7 +125,7 @@ class PageClient:
             endpoint.name,
             self._patience.check_open,
         )
-        self._columns = Columns()
+        self._columns = CsvColumnsCheck()
 
     def __enter__(self) -> PageClient:
         return self
@@ -138,6 +141,11 @@ class PageClient:
         """How long the API kept everybody waiting."""
         return self._gate.paused_seconds
 
+    def authenticated(self) -> Credentials:
+        """Return the credentials, with a token that is valid now where they need one; raises what ``fetch`` raises."""
+        self._credentials.ready(self._renewals)
+        return self._credentials
+
     def close(self) -> None:
         """End all waits, shut all sockets, close all sessions."""
         self._gate.close()
@@ -150,11 +158,11 @@ class PageClient:
         """
         self._gate.enter()
         started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _PageTries(deadline=started + self._options.timeouts.page)
+        tries = _PageAttemptState(deadline=started + self._options.timeouts.page)
         while True:
             try:
                 page = self._attempt(request, tries, started)
-            except (Throttled, Fault, Expired, PaginatedApiError) as exc:
+            except (Throttled, RetryableError, Expired, PaginatedApiError) as exc:
                 trouble = exc
             except Exception as exc:
                 self._patience.check_open()
@@ -171,7 +179,10 @@ class PageClient:
             self._gate.enter()
 
     def _recover(
-        self, trouble: Throttled | Fault | Expired | PaginatedApiError, request: PageRequest, tries: _PageTries
+        self,
+        trouble: Throttled | RetryableError | Expired | PaginatedApiError,
+        request: PageRequest,
+        tries: _PageAttemptState,
     ) -> None:
         if isinstance(trouble, PaginatedApiError):
             raise self._told(trouble, request)
@@ -181,7 +192,7 @@ class PageClient:
             once = None if request.method in self._options.retry.allowed_methods else request.method
             self._patience.wait(trouble, tries, lambda: self._name(request), once)
 
-    def _attempt(self, request: PageRequest, tries: _PageTries, started: float) -> Page:
+    def _attempt(self, request: PageRequest, tries: _PageAttemptState, started: float) -> Page:
         self._options.deadline.check()
         self._authenticate(tries)
         tries.sent += 1
@@ -195,10 +206,10 @@ class PageClient:
             answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
         return self._page(request, answer, tries.sent, started)
 
-    def _page(self, request: PageRequest, answer: Answer, attempts: int, started: float) -> Page:
+    def _page(self, request: PageRequest, answer: Response, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
             log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
-        content = self._judge.content(answer, request.method, request.behind)
+        content = self._judge.content(answer, request.behind)
         self._heed_quota(answer)
         rows = content.parts
         if rows.columns is not None:
@@ -219,7 +230,7 @@ class PageClient:
             owned=answer.owned,
         )
 
-    def _heed_quota(self, answer: Answer) -> None:
+    def _heed_quota(self, answer: Response) -> None:
         """Pause before the quota is exceeded, where the answer says that this page took the last of it."""
         retry = self._options.retry
         wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
@@ -234,13 +245,13 @@ class PageClient:
         self._gate.enter()
         self._sent()
 
-    def _authenticate(self, tries: _PageTries) -> None:
+    def _authenticate(self, tries: _PageAttemptState) -> None:
         if tries.expired is not None and not tries.renewed:
             self._credentials.renew(tries.expired, self._renewals)
             tries.renewed = True
         self._credentials.ready(self._renewals)
 
-    def _replay(self, expired: Expired, request: PageRequest, tries: _PageTries) -> None:
+    def _replay(self, expired: Expired, request: PageRequest, tries: _PageAttemptState) -> None:
         if tries.renewed:
             advice = f"check those on {self._options.endpoint.name}"
             refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"

@@ -1,39 +1,262 @@
-"""From the bytes of a body to JSON Lines, without a float rounded, a digit lost or a key moved."""
+"""Bodies that would take many times their size once they are decoded: ``[0,0,0,...]`` takes eighty times its own."""
 
 from __future__ import annotations
 
-import codecs
+import csv
+import enum
 import json
+import secrets
 import sys
-import zlib
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
+from functools import lru_cache
+from io import BytesIO, StringIO
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ABSENT, ALL, Path, parse_path, seen
-from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.density import check_beside, check_rows, is_crowded, too_many
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.core.errors import LimitExceeded, ResponseError
+from airflow_paginated.core.paths import ABSENT, ALL, Path, parse_path, quoted, seen
+from airflow_paginated.core.values import Json
+from airflow_paginated.transport.retry import RetryableError
+
+LIGHT: Final = 1024 * 1024
+"""A smaller body is never too much, whatever is in it."""
+
+BYTES_EACH: Final = 32
+"""A page of the largest size may have one row for so many bytes of it."""
+
+_left: Final = threading.local()
+"""``rows``: how many more of them the list may have that the thread looks at."""
+
+
+def _take_one(_: object) -> None:
+    _left.rows -= 1
+    if _left.rows < 0:
+        raise LimitExceeded
+
+
+class _String(enum.Enum):
+    """Any string."""
+
+    ANY = secrets.token_hex(16)  # no string of an API: that one would not be counted
+
+    @classmethod
+    def _missing_(cls, value: object) -> _String:
+        _take_one(value)
+        return cls.ANY
+
+
+# What msgspec makes of a row: one and the same value, without anything that is in it.
+_COUNTING: Final[dict[str, Any]] = {"namespace": {"__post_init__": _take_one}, "frozen": True, "gc": False}
+
+_ANY_OBJECT: Final[Any] = msgspec.defstruct("_Object", [], **_COUNTING)
+
+_ANY_LIST: Final[Any] = msgspec.defstruct("_List", [], array_like=True, **_COUNTING)
+
+_DECODERS: Final = tuple(map(msgspec.json.Decoder, (set[_ANY_OBJECT], set[_ANY_LIST], set[_String])))
+
+
+def most_values(page_bytes: int) -> int:
+    """Return how many rows, or values beside them, a body may have: more take more memory than its bytes do."""
+    return max(page_bytes, LIGHT) // BYTES_EACH
+
+
+def check_rows(rows: Raw | bytes, most: int) -> None:
+    """Raise ``LimitExceeded`` for a JSON list of more rows than ``most``.
+
+    Rows that are neither all objects nor all lists nor all strings may have no more commas in them either.
+    """
+    text = memoryview(rows)
+    if text.nbytes <= LIGHT or _count_commas(text) < most:
+        return
+    # Most of the commas may be in the rows: msgspec passes over these without keeping anything of them.
+    for decoder in _DECODERS:
+        _left.rows = most
+        try:
+            decoder.decode(rows)
+        except msgspec.ValidationError:
+            continue  # another kind of row
+        except LimitExceeded:
+            break
+        except msgspec.DecodeError:
+            return  # few rows, and then no JSON: the decoder of the rows says so
+        else:
+            return
+    raise too_many(most)
+
+
+def check_beside(place: Raw | bytes, name: str, most: int) -> None:
+    """Raise ``LimitExceeded`` for a JSON object with more values than ``most`` beside what is at ``name``.
+
+    Raises what msgspec raises for a text that is no object.
+    """
+    text = memoryview(place)
+    commas = 0 if text.nbytes <= LIGHT else _count_commas(text)
+    if commas <= most:
+        return
+    found = _only(name).decode(place).rows
+    if commas - (0 if found is None else _count_commas(memoryview(found))) > most:
+        raise too_many(most)
+
+
+def is_crowded(body: bytes, most: int) -> bool:
+    """Say whether a text may have more values than ``most``."""
+    return len(body) > LIGHT and body.count(b",") > most
+
+
+def too_many(most: int) -> LimitExceeded:
+    """Return the error for more rows than ``most``."""
+    return LimitExceeded(
+        f"the body has more than {most} rows, or values beside them: one for {BYTES_EACH} bytes of limits.page_bytes;"
+        " lower page_size or raise the limit"
+    )
+
+
+def _count_commas(text: memoryview) -> int:
+    # In pieces, since a view can neither count nor be copied for nothing.
+    return sum(bytes(text[at : at + LIGHT]).count(b",") for at in range(0, text.nbytes, LIGHT))
+
+
+@lru_cache(maxsize=16)
+def _only(name: str) -> msgspec.json.Decoder[Any]:
+    """Return what decodes one name of an object, and passes over all others."""
+    kind = msgspec.defstruct("Only", [("rows", Raw, msgspec.field(name=name, default=None))])
+    return msgspec.json.Decoder(kind)
+
+
+_RAW: Final = msgspec.json.Decoder(Raw)
+
+_ENCODER: Final = msgspec.json.Encoder()
+
+BLANK: Final = b" \t\r"
+
+FIELDS: Final = 100_000
+
+REMEMBERED_PARTITIONS: Final = 1000
+
+
+def split_jsonl(body: bytes, most: int = sys.maxsize) -> Parts:
+    """Take a body apart that has one JSON value a line; blank lines do not count.
+
+    Raises ``RetryableError`` for a line that is no JSON, ``LimitExceeded`` for more lines than ``most``.
+    """
+    _check_lines(body, most)
+    rows = []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        if row := line.strip(BLANK):
+            _check_json(row, number)
+            rows.append(row)
+    return Parts(b"\n".join([*rows, b""]), len(rows))
+
+
+def split_csv(body: bytes, columns: Sequence[str] | None, most: int = sys.maxsize, **dialect: Any) -> Parts:
+    """Make an object of strings of each record of a CSV body (RFC 4180), named by ``columns`` or by its header line.
+
+    A header line that only repeats ``columns`` is left out: some APIs have it on their first page alone.
+    Raises ``RetryableError`` for a record that has another number of fields, ``ResponseError`` for a column that
+    is there twice,
+    ``LimitExceeded`` for more lines than ``most``.
+    """
+    _check_lines(body, most)
+    _check_fields(body, dialect.get("delimiter", ","))
+    records = _records(body.decode(), dialect)
+    header = _header(next(records)[1]) if columns is None else list(columns)
+    lines, count = bytearray(), 0
+    for line, record in records:
+        if columns is not None and record == header and not count:
+            continue
+        if len(record) != len(header):
+            raise RetryableError(f"line {line} of the CSV body has {len(record)} fields where {len(header)} are due")
+        _ENCODER.encode_into(dict(zip(header, record, strict=True)), lines, -1)
+        lines += b"\n"
+        count += 1
+    return Parts(bytes(lines), count, columns=tuple(header))
+
+
+class CsvColumnsCheck:
+    """The columns of the first CSV answer of each of the newest partitions. Changed by all threads, under its lock."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[int, ...], tuple[str, ...]] = {}
+
+    def check(self, partition: tuple[int, ...], columns: tuple[str, ...]) -> None:
+        """Raise ``ResponseError`` for other columns than an earlier page had: a row may have been taken for names."""
+        with self._lock:
+            first = self._known.setdefault(partition, columns)
+            if len(self._known) > REMEMBERED_PARTITIONS:
+                del self._known[next(iter(self._known))]
+        if columns != first:
+            raise ResponseError(
+                "the header line is not that of an earlier page; if only the first page has one, name the columns in"
+                " csv_columns (in response)"
+            )
+
+
+def _check_lines(body: bytes, most: int) -> None:
+    if is_blank(body):
+        raise RetryableError("the body is empty")
+    if len(body) > LIGHT and body.count(b"\n") + body.count(b"\r") > 2 * most:
+        raise too_many(most)
+
+
+def _check_fields(body: bytes, delimiter: str) -> None:
+    """Refuse a line of endless fields: they are all there before the first of them can be looked at."""
+    if any(len(line) > FIELDS and line.count(delimiter.encode()) > FIELDS for line in BytesIO(body)):
+        raise LimitExceeded(f"a line of the CSV body has more than {FIELDS} fields")
+
+
+def _check_json(row: bytes, number: int) -> None:
+    try:
+        _RAW.decode(row)
+    except msgspec.DecodeError:
+        raise RetryableError(f"line {number} of the body is not JSON") from None
+    except RecursionError:
+        raise ResponseError(TOO_DEEP) from None
+
+
+def _records(text: str, dialect: dict[str, Any]) -> Iterator[tuple[int, list[str]]]:
+    """Yield each record that is not a blank line, and the number of the line that it ends on."""
+    # Without newline="", a line break in quotes would be changed.
+    reader = csv.reader(StringIO(text, newline=""), strict=True, **dialect)
+    try:
+        for record in reader:
+            if record:
+                yield reader.line_num, record
+    except csv.Error as exc:
+        raise _unreadable(reader.line_num, str(exc)) from None
+
+
+def _unreadable(line: int, why: str) -> Exception:
+    # What csv says is fixed text with at most the delimiter and the quote in it.
+    if "field limit" in why:
+        advice = f"raise csv.field_size_limit, which is {csv.field_size_limit()} characters"
+        return ResponseError(f"line {line} of the CSV body has a field that is too long: {advice}")
+    return RetryableError(f"line {line} of the body is not CSV: {why}")
+
+
+def _header(names: list[str]) -> list[str]:
+    if names[0].lstrip().startswith(("<", "{", "[")):
+        raise RetryableError("the body is not CSV: it begins like HTML or JSON")
+    twice = [name for number, name in enumerate(names) if name in names[:number]]
+    if twice:
+        raise ResponseError(f"the CSV header has the column {quoted(twice[0])} twice: a row could keep only one")
+    return names
+
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+
 _LIST: Final = msgspec.json.Decoder(list[Raw])
+
 _ANY: Final = msgspec.json.Decoder()
-BOM: Final = b"\xef\xbb\xbf"
+
 UTF8: Final = ("", "utf-8", "utf8", "us-ascii", "ascii")
-LATIN: Final = frozenset({"iso8859-1", "iso8859-15", "cp1252"})
-CODINGS: Final = ("br", "compress", "dcb", "dcz", "deflate", "gzip, gzip", "zstd")
-NO_CHARSETS: Final = frozenset({"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"})
-"""Text codecs of Python that no JSON is written in; some take quadratic time."""
+
 TOO_DEEP: Final = "the body is nested too deeply"
-PIECE: Final = 1024 * 1024
-MEMBERS: Final = 64
-"""The most gzip members of one body: each copies what is left of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,88 +284,15 @@ class Tolerance:
 STRICT: Final = Tolerance()
 
 
-def inflate(body: bytes, encoding: str, most: int, growing: Callable[[], None] = lambda: None) -> bytes:
-    """Undo the content coding, up to ``most`` bytes; ``growing`` is called where it makes more than a few of them.
-
-    Raises ``Fault`` for a coding that is broken or does not reach its end, ``LimitExceeded`` for too many bytes.
-    """
-    coding = encoding.strip().lower()
-    if coding in ("", "identity"):
-        return body
-    if coding not in ("gzip", "x-gzip"):
-        named = coding if coding in CODINGS else "unknown"  # what is not a known name may be anything
-        raise ResponseError(f"the content coding of the answer is {named}; only gzip was accepted")
-    inflated = BytesIO()  # to join pieces would take twice the memory
-    try:
-        for piece in _gunzip(body):
-            inflated.write(piece)
-            if inflated.tell() >= PIECE:
-                growing()
-            if inflated.tell() > most:
-                raise LimitExceeded(
-                    f"the decoded body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
-                )
-    except zlib.error:
-        raise Fault("the gzip body is corrupt") from None
-    return inflated.getvalue()
-
-
-def _gunzip(body: bytes) -> Iterator[bytes]:
-    """Yield what is in all members of a gzip file; in pieces, since zlib takes twice the memory of what it returns."""
-    for _ in range(MEMBERS):
-        machine = zlib.decompressobj(31)
-        while not machine.eof:
-            piece = machine.decompress(body, PIECE)
-            if not piece and not machine.eof:
-                raise Fault("the gzip body does not reach its end")
-            yield piece
-            body = machine.unconsumed_tail
-        body = machine.unused_data
-        if not body:
-            return
-    raise Fault(f"the gzip body has more than {MEMBERS} members")
-
-
-def to_utf8(body: bytes, content_type: str) -> bytes:
-    """Return the body as UTF-8 without a byte order mark.
-
-    A body that declares Latin-1, or its like, and is UTF-8 is taken for UTF-8: real Latin-1 never looks like it.
-    Raises ``Fault`` for bytes that are not text in the charset that they declare (UTF-8 where none is).
-    """
-    charset = _charset(content_type)
-    if charset == "utf-8" or (charset in LATIN and _is_utf8(body)):
-        if not _is_utf8(body):
-            raise Fault("the body is not utf-8")
-        return body.removeprefix(BOM)
-    try:
-        return body.decode(charset).encode().removeprefix(BOM)
-    except UnicodeError:
-        raise Fault(f"the body is not {charset}") from None
-
-
 def is_blank(body: bytes) -> bool:
     """Say whether there is nothing but white space, without a copy of a large body."""
     return not body or body.isspace()
 
 
-def _is_utf8(body: bytes) -> bool:
-    try:
-        if len(body) <= PIECE:
-            body.decode()
-            return True
-        # As a whole, a large text with one rare character takes four times its size.
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        for at in range(0, len(body), PIECE):
-            decoder.decode(body[at : at + PIECE], final=at + PIECE >= len(body))
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> Parts:
     """Take a JSON body apart at ``selector`` (``None``: the body is the list of rows).
 
-    Raises ``Fault`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
+    Raises ``RetryableError`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
     ``LimitExceeded`` for one with too much in it.
     """
     try:
@@ -150,7 +300,7 @@ def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> P
     except msgspec.ValidationError:
         raise _unexpected(body, selector, tolerance.most) from None
     except msgspec.DecodeError:
-        raise Fault("the body is empty" if is_blank(body) else "the body is not JSON") from None
+        raise RetryableError("the body is empty" if is_blank(body) else "the body is not JSON") from None
     except RecursionError:
         raise ResponseError(TOO_DEEP) from None
 
@@ -240,7 +390,7 @@ def _elements(raw: Raw | None, tolerance: Tolerance) -> list[Raw]:
 
 
 def _is_null(raw: Raw) -> bool:
-    return memoryview(raw).nbytes < PIECE and bytes(raw).strip() == b"null"
+    return memoryview(raw).nbytes < LIGHT and bytes(raw).strip() == b"null"
 
 
 def _refuse_twice(body: bytes, found: Raw | None) -> None:
@@ -296,7 +446,7 @@ def _unexpected(body: bytes, selector: str | None, most: int) -> Exception:
     try:
         value = _ANY.decode(body)
     except msgspec.DecodeError:
-        return Fault("the body is not JSON")
+        return RetryableError("the body is not JSON")
     except RecursionError:
         return ResponseError(TOO_DEEP)
     misfit = _misfit(value, _steps(selector))
@@ -319,25 +469,3 @@ def _misfit(value: Json, path: Path) -> Json:
             return value
         value = value.get(str(step), ABSENT)
     return ABSENT
-
-
-def _charset(content_type: str) -> str:
-    """Return Python's name of the charset that a media type declares, of UTF-8 for none.
-
-    Raises ``ResponseError`` for one that Python does not know.
-    """
-    for part in content_type.split(";")[1:]:
-        name, _, value = part.partition("=")
-        charset = value.strip().strip("\"'").lower()
-        if name.strip().lower() == "charset" and charset not in UTF8:
-            return _codec(charset)
-    return "utf-8"
-
-
-def _codec(charset: str) -> str:
-    with suppress(LookupError, ValueError):
-        codec = codecs.lookup(charset).name
-        if codec not in NO_CHARSETS:
-            "".encode(codec)  # refuses codecs that are not for text
-            return "utf-8" if codec == "ascii" else codec
-    raise ResponseError("the answer declares a charset that is none: see its Content-Type")

@@ -1,19 +1,134 @@
-"""Where all threads wait: one pause for everybody, the rate limit, and a retry budget for the whole run."""
+"""How fast an API lets us be, learned from what it served between two refusals."""
 
 from __future__ import annotations
 
 import random
+import re
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from airflow_paginated.paging.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
-from airflow_paginated.transport.pace import Pace
+from airflow_paginated.core.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
+
+TOLERABLE: Final = 0.05
+"""Requests refused for each that is served; where there are no more, a pace would cost more than it saves."""
+
+BY_CHANCE: Final = 1.0
+"""A single refusal says nothing of how much is too much."""
+
+TRUST: Final = 4
+"""A pace that was learned from so many requests doubles in this many times as many, unless one is refused."""
+
+
+@dataclass(slots=True)
+class AdaptiveRate:
+    """The interval between requests that an API seems to allow; 0 while there is no need for one.
+
+    Each stretch of time ends with a pause, and tells how many requests are served in it, the pause included; it counts
+    half as much as the next one. Used under the lock of the gate.
+    """
+
+    interval: float = 0.0
+    _since: float = 0.0
+    _served: int = 0
+    _refused: int = 0
+    _all_served: float = 0.0
+    _all_refused: float = 0.0
+    _all_seconds: float = 0.0
+    _told: float = 0.0
+    """The interval when turns were last given out anew."""
+
+    def begin(self, now: float) -> None:
+        """Note when the first request goes out."""
+        self._since = self._since or now
+
+    def served(self) -> bool:
+        """Count a request that was served; say whether turns that wait are twice as far apart as they need be."""
+        self._served += 1
+        if not self.interval:
+            return False
+        self.interval *= 1 - 1 / (TRUST * self._all_served + self._served)
+        if self.interval > self._told / 2:
+            return False
+        self._told = self.interval
+        return True
+
+    def refused(self, sent: float) -> None:
+        """Count a request that was refused, unless it was sent before the last pause, which that one accounts for."""
+        self._refused += sent >= self._since
+
+    def settle(self, opens_at: float) -> None:
+        """End a stretch with the end of a pause, and learn from it; one in which nothing was served goes on."""
+        if not self._served:
+            return
+        self._all_served = self._all_served / 2 + self._served
+        self._all_refused = self._all_refused / 2 + self._refused
+        self._all_seconds = self._all_seconds / 2 + opens_at - self._since
+        if self.interval or self._all_refused > max(BY_CHANCE, TOLERABLE * self._all_served):
+            self.interval = self._told = self._all_seconds / self._all_served
+        self._since, self._served, self._refused = opens_at, 0, 0
+
+
+MAX_WAIT_SECONDS: Final = 1e10
+"""What a wait of any number of digits is read as at most: three centuries."""
+
+EPOCH_FROM: Final = 1e9
+"""A reset that is larger is a moment, in seconds since 1970, or in milliseconds where it is larger by far."""
+
+MILLISECONDS_FROM: Final = 1e12
+
+# draft-ietf-httpapi-ratelimit-headers: up to version 06 a dictionary, since 07 a list with parameters.
+_LEFT: Final = re.compile(r"(?:^|[,;\s])(?:remaining|r)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
+
+_RESET: Final = re.compile(r"(?:^|[,;\s])(?:reset|t)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
+
+_HEADER_NUMBER: Final = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
+
+PAIRS: Final = (
+    ("ratelimit-remaining", "ratelimit-reset"),
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("x-rate-limit-remaining", "x-rate-limit-reset"),
+)
+
+
+def quota_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
+    """Return the seconds until there is quota again, where an answer says that it has none left; else ``None``.
+
+    ``headers`` have names in lower case; ``now`` is in seconds since 1970. What is malformed says nothing.
+    """
+    waits = [_wait(left, reset, time.time() if now is None else now) for left, reset in _told(headers)]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _told(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return what is left and the reset, as they are written, by each kind of header that is there."""
+    told = [(headers[left], headers.get(reset, "")) for left, reset in PAIRS if left in headers]
+    if "ratelimit" in headers:
+        # Of several policies each is one item of a list.
+        for item in re.split(r",(?=\s*\")", headers["ratelimit"]):
+            left, reset = _LEFT.search(item), _RESET.search(item)
+            told.append((left[1] if left else "", reset[1] if reset else ""))
+    return told
+
+
+def _wait(left: str, reset: str, now: float) -> float | None:
+    if not _HEADER_NUMBER.fullmatch(left.strip()) or float(left) >= 1 or not _HEADER_NUMBER.fullmatch(reset.strip()):
+        return None
+    at = float(reset)
+    if at < EPOCH_FROM:
+        return at
+    moment = at / 1000 if at >= MILLISECONDS_FROM else at
+    return min(max(0.0, moment - now), MAX_WAIT_SECONDS)
+
 
 SPREAD: Final = 0.1
 """After a pause the threads come back over this share of it (at most a second), not in one instant."""
+
 GLANCE: Final = 0.25
 """How often one who waits looks whether the turn still holds."""
+
 COST: Final = 5
 """How many pages must succeed to pay for one retry."""
 
@@ -33,7 +148,7 @@ class Gate:
         self._interval = interval
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._pace = Pace()
+        self._pace = AdaptiveRate()
         """Guarded by the lock."""
         self._next_slot = 0.0
         """Guarded by the lock."""

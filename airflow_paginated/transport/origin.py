@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from airflow_paginated.paging.errors import ConfigurationError, OriginError
-from airflow_paginated.paging.values import Json
+from airflow_paginated.core.errors import ConfigurationError, OriginError
+from airflow_paginated.core.values import Json
 
 PORTS: Final = {"http": 80, "https": 443}
 SAFE: Final = "!$%&'()*+,/:;=?@~"

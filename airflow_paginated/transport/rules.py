@@ -8,17 +8,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal, Protocol, TypeAlias, cast
 
-from airflow_paginated.paging.dicts import check_choice, check_text, override, value_from_dict
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, select
-from airflow_paginated.paging.values import Json
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, select
+from airflow_paginated.core.validation import check_choice, check_text, override, value_from_dict
+from airflow_paginated.core.values import Json
 
 Format: TypeAlias = Literal["json", "jsonl", "csv"]
+
 Action: TypeAlias = Literal["SUCCESS", "FAIL", "RETRY", "RATE_LIMITED", "IGNORE", "END", "REFRESH_TOKEN_THEN_RETRY"]
 
 ACCEPT: Final[Mapping[str, str]] = {"json": "application/json", "jsonl": "application/x-ndjson", "csv": "text/csv"}
+
 ACTIONS: Final = ("SUCCESS", "FAIL", "RETRY", "RATE_LIMITED", "IGNORE", "END", "REFRESH_TOKEN_THEN_RETRY")
+
 TROUBLE: Final = (408, 425, 429)
+
 PREDICATES: Final = ("status", "header", "content", "path")
 
 

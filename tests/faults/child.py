@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.collect.running import Job
 from tests.faults.endings import run
-from tests.pipeline.collect import Job
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_paginated.paging.errors import PaginatedApiError
-from tests.pipeline.collect import Job, collect
-from tests.pipeline.disk import proved, published
+from airflow_paginated.core.errors import PaginatedApiError
+from tests.collect.disk import proved, published
+from tests.collect.running import Job, collect
 
 
 @dataclass(frozen=True)

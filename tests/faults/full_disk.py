@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from airflow_paginated.paging.errors import PaginatedApiError
-from tests.pipeline.collect import Job, collect
-from tests.pipeline.disk import landed, leftovers, proved, published
+from airflow_paginated.core.errors import PaginatedApiError
+from tests.collect.disk import landed, leftovers, proved, published
+from tests.collect.running import Job, collect
 
 
 def found(url: str, disk: str, store: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from typing import Final
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed
-from airflow_paginated.paging.policies import Timeouts
+from airflow_paginated.core.errors import PageFailed
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
+from tests.collect.running import Job
 from tests.faults.endings import Ending, refused
-from tests.pipeline.collect import Job
 
 PATIENT: Final = RequestRetry(max_attempts=50, budget=200, backoff_factor=0.0)
 """For a fault that a deadline ends: a busy machine may miss one more often than the fault makes it."""

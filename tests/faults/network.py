@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from airflow_paginated.paging.policies import Timeouts
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
+from tests.collect.running import Job
 from tests.faults.endings import run
 from tests.faults.in_time import PATIENT
-from tests.pipeline.collect import Job
 from tests.servers import FaultServer, PagedApi, Reply, Request
 from tests.servers.server import Application
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import JsonLink, PageNumber
+from airflow_paginated import JsonLink, PageNumber
 from airflow_paginated.sinks import FileSink
 from tests.airflow_runs import Outcome
 from tests.faults.canary import CANARY, CORE, LOGIN, hits, left_in, listening, told_by
@@ -21,7 +21,7 @@ Run = Callable[..., Outcome]
 Connect = Callable[..., str]
 BY_PAGES = PageNumber(total_path="meta.total")
 """Credentials of a connection, and what a task has besides."""
-KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+AUTH_TYPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "basic": ({"login": LOGIN, "password": CANARY}, {}),
     "bearer": ({"password": CANARY}, {}),
     "headers": ({"extra": {"headers": {"X-Api-Key": CANARY}}}, {}),
@@ -55,7 +55,7 @@ def stored() -> list[str]:
 
 
 @pytest.mark.fault("S8")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", AUTH_TYPES)
 def test_a_task_that_succeeds(
     kind: str,
     run_operator: Run,
@@ -63,7 +63,7 @@ def test_a_task_that_succeeds(
     heard: Callable[[], list[str]],
     tmp_path: Path,
 ) -> None:
-    fields, task = KINDS[kind]
+    fields, task = AUTH_TYPES[kind]
     with FaultServer(repeating) as server:
         outcome = run_operator(
             http_conn_id=connect(server.url, **_written(fields)),
@@ -83,11 +83,11 @@ def test_a_task_that_succeeds(
 
 
 @pytest.mark.fault("S8")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", AUTH_TYPES)
 def test_a_task_that_fails(
     kind: str, run_operator: Run, connect: Connect, heard: Callable[[], list[str]], tmp_path: Path
 ) -> None:
-    fields, task = KINDS[kind]
+    fields, task = AUTH_TYPES[kind]
     with FaultServer(API) as server:
         server.faults = lambda request, nth: Given(500, echo(request).encode()) if nth == 1 else None
         server.app = lambda request: Reply(echo(request).encode(), 403) if asks_for(3)(request) else API(request)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.collect.disk import leftovers, proved, published
 from tests.faults.supervised import Ended, Supervisor
-from tests.pipeline.disk import leftovers, proved, published
 from tests.servers import Fault, FaultServer, PagedApi, Request, StallInBody
 
 API = PagedApi(rows=1_000, page_size=10)

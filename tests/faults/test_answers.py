@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Completeness, Cursor, JsonLink, Offset, PageNumber, PageRequest
-from airflow_paginated.paging.errors import PageFailed, PaginatedApiError, RequestRefused, ResponseError
-from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated import Completeness, Cursor, JsonLink, Offset, PageNumber, PageRequest
+from airflow_paginated.core.errors import PageFailed, PaginatedApiError, RequestRefused, ResponseError
+from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import RequestRetry, ResponseRules
+from tests.collect.disk import manifest
+from tests.collect.running import Job
 from tests.faults.endings import exact, refused, run
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import manifest
 from tests.servers import (
     EmptyOK,
     Fault,

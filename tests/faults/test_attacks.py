@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging import HeaderLink, JsonLink, PageNumber, PageRequest
-from airflow_paginated.paging.errors import OriginError, PaginatedApiError, PermanentError
-from airflow_paginated.paging.protocols import Pagination
+from airflow_paginated import HeaderLink, JsonLink, PageNumber, PageRequest
+from airflow_paginated.core.errors import OriginError, PaginatedApiError, PermanentError
+from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import RequestRetry, SessionOptions
+from tests.collect.disk import published
+from tests.collect.running import Job
 from tests.faults.child import in_child
 from tests.faults.endings import exact, refused
 from tests.faults.wires import nothing_but
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import published
 from tests.servers import FaultServer, PagedApi, Redirect, Reply, Request
 from tests.servers.schedules import Schedule
 

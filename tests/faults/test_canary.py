@@ -15,15 +15,15 @@ from urllib.parse import unquote_plus, urlencode
 import pytest
 from airflow.sdk import Connection
 
+from airflow_paginated import HeaderLink, JsonLink, PageRequest
+from airflow_paginated.collect.collection import split_credentials
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.hooks.connection import settings_of
-from airflow_paginated.paging import HeaderLink, JsonLink, PageRequest
-from airflow_paginated.paging.policies import Timeouts
-from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.withheld import withhold
+from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import Endpoint, RequestRetry, ResponseRules
+from tests.collect.running import BY_ITEMS, Job
 from tests.faults.canary import CANARY, CORE, LOGIN, SPELLINGS, Witness, hits, left_in, listening, told_by
 from tests.faults.endings import Ending, run
-from tests.pipeline.collect import BY_ITEMS, Job
 from tests.servers import (
     BadChunkSize,
     CloseBeforeHeaders,
@@ -78,8 +78,8 @@ def job(url: str, path: Path, fields: dict[str, Any], pagination: Pagination = B
     settings = settings_of(Connection(conn_id="api", conn_type="paginated_api", host=url, **known))
     made = Job(url=url, path=f"{path}/out/", pagination=pagination, workers=2)
     made = replace(made, request=PageRequest("/employees", query={**query, "active": True}))
-    collection = withhold(made.collection, settings.secrets)
-    endpoint: Endpoint = replace(settings.endpoint, query=collection.withheld)
+    collection = split_credentials(made.collection, settings.secrets)
+    endpoint: Endpoint = replace(settings.endpoint, query=collection.secret_query)
     given = {"endpoint": endpoint, "session": settings.session, "secrets": settings.secrets, "retry": ONCE}
     return replace(made, request=collection.request, client={**given, "timeouts": SHORT, **client})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
@@ -11,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
-from airflow_paginated.paging.policies import Limits, Timeouts
+from airflow_paginated.core.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
+from airflow_paginated.core.policies import Limits, Timeouts
 from airflow_paginated.transport import RequestRetry
+from tests.collect.disk import published
+from tests.collect.running import Job
 from tests.faults.child import in_child
 from tests.faults.endings import refused
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import published
 from tests.servers import FaultServer, Given, PagedApi, Raw, Request, on_page
 
 API = PagedApi(rows=500)
@@ -96,16 +97,12 @@ ENDLESS: dict[str, tuple[Raw, type[PaginatedApiError]]] = {
     "chunks of a byte": (Raw(CHUNKED, "keep", b"1\r\n \r\n" * 10_000, 10**5), LimitExceeded),
     "size of a chunk": (Raw(CHUNKED, "keep", b"0" * 65536, 10**5), PageFailed),
     "extension of a chunk": (Raw(CHUNKED + b"2;", "keep", b"x" * 65536, 10**5), PageFailed),
-    "extensions": (Raw(CHUNKED, "keep", b"1;" + b"x" * 60_000 + b"\r\n \r\n", 10**5), LimitExceeded),
     "trailer": (Raw(CHUNKED + b"2\r\n{}\r\n0\r\nX: ", "keep", b"x" * 65536, 10**5), PageFailed),
-    "trailers": (Raw(CHUNKED + b"2\r\n{}\r\n0\r\n", "keep", b"X-Trailer: more\r\n" * 1000, 10**5), LimitExceeded),
     "status line": (Raw(b"HTTP/1.1 200 ", "keep", b"x" * 65536, 10**5), PageFailed),
     "header line": (Raw(OK + b"X-Long: ", "keep", b"x" * 65536, 10**5), PageFailed),
     "headers": (Raw(OK, "keep", b"X-More: of the same\r\n" * 100, 10**5), PageFailed),
-    "long headers": (Raw(OK, "keep", b"X: " + b"x" * 60_000 + b"\r\n", 10**5), LimitExceeded),
+    "long headers": (Raw(OK, "keep", b"X: " + b"x" * 60_000 + b"\r\n", 10**5), PageFailed),
     "folded header": (Raw(OK + b"X: y\r\n", "keep", b" folded\r\n" * 1000, 10**5), PageFailed),
-    "100 Continue": (Raw(b"", "keep", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 1000, 10**5), LimitExceeded),
-    "103 Early Hints": (Raw(b"", "keep", b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 1000, 10**5), LimitExceeded),
     "blank lines": (Raw(b"", "keep", b"\r\n" * 10_000, 10**5), PageFailed),
 }
 
@@ -122,4 +119,29 @@ def test_an_endless(answer: Raw, kind: type[PaginatedApiError], tmp_path: Path) 
         finally:
             tracemalloc.stop()
     assert "deadline" not in str(ending.error)
+    assert peak < 40 * MIB
+
+
+UNTIL_THE_DEADLINE = {
+    "extensions": Raw(CHUNKED, "keep", b"1;" + b"x" * 60_000 + b"\r\n \r\n", 10**6),
+    "trailers": Raw(CHUNKED + b"2\r\n{}\r\n0\r\n", "keep", b"X-Trailer: more\r\n" * 1000, 10**6),
+    "100 Continue": Raw(b"", "keep", b"HTTP/1.1 100 Continue\r\nX: y\r\n\r\n" * 1000, 10**6),
+    "103 Early Hints": Raw(b"", "keep", b"HTTP/1.1 103 Early Hints\r\nX: y\r\n\r\n" * 1000, 10**6),
+}
+
+
+@pytest.mark.fault("S7")
+@pytest.mark.parametrize("answer", UNTIL_THE_DEADLINE.values(), ids=UNTIL_THE_DEADLINE)
+def test_only_time_ends(answer: Raw, tmp_path: Path) -> None:
+    timeouts = Timeouts(attempt=2, page=3)
+    with FaultServer(API, on_page(2, answer)) as server:
+        tracemalloc.start()
+        started = time.monotonic()
+        try:
+            ending = refused(job(server, tmp_path, timeouts=timeouts), PageFailed)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert "the answer took longer than its deadline" in str(ending.error)
+    assert time.monotonic() - started < 10
     assert peak < 40 * MIB

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.collect import Job, collect
-from tests.pipeline.disk import leftovers, proved, published
-from tests.pipeline.siege import CLOSING, STORES, Disk, Ground, Store, besiege
-from tests.pipeline.test_stop import check_no_thread_is_left
-from tests.pipeline.tries import Manner, Try
+from tests.collect.disk import leftovers, proved, published
+from tests.collect.running import Job, collect
+from tests.collect.siege import CLOSING, STORES, Disk, Ground, Store, besiege
+from tests.collect.test_stop import check_no_thread_is_left
+from tests.collect.tries import Manner, Try
 from tests.servers import FaultServer, PagedApi, ServerProcess
 from tests.sinks.s3_client import S3Process
 

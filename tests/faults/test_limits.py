@@ -12,12 +12,10 @@ from typing import Any, Final
 
 import pytest
 
-from airflow_paginated.paging.errors import (
-    QuotaExceeded,
-)
+from airflow_paginated.core.errors import QuotaExceeded
 from airflow_paginated.transport import RateLimit, RequestRetry
+from tests.collect.running import Job
 from tests.faults.endings import exact, refused
-from tests.pipeline.collect import Job
 from tests.servers import (
     Fault,
     FaultServer,

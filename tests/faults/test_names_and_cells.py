@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging import PageNumber, PageRequest
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated import PageNumber, PageRequest
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.file_sink import local_or_fsspec
-from tests.pipeline.collect import Job, collect
+from tests.collect.running import Job, collect
 from tests.servers import FaultServer, Reply, Request
 
 ASTRAY = [

@@ -12,15 +12,11 @@ from typing import Final
 import pytest
 import requests
 
-from airflow_paginated.paging.errors import (
-    RequestRefused,
-    RetryBudgetExhausted,
-    TransientError,
-)
+from airflow_paginated.core.errors import RequestRefused, RetryBudgetExhausted, TransientError
 from airflow_paginated.transport import RequestRetry
+from tests.collect.disk import landed
+from tests.collect.running import Job
 from tests.faults.endings import exact, refused
-from tests.pipeline.collect import Job
-from tests.pipeline.disk import landed
 from tests.servers import (
     CloseBeforeHeaders,
     Fault,
@@ -153,7 +149,7 @@ class Guarded:
         return self.api(request)
 
 
-class Renewing:
+class SupportsRenewal:
     """A bearer token that is asked for anew when it has expired."""
 
     def __init__(self, url: str) -> None:
@@ -176,7 +172,7 @@ class Renewing:
 def test_credentials_that_expire_are_renewed_once(tmp_path: Path, record_property: Record) -> None:
     app, workers = Guarded(PagedApi(rows=4_990, page_size=50), 40), 16
     with FaultServer(app, latency=0.005) as server:
-        client = {"retry": FREE, "auth": Renewing(server.url)}
+        client = {"retry": FREE, "auth": SupportsRenewal(server.url)}
         result = exact(Job(url=server.url, path=f"{tmp_path}/out/", workers=workers, client=client), app.api)
     assert app.given == 1
     # Who was refused asked once more; nobody asked with the old token twice.
@@ -189,7 +185,7 @@ def test_credentials_that_expire_are_renewed_once(tmp_path: Path, record_propert
 def test_fresh_credentials_that_are_refused_fail(tmp_path: Path, record_property: Record) -> None:
     app, workers = Guarded(PagedApi(rows=4_990, page_size=50), 40, mends=False), 16
     with FaultServer(app, latency=0.005) as server:
-        client = {"auth": Renewing(server.url)}
+        client = {"auth": SupportsRenewal(server.url)}
         ending = refused(Job(url=server.url, path=f"{tmp_path}/out/", workers=workers, client=client), RequestRefused)
     assert "the credentials are refused, fresh ones as well: 401" in str(ending.error)
     # Each of the pages in flight was asked for at most once with the old token, and once with the fresh one.

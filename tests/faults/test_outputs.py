@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, StoreError
+from airflow_paginated import PageNumber
+from airflow_paginated.core.errors import ConfigurationError, StoreError
 from airflow_paginated.sinks.rows import RowFunctions
+from tests.collect.disk import leftovers, proved, published
+from tests.collect.running import Job, collect
+from tests.collect.tries import Manner, Try
 from tests.faults.endings import exact, refused
-from tests.pipeline.collect import Job, collect
-from tests.pipeline.disk import leftovers, proved, published
-from tests.pipeline.tries import Manner, Try
 from tests.servers import FaultServer, PagedApi, ServerProcess
 from tests.sinks.s3_client import filesystem_at
 from tests.sinks.s3_server import Fault, S3Server, serving

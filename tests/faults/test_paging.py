@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Completeness, Cursor, HeaderLink, Offset, PageNumber, PageRequest
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, PageFailed, RequestRefused, ResponseError
-from airflow_paginated.paging.policies import Limits
+from airflow_paginated import Completeness, Cursor, HeaderLink, Offset, PageNumber, PageRequest
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, PageFailed, RequestRefused, ResponseError
+from airflow_paginated.core.policies import Limits
 from airflow_paginated.transport import ResponseRules
+from tests.collect.disk import manifest
+from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused, run
 from tests.faults.shelf import PAGE_SIZE, Shelf
-from tests.pipeline.collect import RETRY, Job
-from tests.pipeline.disk import manifest
 from tests.servers import (
     CloseBeforeHeaders,
     FaultServer,
@@ -87,19 +88,16 @@ def test_a_total_that_is_off(off: int, tmp_path: Path) -> None:
 
 @pytest.mark.fault("P2")
 @pytest.mark.parametrize("at", [1, 5, 9])
-@pytest.mark.parametrize("policy", ["extend", "refetch_tail"])
-def test_a_total_that_grows_in_mid_run(policy: str, at: int, tmp_path: Path) -> None:
+def test_a_total_that_grows_in_mid_run(at: int, tmp_path: Path) -> None:
     shelf = Shelf(list(range(100)), at, lambda rows: [*rows, *range(100, 125)])
     with FaultServer(shelf) as server:
         refused(shelf_job(server, tmp_path / "fail"), IncompleteError)
     shelf = Shelf(list(range(100)), at, lambda rows: [*rows, *range(100, 125)])
     with FaultServer(shelf) as server:
         # With one worker the last page is asked for last: what grows after that is not the run's any more.
-        exact(shelf_job(server, tmp_path / policy, workers=1, on_total_change=policy), shelf)
-    # A partition that was fetched anew from its beginning has but one total.
-    anew = policy == "refetch_tail" and at == 1
-    assert verdicts(f"{tmp_path / policy}/")["total_is_stable"] == ("passed" if anew else "unverified")
-    assert verdicts(f"{tmp_path / policy}/")["rows_equal_total"] == "passed"
+        exact(shelf_job(server, tmp_path / "extend", workers=1, on_total_change="extend"), shelf)
+    assert verdicts(f"{tmp_path}/extend/")["total_is_stable"] == "unverified"
+    assert verdicts(f"{tmp_path}/extend/")["rows_equal_total"] == "passed"
 
 
 @pytest.mark.fault("P2")
@@ -149,14 +147,6 @@ def test_rows_that_come_or_go_in_mid_run(change: Callable[..., list[int]], at: i
         refused(shelf_job(server, tmp_path / "fail", **every), IncompleteError)
         # All that moves has moved: another try is exact.
         exact(shelf_job(server, tmp_path / "fail", **every), shelf)
-    shelf = Shelf(list(range(100)), at, change)
-    with FaultServer(shelf) as server:
-        told = shelf_job(server, tmp_path / "again", key="id", on_total_change="refetch_tail")
-        if len(change([*range(100)])) == 100:
-            # With no change of the total there is nothing to begin anew for; here the key, or nothing, tells.
-            return
-        exact(told, shelf)
-    assert len(shelf.asked) <= 2 * 10 + 4 * told.workers
 
 
 @pytest.mark.fault("P3")
@@ -167,15 +157,6 @@ def test_without_total_and_key_it_is_unverified(tmp_path: Path) -> None:
         assert run(shelf_job(server, tmp_path, by_end)).error is None
     said = verdicts(f"{tmp_path}/")
     assert {said[name] for name in ("rows_equal_total", "unique_key", "pages_overlap")} == {"unverified"}
-
-
-@pytest.mark.fault("P3")
-def test_a_table_that_keeps_changing_is_begun_anew_once(tmp_path: Path) -> None:
-    shelf = Shelf(list(range(100)), total=lambda rows: 100 + len(shelf.asked))
-    with FaultServer(shelf) as server:
-        ending = refused(shelf_job(server, tmp_path, on_total_change="refetch_tail"), IncompleteError)
-    assert "(check total_is_stable)" in str(ending.error)
-    assert len(shelf.asked) <= 3 * 40
 
 
 class Circle:
@@ -282,15 +263,12 @@ def test_a_post_whose_reply_is_lost(tmp_path: Path) -> None:
 @pytest.mark.fault("P8")
 def test_more_pages_than_max_pages(tmp_path: Path) -> None:
     with FaultServer(HUNDRED) as server:
-        for number, cap in enumerate([{"total_path": "meta.total"}, {"has_more_path": "has_more"}]):
-            job = Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(max_pages=99, **cap))
-            ending = refused(job, LimitExceeded)
-            assert "max_pages=99" in str(ending.error)
-            exact(
-                Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(max_pages=100, **cap)), HUNDRED
-            )
-        for cap in ({"max_pages": 99}, {"max_rows": 999}):
-            refused(Job(url=server.url, path=f"{tmp_path}/caps/", limits=Limits(**cap)), LimitExceeded)
+        for number, stop in enumerate([{"total_path": "meta.total"}, {"has_more_path": "has_more"}]):
+            job = Job(url=server.url, path=f"{tmp_path}/{number}/", pagination=PageNumber(**stop))
+            for cap in ({"max_pages": 99}, {"max_rows": 999}):
+                ending = refused(replace(job, limits=Limits(**cap)), LimitExceeded)
+                assert f"limits.{next(iter(cap))} is" in str(ending.error)
+            exact(replace(job, limits=Limits(max_pages=100, max_rows=1000)), HUNDRED)
 
 
 @pytest.mark.fault("P9")

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import pytest
 
-from airflow_paginated.paging import PageNumber
-from airflow_paginated.paging.errors import PageFailed, PermanentError, ResponseError
-from airflow_paginated.paging.policies import Timeouts
+from airflow_paginated import PageNumber
+from airflow_paginated.core.errors import PageFailed, PermanentError, ResponseError
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules, SessionOptions
+from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused
 from tests.faults.in_time import PATIENT, in_time
-from tests.pipeline.collect import RETRY, Job
 from tests.servers import (
     BadChunkSize,
     CloseBeforeHeaders,

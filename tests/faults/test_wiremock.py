@@ -14,12 +14,12 @@ from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed
-from airflow_paginated.paging.policies import Timeouts
+from airflow_paginated.core.errors import PageFailed
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
+from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused
 from tests.faults.in_time import PATIENT, in_time
-from tests.pipeline.collect import RETRY, Job
 from tests.servers import ChildServer, PagedApi
 from tests.servers.process import ROOT
 from tests.servers.wire import Request as Asked

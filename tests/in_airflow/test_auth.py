@@ -15,25 +15,24 @@ import pytest
 import requests
 from airflow.sdk.log import redact
 
+from airflow_paginated import JsonLink, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import JsonLink, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, RequestRefused, TransientError
 from airflow_paginated.provider_info import get_provider_info
-from airflow_paginated.transport.auth import KINDS, OPTIONS
+from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES
 from tests.airflow_runs import Outcome
 from tests.servers import (
     FaultServer,
     Given,
     PagedApi,
     Redirect,
-    Reply,
     Request,
     RetryLater,
     ServerError,
     first_of,
     on_page,
 )
-from tests.transport.test_auth_custom import Renewed
+from tests.transport.test_auth_custom import DigestApi, Renewed
 from tests.transport.test_auth_query import API as LINKED_API
 from tests.transport.test_auth_query import KEY, Echo
 from tests.transport.tokens import BASIC, CLIENT, CLIENT_SECRET, Guarded, Tokens
@@ -136,39 +135,18 @@ def test_a_hook_asks_for_one_token(guarded: tuple[FaultServer, Guarded], connect
 
 
 @pytest.mark.parametrize("extra", [OAUTH2, SESSION], ids=["OAuth2", "login"])
-def test_a_plain_session_renews_its_token_once(
+def test_plain_sessions_share_a_token_and_do_not_renew_it(
     guarded: tuple[FaultServer, Guarded], connect: Connect, extra: dict[str, str]
 ) -> None:
     server, app = guarded
     hook = PaginatedApiHook(connect(server.url, login=CLIENT, password=CLIENT_SECRET, extra=json.dumps(extra)))
-    with hook.get_conn() as session:
-        assert session.get(f"{server.url}/employees?page=1", timeout=10).status_code == 200
-        app.tokens.valid = "another"
-        answer = session.get(f"{server.url}/employees?page=2", timeout=10)
-        assert (answer.status_code, len(answer.history)) == (200, 1)
-        assert answer.json() == json.loads(app.api(Request("GET", "/employees", {"page": "2"})).body)
-        app.tokens.good = False
-        app.tokens.valid = "another"
-        assert session.get(f"{server.url}/employees?page=3", timeout=10).status_code == 401
-    assert (app.tokens.issued, app.refused) == (3, 3)
-
-
-def test_a_plain_session_replaces_a_token_in_the_query(connect: Connect) -> None:
-    tokens = Tokens()
-
-    def app(request: Request) -> Reply:
-        if request.path == "/token":
-            return tokens.oauth2(request)
-        return PagedApi()(request) if request.query.get("t") == tokens.valid else Reply(b"{}", 401)
-
-    with FaultServer(app) as server:
-        hook = PaginatedApiHook(robot(connect, server.url, query_param="t"))
+    for number in (1, 2):
         with hook.get_conn() as session:
-            url = f"{server.url}/employees?page=1"
-            assert session.get(url, timeout=10).status_code == 200
-            tokens.valid = "another"
-            assert session.get(url, timeout=10).status_code == 200
-        assert server.log.requests[-1].request.target == "/employees?page=1&t=token-number-2"
+            answer = session.get(f"{server.url}/employees?page={number}", timeout=10)
+            assert answer.json() == json.loads(app.api(Request("GET", "/employees", {"page": str(number)})).body)
+    app.tokens.valid = "another"
+    assert session.get(f"{server.url}/employees?page=3", timeout=10).status_code == 401
+    assert (app.tokens.issued, app.refused) == (1, 1)
 
 
 class Unsteady(Renewed):
@@ -180,20 +158,12 @@ class Unsteady(Renewed):
         return super().__call__(request)
 
 
-def test_a_class_of_ones_own_is_refreshed_by_a_plain_session(connect: Connect) -> None:
-    def app(request: Request) -> Reply:
-        return PagedApi()(request) if request.headers["authorization"] == "Bearer a-token-1" else Reply(b"{}", 401)
-
-    def hook(name: str) -> PaginatedApiHook:
-        extra = json.dumps({"auth_type": "custom", "auth_class": name})
-        return PaginatedApiHook(connect(server.url, login=CLIENT, password=CLIENT_SECRET, extra=extra))
-
-    with FaultServer(app) as server:
-        url = f"{server.url}/employees?page=1"
-        with hook("tests.transport.test_auth_custom.Renewed").get_conn() as session:
-            assert session.get(url, timeout=10).status_code == 200
-        with hook(f"{__name__}.Unsteady").get_conn() as session, pytest.raises(TransientError) as caught:
-            session.get(url, timeout=10)
+def test_a_plain_session_says_that_credentials_cannot_be_had(connect: Connect) -> None:
+    extra = json.dumps({"auth_type": "custom", "auth_class": f"{__name__}.Unsteady"})
+    with FaultServer(PagedApi()) as server:
+        hook = PaginatedApiHook(connect(server.url, login=CLIENT, password=CLIENT_SECRET, extra=extra))
+        with hook.get_conn() as session, pytest.raises(TransientError) as caught:
+            session.get(f"{server.url}/employees?page=1", timeout=10)
     assert str(caught.value) == "connection 'test_api': no credentials could be obtained (ConnectionError)"
 
 
@@ -203,8 +173,8 @@ def test_a_plain_session_raises_what_a_token_endpoint_refuses(
     server, app = guarded
     app.tokens.known = "another"
     hook = PaginatedApiHook(robot(connect, server.url))
-    with hook.get_conn() as session, pytest.raises(RequestRefused, match="invalid_client: check login"):
-        session.get(f"{server.url}/employees?page=1", timeout=10)
+    with pytest.raises(RequestRefused, match="invalid_client: check login"):
+        hook.get_conn()
     fine, message = PaginatedApiHook(robot(connect, server.url)).test_connection()
     assert not fine
     assert message.startswith(f"connection 'test_api': asking {server.url} for a token: 401 Unauthorized")
@@ -253,6 +223,18 @@ def test_credentials_of_a_plain_session_stay_at_home(connect: Connect, extra: di
         assert each.headers["x-tenant"] == "t-of-mine"
         carried = f"{each.target} {each.headers}"
         assert sum(carried.count(secret) for secret in (CLIENT_SECRET, SPELLED, "token-number", "x-signature")) == 1
+
+
+def test_a_plain_session_answers_the_challenge_of_no_other_origin(connect: Connect) -> None:
+    extra = json.dumps({"auth_type": "custom", "auth_class": "requests.auth.HTTPDigestAuth"})
+    with FaultServer(DigestApi()) as elsewhere, FaultServer(DigestApi()) as home:
+        home.faults = lambda request, nth: Redirect(f"{elsewhere.url}/employees?page=1", 307) if nth == 2 else None
+        with PaginatedApiHook(
+            connect(home.url, login=CLIENT, password=CLIENT_SECRET, extra=extra)
+        ).get_conn() as session:
+            assert session.get(f"{home.url}/employees?page=1", timeout=10).status_code == 401
+            assert session.get(f"{home.url}/employees?page=1", timeout=10).status_code == 200
+        assert ["authorization" in each.request.headers for each in elsewhere.log.requests] == [False]
 
 
 @pytest.mark.parametrize(
@@ -340,8 +322,8 @@ def test_no_word_of_the_form_is_taken_for_a_secret() -> None:
     (connection,) = get_provider_info()["connection-types"]
     fields = connection["conn-fields"]
     assert [name for name in fields if should_hide_value_for_key(name)] == ["token_url"]
-    assert set(OPTIONS) | {"auth_type"} <= set(fields)
-    assert fields["auth_type"]["schema"]["enum"] == list(KINDS)
+    assert set(AUTH_OPTIONS) | {"auth_type"} <= set(fields)
+    assert fields["auth_type"]["schema"]["enum"] == list(AUTH_TYPES)
 
 
 def test_netrc_counts_for_a_plain_session_where_it_is_let_in(

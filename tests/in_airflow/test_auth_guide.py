@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from airflow_paginated import PageNumber
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import PageNumber
-from airflow_paginated.transport.auth import KINDS, OPTIONS
+from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES
 from tests.servers import FaultServer, PagedApi, Reply, Request
 from tests.transport.test_auth_custom import DigestApi
 
@@ -90,4 +90,4 @@ def test_a_connection_of_the_guide_gets_in(heading: str, monkeypatch: pytest.Mon
 
 def test_the_guide_names_every_kind_and_every_field() -> None:
     table = GUIDE.partition("\n\n## ")[0]
-    assert [name for name in (*KINDS, *OPTIONS) if f"`{name}`" not in table] == []
+    assert [name for name in (*AUTH_TYPES, *AUTH_OPTIONS) if f"`{name}`" not in table] == []

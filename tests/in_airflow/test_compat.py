@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import pytest
 from airflow.sdk.exceptions import AirflowRescheduleException
 
+from airflow_paginated.core.errors import QuotaExceeded
 from airflow_paginated.hooks.compat import known_vulnerabilities
-from airflow_paginated.operators import outcome
-from airflow_paginated.paging.errors import QuotaExceeded
+from airflow_paginated.operators import errors as outcome
 
 SAFE = {"requests": "2.33.0", "urllib3": "2.8.0"}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import PageNumber
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import PageNumber
 from tests.servers import FaultServer, Given, PagedApi, Request
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Completeness, Limits, Offset, PageNumber, Timeouts
-from airflow_paginated.paging.errors import (
+from airflow_paginated import Completeness, Limits, Offset, PageNumber, Timeouts
+from airflow_paginated.core.errors import (
     ConfigurationError,
     IncompleteError,
     LimitExceeded,
+    PageFailed,
     RequestRefused,
     RunTimeout,
 )
+from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.transport import RateLimit, RequestRetry
 from tests.servers import FaultServer, Given, PagedApi, ServerError, StallInBody, on_page, seven_faults
 
@@ -72,6 +73,16 @@ def test_a_deadline_counts_what_the_caller_does_with_the_rows(connect: Connect) 
         time.sleep(0.35)
         with pytest.raises(RunTimeout):
             list(rows)
+
+
+def test_the_timeouts_of_connection_and_hook_bound_a_page(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=20, page_size=10), on_page(2, StallInBody(seconds=600))) as server:
+        connection = connect(server.url, extra=json.dumps({"timeouts": {"attempt": 0.1, "page": 600}}))
+        hook = PaginatedApiHook(
+            connection, timeouts={"page": 0.5}, retry={"backoff_factor": 0, "max_attempts": 1000, "budget": 1000}
+        )
+        with pytest.raises(PageFailed, match=r"no time left within timeouts\.page=0\.5 s"):
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
 
 
 def test_rows_that_do_not_add_up_raise_at_the_end(connect: Connect) -> None:

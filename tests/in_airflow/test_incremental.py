@@ -16,10 +16,10 @@ from airflow.sdk import DAG, Asset, AssetAlias
 from airflow.sdk.execution_time.context import AssetStateStoreAccessor
 from airflow.utils.session import create_session
 
+from airflow_paginated import Incremental, PageNumber
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.operators import state as places
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Incremental, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError
 from tests.servers import FaultServer, ServerError, on_page
 from tests.servers.changing import ChangingTable
 
@@ -186,7 +186,7 @@ def write(key: str, value: Any) -> None:
         session.get(AssetStateStoreModel, (asset_of(session, key), key)).value = json.dumps(value)
 
 
-# Of a folder, tests/pipeline/test_incremental.py shows the same.
+# Of a folder, tests/collect/test_incremental_runs.py shows the same.
 @pytest.mark.parametrize("task", ["asset"], indirect=True)
 def test_a_task_that_could_not_move_the_watermark_does_so_in_its_retry(
     task: Task, monkeypatch: pytest.MonkeyPatch

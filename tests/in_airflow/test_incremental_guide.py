@@ -13,8 +13,8 @@ from typing import Any, Final
 import pytest
 from airflow.sdk import DAG, Asset
 
+from airflow_paginated import Incremental, PageNumber
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Incremental, PageNumber
 from airflow_paginated.sinks import FileSink
 from tests.servers import FaultServer, Reply, Request
 from tests.servers.changing import ChangingTable

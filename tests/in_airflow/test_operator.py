@@ -16,9 +16,9 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_paginated import Limits, Offset, PageNumber, SinglePage
+from airflow_paginated.core.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Limits, Offset, PageNumber, SinglePage
-from airflow_paginated.paging.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.sinks import FileSink
 from airflow_paginated.transport import RequestRetry
 from tests.airflow_runs import Outcome
@@ -146,22 +146,29 @@ def test_a_page_that_fails_for_good_fails_the_task_and_shows_nothing(
     assert "s3cr3t" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"execution_timeout": timedelta(seconds=2)}, "(1 s of execution_timeout=2 s)"),
+        ({"timeouts": {"run": 1}}, "(timeouts.run=1 s)"),
+    ],
+)
 def test_before_its_timeout_the_task_ends_and_shows_nothing(
-    run_operator: Run, connect: Connect, tmp_path: Path
+    run_operator: Run, connect: Connect, tmp_path: Path, given: dict[str, Any], limit: str
 ) -> None:
     api = PagedApi(rows=1_000, page_size=10)
     with FaultServer(api, on_page(30, StallInBody())) as server:
         started = datetime.now(UTC)
         outcome = run_operator(
             http_conn_id=connect(server.url),
-            execution_timeout=timedelta(seconds=2),
             sink=f"{tmp_path}/out/",
+            **given,
             **EMPLOYEES,
         )
         took = datetime.now(UTC) - started
     assert outcome.state == "failed"
     assert [type(error) for error in outcome.errors] == [RunTimeout]
-    assert "(1 s of execution_timeout=2 s)" in str(outcome.errors[0])
+    assert limit in str(outcome.errors[0])
     assert "29 pages with 290 rows are stored" in str(outcome.errors[0])
     # The stall would hold the page for timeouts.read, 60 s.
     assert took < timedelta(seconds=45)
@@ -269,6 +276,15 @@ def test_no_rows_skip_the_task_where_it_asks_for_that(run_operator: Run, connect
     assert visible(tmp_path) == []
 
 
+def test_a_complete_dataset_may_be_kept(run_operator: Run, connect: Connect, tmp_path: Path) -> None:
+    sink = FileSink(f"{tmp_path}/out/", if_exists="skip")
+    with FaultServer(PagedApi(rows=30, page_size=10)) as server:
+        first, second = (run_operator(http_conn_id=connect(server.url), sink=sink, **EMPLOYEES) for _ in range(2))
+        requests = len(server.log.requests)
+    assert (first.state, second.state) == ("success", "success")
+    assert (second.result["rows"], requests) == (30, first.result["requests"])
+
+
 def test_a_plain_http_connection_works(run_operator: Run, connect: Connect) -> None:
     with FaultServer(PagedApi(rows=30, page_size=10)) as server:
         conn_id = connect(
@@ -339,7 +355,7 @@ def test_wrong_arguments_are_told_when_the_dag_is_parsed(arguments: dict[str, An
         ({"query": {"a": {"b": 1}}}, "query: 'a'"),
         ({"sink": FileSink("/data/{{ '../../etc' }}/")}, "sink: "),
         ({"pagination": PageNumber(total_path="meta.count")}, "total_path 'meta.count' matches nothing"),
-        ({"pagination": PageNumber(total_path="meta.total", max_pages=3)}, "max_pages=3"),
+        ({"limits": {"max_pages": 3}}, "limits.max_pages is 3"),
         ({"http_conn_id": "no_such_connection"}, "no_such_connection"),
     ],
 )

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG, task
 
+from airflow_paginated import DateWindows, PageNumber, ParameterSets, Product, RowsOf
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import DateWindows, PageNumber, ParameterSets, Product, RowsOf
-from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.sinks import FileSink
 from tests.servers import Family, FaultServer, Reply, Request
 

@@ -14,10 +14,9 @@ from typing import Any, Final
 import pytest
 from airflow.sdk import DAG
 
-from airflow_paginated import paging
+from airflow_paginated import SinglePage, paging
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import SinglePage
 from airflow_paginated.sinks import FileSink
 from tests.servers import Family, FaultServer, Reply, Request
 

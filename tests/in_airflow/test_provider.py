@@ -7,11 +7,11 @@ from pathlib import Path
 import jsonschema
 from airflow.sdk import DAG
 
+from airflow_paginated import SinglePage
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import SinglePage
 from airflow_paginated.provider_info import get_provider_info
 from airflow_paginated.sinks import FileSink
-from airflow_paginated.transport.auth import OPTIONS
+from airflow_paginated.transport.auth import AUTH_OPTIONS
 
 
 def test_airflow_finds_the_connection_type_and_its_form() -> None:
@@ -29,7 +29,7 @@ def test_the_form_has_a_field_for_each_way_to_authenticate() -> None:
     from airflow.providers_manager import ProvidersManager
 
     widgets = ProvidersManager().connection_form_widgets
-    for name in ("auth_type", *OPTIONS):
+    for name in ("auth_type", *AUTH_OPTIONS):
         assert widgets[f"extra__paginated_api__{name}"].field_name == name
 
 

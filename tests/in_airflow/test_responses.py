@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import Offset, PageNumber, SinglePage
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.paging import Offset, PageNumber, SinglePage
-from airflow_paginated.paging.errors import ConfigurationError
 from airflow_paginated.transport import ResponseAction, ResponseRules
 from tests.airflow_runs import Outcome
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import DateWindows
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.partitions import partitions_from, resolved
-from airflow_paginated.paging.partitions.steps import Step, borders, instant_of, localized
+from airflow_paginated import DateWindows
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.partitions import partitions_from, resolved
+from airflow_paginated.partitions.date_windows import CalendarStep, borders, instant_of, localized
 
 # Summer time at two in the morning, at midnight, by half an hour, the other way round; a day left out; odd offsets.
 ZONES = (
@@ -43,9 +43,9 @@ def windows(start: Any, end: Any, step: Any, **options: Any) -> list[tuple[Any, 
 
 
 @st.composite
-def ranges(draw: Any) -> tuple[datetime, datetime, Step, ZoneInfo]:
+def ranges(draw: Any) -> tuple[datetime, datetime, CalendarStep, ZoneInfo]:
     """Draw a range of not too many steps, with either end on or off the borders of the calendar."""
-    zone, step = ZoneInfo(draw(st.sampled_from(ZONES))), Step.parse(draw(st.sampled_from(STEPS)))
+    zone, step = ZoneInfo(draw(st.sampled_from(ZONES))), CalendarStep.parse(draw(st.sampled_from(STEPS)))
     start = draw(instants).replace(microsecond=0)
     if draw(st.booleans()):
         start = localized(start.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0), zone)
@@ -53,14 +53,16 @@ def ranges(draw: Any) -> tuple[datetime, datetime, Step, ZoneInfo]:
     return start, start + length * draw(st.floats(0.01, 40)), step, zone
 
 
-def iso(step: Step) -> str:
+def iso(step: CalendarStep) -> str:
     return f"P{step.months}M{step.days}DT{step.seconds}S"
 
 
 @given(ranges())
-@example((datetime(2024, 2, 28, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC), Step(days=1), ZoneInfo("UTC")))
-@example((datetime(2011, 12, 28, 10, tzinfo=UTC), datetime(2012, 1, 2, tzinfo=UTC), Step(days=1), ZoneInfo(ZONES[6])))
-def test_borders_grow_from_the_start_to_the_end(drawn: tuple[datetime, datetime, Step, ZoneInfo]) -> None:
+@example((datetime(2024, 2, 28, tzinfo=UTC), datetime(2024, 3, 2, tzinfo=UTC), CalendarStep(days=1), ZoneInfo("UTC")))
+@example(
+    (datetime(2011, 12, 28, 10, tzinfo=UTC), datetime(2012, 1, 2, tzinfo=UTC), CalendarStep(days=1), ZoneInfo(ZONES[6]))
+)
+def test_borders_grow_from_the_start_to_the_end(drawn: tuple[datetime, datetime, CalendarStep, ZoneInfo]) -> None:
     start, end, step, zone = drawn
     found = list(borders(start, end, step, zone))
     assert (found[0], found[-1]) == (start, end)
@@ -69,7 +71,7 @@ def test_borders_grow_from_the_start_to_the_end(drawn: tuple[datetime, datetime,
 
 @given(ranges())
 def test_a_step_of_the_calendar_ends_at_the_time_on_the_wall_at_which_it_began(
-    drawn: tuple[datetime, datetime, Step, ZoneInfo],
+    drawn: tuple[datetime, datetime, CalendarStep, ZoneInfo],
 ) -> None:
     start, end, step, zone = drawn
     wall = start.astimezone(zone).time()
@@ -84,7 +86,7 @@ def test_a_step_of_the_calendar_ends_at_the_time_on_the_wall_at_which_it_began(
 
 @given(ranges(), st.sampled_from(["iso", "epoch", "epoch_ms", "%Y-%m-%dT%H:%M:%S%z"]), st.booleans())
 def test_every_second_of_a_range_is_in_one_window(
-    drawn: tuple[datetime, datetime, Step, ZoneInfo], how: str, to_inclusive: bool
+    drawn: tuple[datetime, datetime, CalendarStep, ZoneInfo], how: str, to_inclusive: bool
 ) -> None:
     start, end, step, zone = drawn
     start, end = start.replace(microsecond=0), end.replace(microsecond=0) + timedelta(seconds=1)
@@ -169,20 +171,20 @@ def test_airflow_s_own_times_are_plain_ones() -> None:
 @pytest.mark.parametrize(
     ("text", "step"),
     [
-        ("30s", Step(seconds=30)),
-        ("15min", Step(seconds=900)),
-        ("6h", Step(seconds=21600)),
-        ("1d", Step(days=1)),
-        ("2w", Step(days=14)),
-        ("1mo", Step(months=1)),
-        ("1y", Step(months=12)),
-        ("PT1H30M5S", Step(seconds=5405)),
-        ("P1Y2M3W4DT5H", Step(months=14, days=25, seconds=18000)),
-        (timedelta(days=1, hours=1), Step(days=1, seconds=3600)),
+        ("30s", CalendarStep(seconds=30)),
+        ("15min", CalendarStep(seconds=900)),
+        ("6h", CalendarStep(seconds=21600)),
+        ("1d", CalendarStep(days=1)),
+        ("2w", CalendarStep(days=14)),
+        ("1mo", CalendarStep(months=1)),
+        ("1y", CalendarStep(months=12)),
+        ("PT1H30M5S", CalendarStep(seconds=5405)),
+        ("P1Y2M3W4DT5H", CalendarStep(months=14, days=25, seconds=18000)),
+        (timedelta(days=1, hours=1), CalendarStep(days=1, seconds=3600)),
     ],
 )
-def test_steps_are_read(text: Any, step: Step) -> None:
-    assert Step.parse(text) == step
+def test_steps_are_read(text: Any, step: CalendarStep) -> None:
+    assert CalendarStep.parse(text) == step
 
 
 @pytest.mark.parametrize(
@@ -282,7 +284,7 @@ def test_the_dict_of_windows_is_the_same() -> None:
 
 @given(ranges(), ranges())
 def test_the_plan_tells_ranges_apart(one: Any, other: Any) -> None:
-    def said(drawn: tuple[datetime, datetime, Step, ZoneInfo]) -> Any:
+    def said(drawn: tuple[datetime, datetime, CalendarStep, ZoneInfo]) -> Any:
         start, end, step, zone = drawn
         windows = DateWindows(start, end, iso(step), from_param="a", to_param="b", timezone=zone.key)
         return windows.resolved(no_parent).describe()

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import DateWindows, Offset, PageRequest, ParameterSets, Product, RowsOf
-from airflow_paginated.paging.collection import Collection
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, StoreError, about
-from airflow_paginated.paging.partitions import as_partitions, partitions_from, resolved, templates_in
-from airflow_paginated.paging.withheld import shown_of
+from airflow_paginated import DateWindows, Offset, PageRequest, ParameterSets, Product, RowsOf
+from airflow_paginated.collect.collection import Collection, shown_of
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, StoreError, about
+from airflow_paginated.partitions import as_partitions, partitions_from, resolved, templates_in
 from tests.partitions.parents import rows_of
 
 PAGES = Offset(stop_after_empty_page=True)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging import RowsOf
-from airflow_paginated.paging.errors import ConfigurationError, StoreError
-from airflow_paginated.paging.partitions import partitions_from
-from airflow_paginated.paging.partitions.protocol import Parent, Partitions
+from airflow_paginated import RowsOf
+from airflow_paginated.core.errors import ConfigurationError, StoreError
+from airflow_paginated.partitions import partitions_from
+from airflow_paginated.partitions.protocol import Parent, Partitions
 from tests.partitions.parents import Rows, rows_of
 
 MANIFEST = "/lake/orders/_manifest.json"

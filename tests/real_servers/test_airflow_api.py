@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_paginated.paging import Offset
+from airflow_paginated import Offset
 from tests.airflow_runs import Outcome
 from tests.real_servers.airflow_app import CREDENTIALS, variables
 from tests.real_servers.rows import Rows, published

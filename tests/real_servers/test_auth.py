@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_paginated import JsonLink, PageNumber
+from airflow_paginated.core.errors import RequestRefused
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import JsonLink, PageNumber
-from airflow_paginated.paging.errors import RequestRefused
 from tests.airflow_runs import Outcome
 from tests.real_servers.drf_app import CLIENT_SECRET, PASSWORD, TOKEN, USER
 from tests.real_servers.rows import Rows, employees, published

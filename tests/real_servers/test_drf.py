@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from airflow_paginated import JsonLink, Offset, PageNumber
+from airflow_paginated.core.errors import RequestRefused
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import JsonLink, Offset, PageNumber
-from airflow_paginated.paging.errors import RequestRefused
 from tests.airflow_runs import Outcome
 from tests.real_servers.drf_app import TOKEN
 from tests.real_servers.rows import Rows, by_hiring, employees, published

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderLink, JsonLink, Offset, PageNumber
+from airflow_paginated import Cursor, HeaderLink, JsonLink, Offset, PageNumber
 from tests.airflow_runs import Outcome
 from tests.real_servers.rows import Rows, by_hiring, employees, published
 from tests.servers import ChildServer

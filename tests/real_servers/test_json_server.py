@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging import HeaderLink, Keyset, Offset, PageNumber, Sliced
+from airflow_paginated import HeaderLink, Keyset, Offset, PageNumber, Sliced
 from tests.airflow_runs import Outcome
 from tests.real_servers.rows import Rows, employees, published
 from tests.servers import ChildServer
@@ -45,10 +44,6 @@ def test_page_numbers(collect: Collect, api: str) -> None:
 
 def test_offsets(collect: Collect, api: str) -> None:
     assert collect(api, "/employees", pagination=OFFSETS) == employees()
-
-
-def test_offsets_with_a_total_that_is_asked_for_first(collect: Collect, api: str) -> None:
-    assert collect(api, "/employees", pagination=replace(OFFSETS, total_method="HEAD")) == employees()
 
 
 def test_page_numbers_until_an_empty_page(collect: Collect, api: str) -> None:

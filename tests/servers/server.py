@@ -29,7 +29,6 @@ from tests.servers.wire import (
     Send,
     Step,
     Wait,
-    bodiless,
     read_request,
 )
 from tests.servers.wire import healthy as healthy_steps
@@ -250,8 +249,7 @@ class FaultServer:
             return (Reset(),)
         framing = self.framing(request) if callable(self.framing) else self.framing
         reply = self.app(request)
-        steps = healthy_steps(reply, framing) if fault is None else fault.steps(reply, framing)
-        return bodiless(steps) if request.method == "HEAD" else steps
+        return healthy_steps(reply, framing) if fault is None else fault.steps(reply, framing)
 
     def control(self, request: Request) -> Reply:
         """Answer the endpoints that a test in another process uses: log, counts, reset and faults."""

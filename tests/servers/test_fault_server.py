@@ -153,18 +153,6 @@ def test_framings_carry_the_same_body(framing: Framing) -> None:
         assert (gzip.decompress(text) if zipped else text) == ask(API, page="2").body
 
 
-@pytest.mark.parametrize("framing", ["plain", "chunked", "gzip"])
-def test_a_head_has_the_headers_alone(framing: Framing) -> None:
-    with FaultServer(API, framing=framing) as server, Client(server) as client:
-        for path in ("/bare", "/none"):
-            client.request("HEAD", path)
-            with client.getresponse() as response:
-                assert response.read() == b""
-                assert response.headers["X-Total-Count"] == (None if path == "/none" else "250")
-        assert get(client, "/bare")[0] == 200
-        assert server.log.summary().connections == 1
-
-
 def test_schedules_depend_on_page_and_attempt_only() -> None:
     one, other = seven_faults(0.3, seed=5), seven_faults(0.3, seed=5)
     requests = [Request("GET", "/employees", {"page": str(page)}) for page in range(2000)]

@@ -145,17 +145,3 @@ def healthy(reply: Reply, framing: Framing = "plain") -> tuple[Step, ...]:
     """Return the steps of a response without any fault."""
     sent = Send(b"".join(framed(reply, framing)))
     return (sent, Close()) if framing == "unframed" else (sent,)
-
-
-def bodiless(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """Return the steps of the same response to a HEAD request: all but what follows the blank line."""
-    kept: list[Step] = []
-    ended = False
-    for step in steps:
-        if not isinstance(step, Send):
-            kept.append(step)
-        elif not ended:
-            top, end, _ = step.data.partition(b"\r\n\r\n")
-            kept.append(Send(top + end))
-            ended = bool(end)
-    return tuple(kept)

@@ -15,7 +15,7 @@ from airflow_paginated.sinks import FileSink
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.storage import Storage
-from airflow_paginated.sinks.protocol import Dataset, Run
+from airflow_paginated.sinks.protocol import Dataset, Existing, Run
 from tests.sinks.pages import run_of
 from tests.sinks.s3_server import S3Server, serving
 
@@ -31,7 +31,18 @@ class Lake:
     kind: str
 
     def open(self, path: str = "out/", run: Run | None = None, **options: Any) -> Dataset:
-        """Open a sink at ``path`` below the root."""
+        """Open a sink at ``path`` below the root, where there is something to collect."""
+        opened = self._opened(path, run, options)
+        assert not isinstance(opened, Existing)
+        return opened
+
+    def existing(self, path: str = "out/", run: Run | None = None) -> Any:
+        """Return the result of a task that collects only what is not there yet."""
+        opened = self._opened(path, run, {"if_exists": "skip"})
+        assert isinstance(opened, Existing)
+        return opened.result
+
+    def _opened(self, path: str, run: Run | None, options: dict[str, Any]) -> Dataset | Existing:
         options = {key: f"{self.root}/{value}" if key == "staging" else value for key, value in options.items()}
         sink = FileSink(f"{self.root}/{path}", **options)
         return sink.resolved(lambda given: (self.fs, given.rstrip("/"))).open(run or run_of())

@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import AddColumns, XComSink
-from airflow_paginated.sinks.columns import Columns, Origin, columns_from
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import Columns, RowFunctions, RowOrigin, columns_from
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
 from tests.sinks.reading import published
@@ -31,7 +30,7 @@ def sets() -> Iterator[Mapping[str, Any]]:
 
 def added(row: bytes, *, partition: int = 0, if_exists: Any = "fail", parameters: Any = None, **columns: str) -> bytes:
     adder = Columns(AddColumns(columns, if_exists), sets if parameters is None else lambda: iter([parameters]))
-    (found,) = adder.added([row], Origin((partition, 3), 4, AT))
+    (found,) = adder.added([row], RowOrigin((partition, 3), 4, AT))
     return found
 
 
@@ -111,7 +110,7 @@ def test_a_row_has_what_it_had_and_the_column(row: dict[str, Any], name: str) ->
 @given(st.lists(st.integers(0, 9), max_size=30))
 def test_partitions_may_come_in_any_order(numbers: list[int]) -> None:
     adder = Columns(AddColumns({"n": "partition.n"}), lambda: ({"n": number} for number in range(10)))
-    rows = [next(adder.added([b"{}"], Origin((number,), 0, AT))) for number in numbers]
+    rows = [next(adder.added([b"{}"], RowOrigin((number,), 0, AT))) for number in numbers]
     assert rows == [b'{"n":%d}' % number for number in numbers]
 
 
@@ -125,7 +124,7 @@ def test_partitions_in_order_are_gone_through_once() -> None:
 
     adder = Columns(AddColumns({"n": "partition.n"}), counted)
     for number in range(0, 1000, 3):
-        assert list(adder.added([b"{}"] * 2, Origin((number,), 0, AT))) == [b'{"n":%d}' % number] * 2
+        assert list(adder.added([b"{}"] * 2, RowOrigin((number,), 0, AT))) == [b'{"n":%d}' % number] * 2
     assert begun == 1
 
 

@@ -9,8 +9,8 @@ from hashlib import sha256
 
 import pytest
 
-from airflow_paginated.paging.completeness import Account
-from airflow_paginated.paging.errors import Cancelled
+from airflow_paginated.core.errors import Cancelled
+from airflow_paginated.core.values import CollectionReport
 from airflow_paginated.sinks.files import compose, segments
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, collect, record_of, run_of
@@ -33,7 +33,7 @@ def peak_of_a_run(lake: Lake, pages: int, file_format: str) -> int:
         dataset.land(replace(record, request=request, successor=successor), landing.page.lines)
     dataset.close()
     again = lake.open(f"{pages}/", run_of(str(pages)), file_format=file_format, part_bytes=20_000)
-    account = Account(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
+    account = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
     result = again.publish(account)
     again.close()
     peak = tracemalloc.get_traced_memory()[1]
@@ -58,7 +58,7 @@ def test_ten_times_the_pages_take_the_same_memory(
 def test_the_manifest_knows_the_digest_of_what_lies_there(
     near: Lake, monkeypatch: pytest.MonkeyPatch, file_format: str, part_bytes: int
 ) -> None:
-    monkeypatch.setattr(compose, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(compose, "COMPOSE_BLOCK_BYTES", 2_000)
     collect(near.open(file_format=file_format, part_bytes=part_bytes), MANY)
     listed = json.loads(near.files()["_manifest.json"])["files"]
     found = parts(near)
@@ -74,7 +74,7 @@ def test_the_manifest_knows_the_digest_of_what_lies_there(
 def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
     near: Lake, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
-    monkeypatch.setattr(compose, "BLOCK_BYTES", 2_000)
+    monkeypatch.setattr(compose, "COMPOSE_BLOCK_BYTES", 2_000)
     asked = 0
 
     def proceed() -> None:

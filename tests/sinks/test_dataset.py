@@ -7,7 +7,7 @@ from itertools import islice
 
 import pytest
 
-from airflow_paginated.paging.errors import IncompleteError, StoreError
+from airflow_paginated.core.errors import IncompleteError, StoreError
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import SECRET, Api, account_of, collect, land, record_of, run_of
 from tests.sinks.reading import parts, published

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import FileSink, XComSink, local_or_fsspec, sink_from
 from airflow_paginated.sinks.files.file_sink import FileTarget
 from tests.sinks.conftest import Lake

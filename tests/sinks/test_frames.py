@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.values import PageRecord, PageRequest, Split, Stop, Total
+from airflow_paginated.core.values import PageRecord, PageRequest, Split, Stop, Total
 from airflow_paginated.sinks.files import frames
 from tests.sinks.pages import BASE, SECRET, Api, record_of
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.values import PageRecord, PageRequest, Split
+from airflow_paginated.core.values import PageRecord, PageRequest, Split
 from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.segments import SegmentId

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import Cancelled, ClaimLost, ConfigurationError, StoreError
+from airflow_paginated.core.errors import Cancelled, ClaimLost, ConfigurationError, StoreError
 from airflow_paginated.sinks.files.dataset import FileDataset
-from airflow_paginated.sinks.files.publish import Publication, Step
+from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 from tests.sinks.conftest import Lake
@@ -35,13 +35,13 @@ def begin(lake: Lake, run: Run, path: str = "out/") -> tuple[FileDataset, Public
 def noted(publication: Publication, order: list[str], at: str, action: Callable[[], None]) -> None:
     """Let each step note its name instead of its work, and one of them do something else besides."""
 
-    def step(name: str) -> Step:
+    def step(name: str) -> PublishStep:
         def run() -> None:
             order.append(name)
             if name == at:
                 action()
 
-        return Step(name, run)
+        return PublishStep(name, run)
 
     publication.commit_steps = lambda: iter([step("write"), step("commit")])  # type: ignore[method-assign]
     publication.cleaning_steps = lambda: iter([step("sweep"), step("prune")])  # type: ignore[method-assign]

@@ -10,11 +10,11 @@ from itertools import islice
 import pytest
 from jsonschema import Draft202012Validator
 
-from airflow_paginated.paging.completeness import Account, Check
-from airflow_paginated.paging.errors import ClaimLost, StoreError, TargetError
-from airflow_paginated.sinks.files import sweep
+from airflow_paginated.core.errors import ClaimLost, StoreError, TargetError
+from airflow_paginated.core.values import Check, CollectionReport
+from airflow_paginated.sinks.files import cleanup as sweep
 from airflow_paginated.sinks.files.dataset import FileDataset
-from airflow_paginated.sinks.files.publish import Publication, Step
+from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
@@ -55,7 +55,7 @@ def begin(lake: Lake, path: str, run: str, api: Api) -> tuple[FileDataset, Publi
     return dataset, dataset.publication(account_of(dataset))
 
 
-def steps_of(publication: Publication) -> list[Step]:
+def steps_of(publication: Publication) -> list[PublishStep]:
     return [*publication.commit_steps(), *publication.cleaning_steps()]
 
 
@@ -127,7 +127,7 @@ def take_over_before(publication: Publication, number: int, action: Callable[[],
     steps = steps_of(publication)
     if number >= len(steps):
         return False
-    changed = [*steps[:number], Step("another try", action), *steps[number:]]
+    changed = [*steps[:number], PublishStep("another try", action), *steps[number:]]
     publication.commit_steps = lambda: iter(changed)  # type: ignore[method-assign]
     publication.cleaning_steps = lambda: iter(())  # type: ignore[method-assign]
     return True
@@ -301,7 +301,7 @@ def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     land(dataset, api.landings())
     account = account_of(dataset)
     checks = (Check("rows_equal_total", "passed", "60 rows"), Check("total_is_stable", "waived", "changed"))
-    waived = Account(account.partitions, account.pages, account.rows, account.bytes, "total reached", checks)
+    waived = CollectionReport(account.partitions, account.pages, account.rows, account.bytes, "total reached", checks)
     result = dataset.publish(waived)
     name = result["manifest"].rpartition("/")[2]
     manifest = json.loads(local.files()[name])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging.errors import ClaimLost, StoreError
+from airflow_paginated.core.errors import ClaimLost, StoreError
 from airflow_paginated.sinks.files import segments
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, missing, record_of, run_of

@@ -12,15 +12,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from airflow_paginated.paging.changes import Changes
-from airflow_paginated.paging.errors import Cancelled, ConfigurationError, StoreError
-from airflow_paginated.paging.incremental import Incremental, State
-from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.errors import Cancelled, ConfigurationError, StoreError
+from airflow_paginated.core.policies import Incremental, State
+from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
-from airflow_paginated.sinks.columns import Origin
 from airflow_paginated.sinks.files import manifest
+from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
-from airflow_paginated.sinks.rows import RowFunctions
+from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, account_of, collect, land, run_of
 from tests.sinks.reading import published
@@ -152,7 +151,7 @@ def test_numbers_keep_their_digits() -> None:
 
     functions = RowFunctions(change=keep_and_see)
     rows = b'{"a":1.10,"b":12345678901234567890123,"c":1E+2,"d":-0.0,"e":0.1000000000000000000001}\n'
-    assert functions.apply(rows, Origin((0,), 0, 0.0)) == [rows.strip()]
+    assert functions.apply(rows, RowOrigin((0,), 0, 0.0)) == [rows.strip()]
     assert seen[0]["a"] == Decimal("1.10")
 
 
@@ -163,15 +162,15 @@ def test_what_is_no_function_is_refused(name: str) -> None:
 
 
 def test_an_empty_page_is_nothing() -> None:
-    assert RowFunctions(even).apply(b"", Origin((0,), 0, 0.0)) == []
+    assert RowFunctions(even).apply(b"", RowOrigin((0,), 0, 0.0)) == []
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
-    land(dataset, [Landing(page, Stop("single page"))])
+    land(dataset, [OrderedPage(page, Stop("single page"))])
     assert dataset.publish(account_of(dataset)) == []
 
 
-def changes_since(row: int) -> Changes:
-    return Changes(Incremental(field="row"), State(watermark=row), began=0.0)
+def changes_since(row: int) -> IncrementalFilter:
+    return IncrementalFilter(Incremental(field="row"), State(watermark=row), began=0.0)
 
 
 def test_of_an_incremental_run_they_see_what_is_new(near: Lake) -> None:
@@ -202,6 +201,6 @@ def test_a_function_that_fails_is_told_of_the_new_rows(near: Lake) -> None:
 
 
 def test_where_the_first_page_was_asked_for_long_ago_the_run_began_then(near: Lake) -> None:
-    changes = Changes(Incremental(field="row"), None, began=time.time() + 1000)
+    changes = IncrementalFilter(Incremental(field="row"), None, began=time.time() + 1000)
     collect(near.open(run=run_of(rows=RowFunctions(changes=changes))), API)
     assert changes.began <= time.time()

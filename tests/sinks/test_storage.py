@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from airflow_paginated.paging.errors import ConfigurationError, StoreError, TargetError
+from airflow_paginated.core.errors import ConfigurationError, StoreError, TargetError
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.storage import store_error, temp_name, temp_owner, translated
@@ -234,7 +234,7 @@ def test_a_put_that_fails_for_good(s3: S3Server, store: Lake) -> None:
 
 DISK_FULL = """
 import os
-from airflow_paginated.paging.errors import StoreError
+from airflow_paginated.core.errors import StoreError
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 storage = LocalStorage(os.environ["DISK"], "0123456789abcdef-01234567")
 def full(action):

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded
-from airflow_paginated.paging.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.errors import LimitExceeded
+from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
 from tests.sinks.pages import Api, account_of, collect, land, record_of, run_of
 
@@ -14,7 +14,6 @@ def test_rows_come_back_decoded_and_in_order() -> None:
     places = [(row["partition"][0], row["page"], row["row"]) for row in rows]
     assert places == [(part, page, row) for part in range(2) for page in range(3) for row in range(2)]
     assert rows[0]["price"] == 1.1
-    assert dataset.existing is None
 
 
 def test_nothing_is_an_empty_list() -> None:
@@ -24,7 +23,7 @@ def test_nothing_is_an_empty_list() -> None:
 def test_large_integers_stay_exact() -> None:
     page = Page.of(PageRequest("/"), [b'{"id": 12345678901234567890123}'])
     dataset = XComSink().open(run_of())
-    land(dataset, [Landing(page, Stop("single page"))])
+    land(dataset, [OrderedPage(page, Stop("single page"))])
     assert dataset.publish(account_of(dataset)) == [{"id": 12345678901234567890123}]
 
 

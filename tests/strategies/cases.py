@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from airflow_paginated.paging.strategies.numbered import Numbered
+from airflow_paginated.pagination.numbered import Numbered
 from tests.servers.styles import Asked, Carrier, Envelope, Shape, StyledApi, Tells, employees, events
 from tests.servers.styles.core import Rows
 
@@ -50,10 +50,9 @@ def case(
     *tells: Tells,
     shape: Shape | None = None,
     rows: Rows = ROWS,
-    head: bool = False,
     pages: int = 12,
     **arguments: Any,
 ) -> Case:
     """Return a case; ``arguments`` are the hook's."""
-    api = StyledApi(rows=rows, asked=asked, tells=tells, shape=shape or Envelope(), head=head)
+    api = StyledApi(rows=rows, asked=asked, tells=tells, shape=shape or Envelope())
     return Case(api=api, pagination=pagination, asked=arguments, pages=pages)

@@ -9,15 +9,15 @@ from typing import Any, Final, TypeAlias
 
 import pytest
 
+from airflow_paginated import Page
+from airflow_paginated.core.errors import PaginatedApiError
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Page
-from airflow_paginated.paging.errors import PaginatedApiError
 from tests.servers import FaultServer, Reply, Request, Schedule, Seen, no_faults
 
 SECRET: Final = "c4n4ry/t0ken+=="
 """The credentials on the connection; no message may show them."""
 HIDDEN: Final = "c4n4ry h34der"
-RETRY: Final = {"backoff_factor": 0.002, "allowed_methods": ["GET", "HEAD", "POST"]}
+RETRY: Final = {"backoff_factor": 0.002, "allowed_methods": ["GET", "POST"]}
 """Faults shall cost little time, and no request of these APIs does harm when it is sent twice."""
 POLICIES: Final = ("retry", "rate_limit", "timeouts", "limits", "completeness", "response", "max_workers")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from airflow_paginated.paging import HeaderLink, JsonLink
+from airflow_paginated import HeaderLink, JsonLink
 from tests.servers.styles import ByLink, More, Told, Total, links
 from tests.servers.styles.links import Targets
 from tests.strategies.cases import ASKED, Case, case

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from airflow_paginated.paging import Offset, PageNumber, Sliced
+from airflow_paginated import Offset, PageNumber, Sliced
 from tests.servers.styles import Bare, ByNumber, ByOffset, Cap, Envelope, InRange, Lines, More, Table, Total, telling
 from tests.strategies.cases import ASKED, Case, case
 
@@ -76,15 +76,6 @@ PAGES: Final[Mapping[str, Case]] = {
         Total(header="x-PAGES", count=telling.pages),
         shape=Bare(),
         data_selector=None,
-    ),
-    "a total on HEAD alone": case(
-        BY_PAGE,
-        PageNumber(total_header="X-Total-Count", total_method="HEAD"),
-        Total(header="X-Total-Count", when=telling.on_head),
-        shape=Bare(),
-        data_selector=None,
-        head=True,
-        pages=13,
     ),
     "a total on page 1 alone": case(BY_PAGE, PageNumber(total_path="meta.total"), Total(when=telling.on_page_1)),
     "a total of -1 as a hint": case(

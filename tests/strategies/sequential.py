@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from airflow_paginated.paging import Cursor, HeaderCursor, Keyset
+from airflow_paginated import Cursor, HeaderCursor, Keyset
 from tests.servers.styles import Bare, ByKey, ByToken, Envelope, More, Total
 from tests.strategies.cases import ASKED, TIES, Case, case
 
@@ -43,6 +43,8 @@ def an_object(number: int) -> Any:
     return {"id": number, "after": ["ü", None, 1.5]}
 
 
+END_BY_REPEAT: Final[Mapping[str, Any]] = {"completeness": {"on_repeat": "end"}, "pages": 13}
+
 CURSORS: Final[Mapping[str, Case]] = {
     "cursor": case(TOKEN, NEXT),
     "cursor and a page size": case(
@@ -60,9 +62,9 @@ CURSORS: Final[Mapping[str, Case]] = {
     ),
     "cursor, first empty": case(replace(TOKEN, first=""), replace(NEXT, first_cursor="")),
     "cursor, first a star": case(
-        replace(TOKEN, first="*", end="same"), replace(NEXT, first_cursor="*", stop_on_same_cursor=True)
+        replace(TOKEN, first="*", end="same"), replace(NEXT, first_cursor="*"), **END_BY_REPEAT
     ),
-    "cursor, the same at the end": case(replace(TOKEN, end="same"), replace(NEXT, stop_on_same_cursor=True)),
+    "cursor, the same at the end": case(replace(TOKEN, end="same"), NEXT, **END_BY_REPEAT),
     "cursor until an empty page": case(
         replace(TOKEN, end="token", empty=(12,)), replace(NEXT, stop_after_empty_page=True), pages=13
     ),

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Offset, PageNumber
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, RequestRefused, ResponseError
+from airflow_paginated import Offset, PageNumber
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, RequestRefused, ResponseError
 from tests.servers.styles import ByNumber, ByOffset, Cap, Envelope, More, StyledApi, Total, employees, telling
 from tests.strategies.collecting import Collect
 from tests.strategies.scripted import Scripted
@@ -140,6 +140,7 @@ def test_past_the_end_the_last_page_again_fails_unless_it_is_declared_to_be_the_
 
 def test_a_run_that_would_not_end_is_ended_by_max_pages(collect: Collect) -> None:
     api = table(ByNumber(size=10, past_end="last"), rows=employees(30))
-    error = collect.error(api, PageNumber(stop_after_empty_page=True, max_pages=2), data_selector="data", max_workers=1)
+    strategy = PageNumber(stop_after_empty_page=True)
+    error = collect.error(api, strategy, data_selector="data", max_workers=1, limits={"max_pages": 2})
     assert isinstance(error, LimitExceeded)
-    assert "max_pages=2" in str(error)
+    assert "limits.max_pages is 2" in str(error)

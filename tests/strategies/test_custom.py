@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Page, PageRequest, Stop
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError
-from airflow_paginated.paging.values import Successor, Total
+from airflow_paginated import Page, PageRequest, Stop
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError
+from airflow_paginated.core.values import Successor, Total
 from tests.servers import mixed
 from tests.servers.schedules import SEVEN
 from tests.servers.styles import ByNumber, ByToken, Envelope, StyledApi, employees

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Cursor, Offset, PageNumber, Sliced
-from airflow_paginated.paging.errors import IncompleteError, LimitExceeded, RequestRefused
+from airflow_paginated import Cursor, Offset, PageNumber, Sliced
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, RequestRefused
 from tests.servers import mixed
 from tests.servers.schedules import SEVEN
 from tests.servers.styles import (

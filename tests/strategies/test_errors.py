@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import requests
 
+from airflow_paginated import Cursor, PageNumber
+from airflow_paginated.core.errors import PageFailed, QuotaExceeded, RequestRefused, ResponseError
 from airflow_paginated.hooks.connection import ConnectionSettings
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.paging import Cursor, PageNumber
-from airflow_paginated.paging.errors import PageFailed, QuotaExceeded, RequestRefused, ResponseError
 from tests.servers import Fault, Given, HtmlOK, Reply, Request, RetryLater, TruncatedJson, on_page
 from tests.servers.styles import ByNumber, ByOffset, Cap, Envelope, StyledApi, Total, employees
 from tests.strategies.collecting import SECRET, Collect
@@ -26,7 +26,7 @@ DATA: dict[str, Any] = {"data_selector": "data"}
 
 
 @dataclass
-class Renewing:
+class SupportsRenewal:
     """A token that expires, and how often it was renewed."""
 
     tokens: list[str] = field(default_factory=lambda: ["old"])
@@ -52,7 +52,7 @@ def expiring(status: int) -> Callable[[Request], Reply]:
 
 @pytest.mark.parametrize("workers", [1, 16])
 def test_403_where_401_is_meant_renews_the_credentials_once(collect: Collect, workers: int) -> None:
-    auth = Renewing()
+    auth = SupportsRenewal()
 
     class Hook(PaginatedApiHook):
         @cached_property

@@ -79,9 +79,6 @@ SERVERS: Final[Mapping[str, Application]] = {
     "Page numbers and a number of rows": api(ByNumber(base=0, size_param="per_page", asks=50), Total(path=("total",))),
     "Offsets and a number of rows": api(replace(LIMITED, asks=1000, cap=Cap(most=100)), Total()),
     "A bare list and a total in a header": api(LIMITED, Total(header="X-Total-Count"), shape=Bare()),
-    "A total on a HEAD request only": api(
-        LIMITED, Total(header="X-Total-Count", when=telling.on_head), shape=Bare(), head=True
-    ),
     "A flag that says whether there is more": api(ByNumber(), More()),
     "Nothing but an empty page at the end": api(ByNumber()),
     "A total that is only a hint": api(LIMITED, Total(count=telling.unknown)),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import HeaderLink, JsonLink
-from airflow_paginated.paging.errors import OriginError, PaginatedApiError, RequestRefused, ResponseError
+from airflow_paginated import HeaderLink, JsonLink
+from airflow_paginated.core.errors import OriginError, PaginatedApiError, RequestRefused, ResponseError
 from tests.servers import FaultServer, PagedApi, Reply, Request
 from tests.servers.styles import Bare, ByLink, Carrier, Envelope, More, StyledApi, Told, employees, links
 from tests.strategies.collecting import HIDDEN, SECRET, Collect

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from airflow_paginated import Cursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, LimitExceeded, ResponseError
 from airflow_paginated.hooks.paginated_api import PAGES_PER_WORKER
-from airflow_paginated.paging import Cursor, HeaderLink, JsonLink, Keyset, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, LimitExceeded, ResponseError
 from tests.servers import Reply, Request
 from tests.strategies.collecting import Application, Collect
 from tests.strategies.scripted import Scripted, always, with_headers
@@ -106,6 +107,16 @@ def test_the_page_before_again_is_the_end_where_that_is_configured(collect: Coll
     assert ignored.rows == [1, 2]
 
 
+@pytest.mark.parametrize("rows", [[], [1], [1, 2]])
+def test_the_same_cursor_on_an_empty_page_is_the_end(collect: Collect, rows: list[int]) -> None:
+    """As Solr's cursorMark: the page behind the last row gives the cursor that was sent."""
+    marks = "*ab"[: len(rows) + 1]
+    pages = {mark: said([row], next=following) for mark, row, following in zip(marks, rows, marks[1:], strict=False)}
+    api = Scripted("cursor", {**pages, marks[-1]: said([], next=marks[-1])})
+    found = collect(api, replace(NEXT, first_cursor="*", stop_after_empty_page=True), **DATA)
+    assert (found.rows, len(found.seen)) == (rows, len(rows) + 1)
+
+
 def test_pages_that_are_alike_are_kept_where_that_is_configured(collect: Collect) -> None:
     answers = {str(number): said([0, 0], more=number < 5) for number in range(1, 9)}
     api = Scripted("page", answers)
@@ -116,10 +127,9 @@ def test_pages_that_are_alike_are_kept_where_that_is_configured(collect: Collect
 
 def test_a_circle_that_is_allowed_ends_at_max_pages(collect: Collect) -> None:
     api = Scripted("cursor", {None: said([1], next="a"), "a": said([2], next="a")})
-    strategy = Cursor(cursor_path="next", max_pages=30)
-    error = collect.error(api, strategy, completeness={"on_repeat": "allow"}, **DATA)
+    error = collect.error(api, NEXT, completeness={"on_repeat": "allow"}, limits={"max_pages": 30}, **DATA)
     assert isinstance(error, LimitExceeded)
-    assert "max_pages=30" in str(error)
+    assert "limits.max_pages is 30" in str(error)
 
 
 def test_one_cursor_for_a_whole_scroll_is_no_circle_where_that_is_configured(collect: Collect) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderCursor, JsonLink, Keyset, Offset, PageNumber, SinglePage
-from airflow_paginated.paging.errors import RequestRefused, ResponseError
+from airflow_paginated import Cursor, HeaderCursor, JsonLink, Keyset, Offset, PageNumber, SinglePage
+from airflow_paginated.core.errors import RequestRefused, ResponseError
 from tests.servers import Reply, Request
 from tests.servers.styles import (
     Bare,

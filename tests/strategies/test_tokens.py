@@ -9,8 +9,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderCursor, Keyset
-from airflow_paginated.paging.errors import IncompleteError, ResponseError
+from airflow_paginated import Cursor, HeaderCursor, Keyset
+from airflow_paginated.core.errors import IncompleteError, ResponseError
 from tests.servers import Reply, Request
 from tests.servers.styles import Bare, ByKey, ByToken, Carrier, Envelope, More, StyledApi, employees, events
 from tests.strategies.collecting import Collect
@@ -148,9 +148,9 @@ def test_the_first_request_carries_an_empty_cursor(collect: Collect) -> None:
 
 def test_the_same_token_again_is_the_end_where_that_is_configured(collect: Collect) -> None:
     api = table(replace(TOKEN, end="same"))
-    found = collect(api, replace(NEXT, stop_on_same_cursor=True), **DATA)
+    found = collect(api, NEXT, completeness={"on_repeat": "end"}, **DATA)
     assert found.lines == api.reference()
-    assert len(found.seen) == 3
+    assert len(found.seen) == 4
 
 
 def test_the_same_token_again_is_an_error_elsewhere(collect: Collect) -> None:

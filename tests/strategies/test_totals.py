@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging import Cursor, HeaderLink, Keyset, Offset, PageNumber
-from airflow_paginated.paging.errors import ConfigurationError, IncompleteError, ResponseError
+from airflow_paginated import Cursor, HeaderLink, Keyset, Offset, PageNumber
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from tests.servers.styles import (
     Bare,
     ByKey,
@@ -76,31 +76,6 @@ def test_a_total_of_minus_one_says_what_to_set(collect: Collect) -> None:
 def test_a_hint_alone_does_not_end_a_run() -> None:
     with pytest.raises(ConfigurationError, match="a total that is only a hint does not end a run"):
         PageNumber(**HINT)
-
-
-@pytest.mark.parametrize("kind", [PageNumber, Offset])
-def test_a_total_on_a_head_request_alone_plans_the_run(collect: Collect, kind: type[Any]) -> None:
-    asked = ByNumber() if kind is PageNumber else ByOffset(size_param="limit", asks=20)
-    total = Total(header="X-Total-Count", when=telling.on_head)
-    api = table(asked, total, shape=Bare(), head=True)
-    own = {"page_size": 20} if kind is Offset else {}
-    found = collect(api, kind(total_header="X-Total-Count", total_method="HEAD", **own), max_workers=4)
-    assert found.lines == api.reference()
-    assert [each.request.method for each in found.seen] == ["HEAD"] + ["GET"] * 12
-
-
-def test_a_head_request_that_declares_nothing_fails(collect: Collect) -> None:
-    api = table(ByNumber(), shape=Bare(), head=True)
-    error = collect.error(api, PageNumber(total_header="X-Total-Count", total_method="HEAD"))
-    assert isinstance(error, ResponseError)
-    assert "total_header 'X-Total-Count' is not in the answer; its headers are 'content-" in str(error)
-
-
-def test_a_head_request_that_declares_no_rows_ends_the_run(collect: Collect) -> None:
-    total = Total(header="X-Total-Count", when=telling.on_head)
-    api = table(ByNumber(), total, shape=Bare(), head=True, rows=())
-    found = collect(api, PageNumber(total_header="X-Total-Count", total_method="HEAD"))
-    assert (found.lines, len(found.seen)) == (b"", 1)
 
 
 def test_a_total_in_a_header_alone_plans_the_run(collect: Collect) -> None:

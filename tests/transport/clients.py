@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import PaginatedApiError
-from airflow_paginated.paging.policies import Timeouts
-from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.core.errors import PaginatedApiError
+from airflow_paginated.core.policies import Timeouts
+from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.servers import PagedApi
 

@@ -15,8 +15,8 @@ import pytest
 import requests
 from requests.auth import AuthBase
 
-from airflow_paginated.paging.errors import PermanentError, RequestRefused
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import PermanentError, RequestRefused
+from airflow_paginated.core.values import PageRequest
 from tests.servers import FaultServer, Given, Redirect, Reply, Request, ResetInBody
 from tests.transport.clients import API, QUICK, lines, page
 from tests.transport.tokens import CLIENT, CLIENT_SECRET, HERE, authenticated

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import pytest
 import requests
 from requests.auth import AuthBase, HTTPDigestAuth
 
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.transport.auth import KINDS, OPTIONS, authentication
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.transport.auth import AUTH_OPTIONS, AUTH_TYPES, authentication
+from airflow_paginated.transport.auth.credentials import Grant, TokenRequest
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.credentials import Grant, TokenRequest
 
 HERE = "connection 'hr'"
 S3CRET = "s3cr3t of the house"
@@ -206,12 +205,6 @@ def test_a_wrong_connection_is_refused_at_once(fields: Fields, told: str) -> Non
     assert S3CRET not in str(caught.value)
 
 
-def test_without_oauthlib_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "oauthlib.oauth2", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'airflow-provider-paginated-api\[oauth2\]'"):
-        made("id", "s", **OAUTH)
-
-
 def test_no_value_shows_a_secret() -> None:
     fields: list[Fields] = [
         {"login": "a"},
@@ -230,4 +223,4 @@ def test_no_value_shows_a_secret() -> None:
 
 
 def test_the_table_knows_the_options_of_all() -> None:
-    assert set(OPTIONS) == {name for kind in KINDS.values() for name in kind.options}
+    assert set(AUTH_OPTIONS) == {name for kind in AUTH_TYPES.values() for name in kind.options}

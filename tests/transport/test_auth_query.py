@@ -11,13 +11,13 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import pytest
 
-from airflow_paginated.paging import HeaderLink, JsonLink, PageRequest, Stop
-from airflow_paginated.paging.errors import PaginatedApiError
-from airflow_paginated.paging.protocols import Pagination
-from airflow_paginated.paging.values import Page, Successor
+from airflow_paginated import HeaderLink, JsonLink, PageRequest, Stop
+from airflow_paginated.core.errors import PaginatedApiError
+from airflow_paginated.core.values import Page, Successor
+from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport.auth import authentication
 from airflow_paginated.transport.auth.fields import AuthFields
-from tests.pipeline.collect import Job, collect
+from tests.collect.running import Job, collect
 from tests.servers import FaultServer, PagedApi, Redirect, Reply, Request, ServerError, on_page
 
 KEY = "k3y of+the/house"

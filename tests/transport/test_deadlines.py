@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed
+from airflow_paginated.core.errors import PageFailed
 from airflow_paginated.transport import RequestRetry, SessionOptions
 from tests.servers import (
     DribbleBody,

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError, ResponseError
-from airflow_paginated.transport.decode import inflate, split, to_utf8
-from airflow_paginated.transport.faults import Fault
+from airflow_paginated.core.errors import ConfigurationError, ResponseError
+from airflow_paginated.transport.body import inflate, to_utf8
+from airflow_paginated.transport.decode import split
+from airflow_paginated.transport.retry import RetryableError
 
 
 def rows(body: bytes | str, selector: str | None) -> list[bytes]:
@@ -132,13 +133,13 @@ def test_a_name_twice_in_a_row_is_the_row_s_own() -> None:
 @pytest.mark.parametrize("selector", [None, "data", "data[*].x"])
 def test_what_is_no_json_may_be_tried_again(body: str, selector: str | None) -> None:
     whole = body if selector is None else f'{{"data": {body}}}'
-    with pytest.raises(Fault, match="the body is not JSON"):
+    with pytest.raises(RetryableError, match="the body is not JSON"):
         rows(whole, selector)
 
 
 @pytest.mark.parametrize("body", [b"", b" ", b"\r\n\t"])
 def test_nothing_may_be_tried_again(body: bytes) -> None:
-    with pytest.raises(Fault, match="the body is empty"):
+    with pytest.raises(RetryableError, match="the body is empty"):
         split(body, "data")
 
 
@@ -248,7 +249,7 @@ def test_any_bytes_end_in_rows_or_in_a_known_error(body: bytes) -> None:
     for selector in (None, "data", "data[*].x"):
         try:
             found = split(to_utf8(body, ""), selector)
-        except (Fault, ResponseError):
+        except (RetryableError, ResponseError):
             continue
         value: Any = json.loads(body)
         assert selector is not None or [json.loads(row) for row in found.lines.splitlines()] == value
@@ -257,7 +258,7 @@ def test_any_bytes_end_in_rows_or_in_a_known_error(body: bytes) -> None:
 @given(st.binary(max_size=60))
 def test_any_bytes_inflate_or_end_in_a_known_error(body: bytes) -> None:
     for start in (b"", b"\x1f\x8b\x08\0\0\0\0\0\0\xff"):
-        with pytest.raises(Fault):
+        with pytest.raises(RetryableError):
             inflate(start + body, "gzip", 1000)
 
 
@@ -266,5 +267,5 @@ def test_any_media_type_is_read_or_refused(content_type: str, body: bytes) -> No
     for text in (content_type, f"x; charset={content_type}"):
         try:
             to_utf8(body, text).decode()
-        except (Fault, ResponseError):
+        except (RetryableError, ResponseError):
             continue

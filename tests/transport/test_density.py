@@ -6,12 +6,20 @@ import json
 
 import pytest
 
-from airflow_paginated.paging.errors import LimitExceeded, ResponseError
-from airflow_paginated.paging.selectors import ABSENT
-from airflow_paginated.transport.decode import Tolerance, json_value, split
-from airflow_paginated.transport.density import LIGHT, check_beside, check_rows, most_values
-from airflow_paginated.transport.faults import Fault
-from airflow_paginated.transport.lines import split_csv, split_jsonl
+from airflow_paginated.core.errors import LimitExceeded, ResponseError
+from airflow_paginated.core.paths import ABSENT
+from airflow_paginated.transport.decode import (
+    LIGHT,
+    Tolerance,
+    check_beside,
+    check_rows,
+    json_value,
+    most_values,
+    split,
+    split_csv,
+    split_jsonl,
+)
+from airflow_paginated.transport.retry import RetryableError
 
 MIB = 1024 * 1024
 ROWS = {
@@ -55,6 +63,20 @@ def test_rows_are_not_counted_as_values_beside_them(row: bytes) -> None:
         split(body, "data", Tolerance(most=count - 1))
 
 
+def test_values_in_the_rows_are_no_rows() -> None:
+    vectors = b"[" + b",".join([b'{"id": 1, "v": [%b0]}' % (b"0," * 6000)] * 250) + b"]"
+    check_rows(vectors, 250)
+    with pytest.raises(LimitExceeded):
+        check_rows(vectors, 249)
+
+
+@pytest.mark.parametrize("first", [b"{}", b"[]", b'"a"', b"null"])
+def test_rows_of_several_kinds_hide_none(first: bytes) -> None:
+    text, count = many(b"0")
+    with pytest.raises(LimitExceeded):
+        check_rows(b"[%b,%b" % (first, text[1:]), count)
+
+
 def test_a_small_body_is_never_too_much() -> None:
     text = b"[" + b"0," * (LIGHT // 2 - 2) + b"0]"
     assert len(text) < LIGHT
@@ -65,7 +87,7 @@ def test_a_small_body_is_never_too_much() -> None:
 def test_a_list_that_is_no_json_is_left_to_the_decoder() -> None:
     text, count = many(b'"a')
     check_rows(text, count)
-    with pytest.raises(Fault):
+    with pytest.raises(RetryableError):
         split(b'{"data": %b}' % text, "data", Tolerance(most=count // 8))
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging.errors import ConfigurationError, PageFailed
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import ConfigurationError, PageFailed
+from airflow_paginated.core.values import PageRequest
 from airflow_paginated.transport import SessionOptions
 from tests.servers import FaultServer, Given, Reply, Request, ServerError
 from tests.transport.clients import API, SECRET, connect, fetch, headers_of, lines, page, refused, refusing

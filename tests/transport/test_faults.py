@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed
+from airflow_paginated.core.errors import PageFailed
 from airflow_paginated.transport import RequestRetry
 from tests.servers import (
     BadChunkSize,

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed, RequestRefused, ResponseError
-from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.core.errors import PageFailed, RequestRefused, ResponseError
+from airflow_paginated.core.values import Page
 from airflow_paginated.transport import ResponseRules
 from tests.servers import (
     CutChunk,
@@ -32,7 +32,7 @@ from tests.servers import (
     UnframedCut,
 )
 from tests.servers.wire import Framing
-from tests.transport.clients import API, ONCE, fetch, headers_of, lines, page, refused, short
+from tests.transport.clients import API, fetch, headers_of, lines, page, refused, short
 
 FIELDS = ("id", "name", "badge")
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
@@ -239,28 +239,3 @@ def test_an_empty_answer_may_be_declared_a_page(server: FaultServer, form: str, 
     declared = {"response_actions": [{"action": "SUCCESS", "status": status}]}
     assert fetched(server, form, rules=declared).count == 0
     assert isinstance(refusing(server, form, Given(status)), PageFailed | RequestRefused)
-
-
-@pytest.mark.parametrize("form", ["json", "jsonl", "csv"])
-@pytest.mark.parametrize("framing", ["plain", "chunked", "gzip"])
-def test_a_head_brings_headers(server: FaultServer, form: Any, framing: Framing) -> None:
-    server.framing = framing
-    for _ in range(2):
-        got = fetch(
-            server.url,
-            PageRequest("bare", "HEAD", query={"page": 2}),
-            data_selector=None,
-            rules=ResponseRules(response_format=form),
-            retry=ONCE,
-        )
-        assert (got.lines, got.count, got.envelope, got.bytes) == (b"", 0, None, 0)
-        assert got.headers["x-total-count"] == "300"
-        assert got.url == f"{server.url}/bare"
-
-
-def test_a_head_may_be_refused(server: FaultServer) -> None:
-    error = refused(
-        server.url, PageRequest("none", "HEAD"), rules=ResponseRules(response_format="csv"), data_selector=None
-    )
-    assert isinstance(error, RequestRefused)
-    assert str(error).endswith("404 Not Found: check the connection's host and the endpoint")

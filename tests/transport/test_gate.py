@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_paginated.paging.errors import Cancelled, RetryBudgetExhausted
+from airflow_paginated.core.errors import Cancelled, RetryBudgetExhausted
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from tests.transport.clients import Calls
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ResponseError
-from airflow_paginated.transport.decode import to_utf8
-from airflow_paginated.transport.faults import Fault
-from airflow_paginated.transport.lines import split_csv, split_jsonl
+from airflow_paginated.core.errors import ResponseError
+from airflow_paginated.transport.body import to_utf8
+from airflow_paginated.transport.decode import split_csv, split_jsonl
+from airflow_paginated.transport.retry import RetryableError
 
 
 def lines(body: bytes) -> list[bytes]:
@@ -57,7 +57,7 @@ def test_every_line_is_a_row_as_it_was_sent(body: bytes, rows: list[bytes]) -> N
     ],
 )
 def test_a_line_that_is_no_json_is_named(body: bytes, line: int) -> None:
-    with pytest.raises(Fault, match=f"line {line} of the body is not JSON"):
+    with pytest.raises(RetryableError, match=f"line {line} of the body is not JSON"):
         lines(body)
 
 
@@ -68,9 +68,9 @@ def test_a_deep_line_is_an_error_and_no_crash() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\n", b" \r\n\r\n\t"])
 def test_nothing_may_be_tried_again(body: bytes) -> None:
-    with pytest.raises(Fault, match="the body is empty"):
+    with pytest.raises(RetryableError, match="the body is empty"):
         split_jsonl(body)
-    with pytest.raises(Fault, match="the body is empty"):
+    with pytest.raises(RetryableError, match="the body is empty"):
         split_csv(body, ["a"])
 
 
@@ -121,7 +121,7 @@ def test_columns_stand_for_a_header() -> None:
     ],
 )
 def test_a_record_that_does_not_fit_is_named(body: str, told: str) -> None:
-    with pytest.raises(Fault, match=re.escape(told)):
+    with pytest.raises(RetryableError, match=re.escape(told)):
         records(body)
 
 
@@ -153,7 +153,7 @@ def test_any_bytes_end_in_rows_or_in_a_known_error(body: bytes) -> None:
     for split in (split_jsonl, lambda text: split_csv(text, None), lambda text: split_csv(text, ["a", "b"])):
         try:
             parts = split(to_utf8(body, ""))
-        except (Fault, ResponseError):
+        except (RetryableError, ResponseError):
             continue
         assert parts.lines.count(b"\n") == parts.count
         assert all(json.loads(line) is not ... for line in parts.lines.splitlines())

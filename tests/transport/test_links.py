@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError, OriginError
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import ConfigurationError, OriginError
+from airflow_paginated.core.values import PageRequest
 from airflow_paginated.transport.origin import cut, with_query
 from tests.servers import FaultServer, Redirect
 from tests.transport.clients import Calls, connect, fetch, page, refused

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_paginated.paging.errors import ConfigurationError, PageFailed, PermanentError
+from airflow_paginated.core.errors import ConfigurationError, PageFailed, PermanentError
 from airflow_paginated.transport import SessionOptions
 from tests.servers import FaultServer, ResetOnReuse, on_page
 from tests.servers.tls import self_signed
@@ -41,7 +41,9 @@ def test_a_name_that_does_not_resolve_is_tried_again_and_named() -> None:
 
 
 def test_a_name_with_an_empty_label_is_no_name() -> None:
-    assert isinstance(refused("http://a..b"), PermanentError)
+    error = refused("http://a..b")
+    assert isinstance(error, PermanentError)
+    assert "the host name is not valid" in str(error)
 
 
 def test_the_second_address_of_a_name_is_tried(server: FaultServer) -> None:

@@ -10,7 +10,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.paging.errors import ConfigurationError, OriginError
+from airflow_paginated.core.errors import ConfigurationError, OriginError
 from airflow_paginated.transport.origin import Origin, check_origin, encode_query, join, origin_of, shown_url
 
 

@@ -8,9 +8,9 @@ from typing import Final
 
 import pytest
 
-from airflow_paginated.paging.errors import QuotaExceeded
+from airflow_paginated.core.errors import QuotaExceeded
 from airflow_paginated.transport import RequestRetry
-from airflow_paginated.transport.quota import LONGEST_WAIT, quota_wait
+from airflow_paginated.transport.gate import MAX_WAIT_SECONDS, quota_wait
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request
 from tests.transport.clients import Calls, connect, page
 
@@ -26,7 +26,7 @@ NOW: Final = 1_700_000_000.0
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1700000030"}, 30),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1700000030000"}, 30),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1600000000"}, 0),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9" * 18}, LONGEST_WAIT),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9" * 18}, MAX_WAIT_SECONDS),
         ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "30"}, None),
         ({"x-ratelimit-remaining": "0"}, None),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "7"}, 7),

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_paginated.paging.errors import ConfigurationError, OriginError, PermanentError, RequestRefused
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import ConfigurationError, OriginError, PermanentError, RequestRefused
+from airflow_paginated.core.values import PageRequest
 from airflow_paginated.transport import RequestRetry
 from tests.servers import FaultServer, Redirect, Reply, Request, ResetBeforeHeaders
 from tests.servers.schedules import Schedule

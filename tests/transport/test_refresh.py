@@ -13,16 +13,10 @@ import pytest
 import requests
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging.errors import (
-    ConfigurationError,
-    PageFailed,
-    PermanentError,
-    QuotaExceeded,
-    RequestRefused,
-)
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import ConfigurationError, PageFailed, PermanentError, QuotaExceeded, RequestRefused
+from airflow_paginated.core.values import PageRequest
 from airflow_paginated.transport import PageClient, RateLimit, ResponseRules
-from airflow_paginated.transport.faults import Throttled
+from airflow_paginated.transport.retry import Throttled
 from tests.servers import FaultServer, Given, PagedApi, Reply, Request, ServerError
 from tests.transport.clients import ONCE, QUICK, Calls, connect, eventually, page
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed
-from airflow_paginated.paging.values import PageRequest
+from airflow_paginated.core.errors import PageFailed
+from airflow_paginated.core.values import PageRequest
 from airflow_paginated.transport import RequestRetry
 from tests.servers import (
     CutHeaders,

@@ -8,14 +8,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import (
-    ConfigurationError,
-    PageFailed,
-    QuotaExceeded,
-    RequestRefused,
-    ResponseError,
-)
-from airflow_paginated.paging.values import Page, PageRequest
+from airflow_paginated.core.errors import ConfigurationError, PageFailed, QuotaExceeded, RequestRefused, ResponseError
+from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.transport import ResponseRules
 from tests.servers import CutHeaders, EmptyOK, Fault, FaultServer, Given, Redirect, RetryLater, TruncatedJson, on_page
 from tests.transport.clients import ONCE, SECRET, connect, fetch, headers_of, lines, page, refused

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.paging.selectors import ABSENT
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.paths import ABSENT
 from airflow_paginated.transport import ResponseAction, ResponseRules
 from airflow_paginated.transport.decode import json_value
 from airflow_paginated.transport.rules import combined_response

@@ -16,9 +16,9 @@ import pytest
 import requests
 from requests.auth import HTTPBasicAuth
 
-from airflow_paginated.paging.errors import PaginatedApiError
+from airflow_paginated.core.errors import PaginatedApiError
+from airflow_paginated.core.secrets import Scrubber
 from airflow_paginated.transport import ClientOptions, Endpoint, RateLimit, RequestRetry, SessionOptions
-from airflow_paginated.transport.scrub import Scrubber
 from tests.servers import DribbleBody, Fault, FaultServer, Given, Raw, RetryLater, ServerError
 from tests.transport.clients import QUICK, Calls, connect, options, page, short
 

@@ -8,15 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import requests
 
-from airflow_paginated.paging.errors import Cancelled
-from airflow_paginated.paging.policies import Timeouts
+from airflow_paginated.core.errors import Cancelled
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry, SessionOptions
-from airflow_paginated.transport.sessions import SessionPool
+from airflow_paginated.transport.connections import SessionPool
 from tests.servers import (
     DribbleBody,
     DribbleHeaders,
@@ -103,7 +104,9 @@ def connecting(port: int) -> int:
 def in_a_black_hole() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with blackhole() as port:
         fillers = connecting(port)
-        yield connect(f"http://127.0.0.1:{port}", timeouts=PATIENT), lambda: connecting(port) == fillers + 4
+        # A connection request lasts until its timeout, whoever closes the client.
+        client = connect(f"http://127.0.0.1:{port}", timeouts=replace(PATIENT, connect=2.0))
+        yield client, lambda: connecting(port) == fillers + 4
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from airflow_paginated.paging.errors import PageFailed, QuotaExceeded, RetryBudgetExhausted
+from airflow_paginated.core.errors import PageFailed, QuotaExceeded, RetryBudgetExhausted
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry
 from tests.servers import FaultServer, Redirect, RetryLater, ServerError, on_page
 from tests.transport.clients import ONCE, Calls, connect, eventually, fetch, lines, page, refused, short

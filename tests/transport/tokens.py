@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from airflow_paginated.transport import ClientOptions, PageClient
+from airflow_paginated.transport.attempt import Endpoint
 from airflow_paginated.transport.auth import authentication
 from airflow_paginated.transport.auth.fields import AuthFields
-from airflow_paginated.transport.exchange import Endpoint
 from tests.servers import PagedApi, Reply, Request
 from tests.transport.clients import ONCE, options
 

@@ -1,8 +1,10 @@
-"""From landed pages to data files: sorted, verified, cut, counted, in flat memory."""
+"""Landed pages after the row functions, in a temporary file of this process."""
 
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -11,17 +13,86 @@ from hashlib import sha256
 from itertools import islice
 from typing import Final, Protocol
 
-from airflow_paginated.paging.errors import StoreError
+import msgspec
+
+from airflow_paginated.core.errors import StoreError
+from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.sinks.files.formats import FileFormat
-from airflow_paginated.sinks.files.index import PageIndex, Place
+from airflow_paginated.sinks.files.frames import Header, decode
+from airflow_paginated.sinks.files.index import PageIndex, PagePosition
 from airflow_paginated.sinks.files.manifest import FileEntry
 from airflow_paginated.sinks.files.segments import SegmentId
-from airflow_paginated.sinks.files.storage import Pending
+from airflow_paginated.sinks.files.storage import Pending, translated
+from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 
-VERSION: Final = 1
+WRITE: Final = "write to the temporary folder"
+
+
+class MappedPages:
+    """The pages of an index with other rows: an index of its own, and a reader for it.
+
+    What landed stays as it is, so that a function that fails can be mended without asking the API again.
+    """
+
+    def __init__(self, base: PageRequest) -> None:
+        self.index = PageIndex(base)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with this object
+        self._size = 0
+
+    def fill(self, landed: PageIndex, reader: Payloads, rows: RowFunctions, proceed: Callable[[], None]) -> None:
+        """Apply the functions to every landed page; ``proceed`` may raise between any two.
+
+        Raises ``ConfigurationError`` where a function fails.
+        """
+        if rows.changes is not None:
+            rows.changes.begin(min((_asked(line) for line in landed.lines()), default=rows.changes.began))
+        for place, line in zip(landed.places(), landed.lines(), strict=True):
+            proceed()
+            header = _header(line)
+            self._put(place, header, rows.apply(payload_of(place, reader), _origin(header)))
+        with translated(WRITE):
+            self._file.flush()
+
+    def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
+        """Return a payload."""
+        return os.pread(self._file.fileno(), length, offset)
+
+    def close(self) -> None:
+        """Delete file and index."""
+        self._file.close()
+        self.index.close()
+
+    def _put(self, place: PagePosition, header: Header, rows: list[bytes]) -> None:
+        page = Page.of(PageRequest(""), rows)
+        changed = msgspec.structs.replace(header, rows=page.count, bytes=len(page.lines), sha256=page.sha256)
+        self.index.put(changed, b"", place.segment, self._size)
+        with translated(WRITE):
+            self._file.write(page.lines)
+        self._size += len(page.lines)
+
+
+def _header(line: bytes) -> Header:
+    header = decode(line)
+    assert header is not None, "only sound headers are indexed"  # noqa: S101  # for mypy
+    return header
+
+
+def _asked(line: bytes) -> float:
+    """Return when a page was asked for, but for what it waited for its turn: the first of all does not wait."""
+    header = _header(line)
+    return header.at - max(header.seconds, 0.0)
+
+
+def _origin(header: Header) -> RowOrigin:
+    return RowOrigin(header.partition, header.index, header.at)
+
+
+COMPOSE_VERSION: Final = 1
 """A part of every digest: to be raised when the same pages shall make other bytes."""
+
 _PAGES_LEVEL: Final = 3
-BLOCK_BYTES: Final = 256 * 1024
+
+COMPOSE_BLOCK_BYTES: Final = 256 * 1024
 
 
 class DamagedError(StoreError):
@@ -36,7 +107,7 @@ class Cut:
     rows: int
     bytes: int
 
-    def grown(self, place: Place) -> Cut:
+    def grown(self, place: PagePosition) -> Cut:
         """Return this file with one page more."""
         return Cut(self.pages + 1, self.rows + place.rows, self.bytes + place.bytes)
 
@@ -65,7 +136,7 @@ def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, land
     ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
     has the same name, tells of both.
     """
-    options = {"version": VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
+    options = {"version": COMPOSE_VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
     for place in landed.places() if landed else ():
         digest.update(place.key + place.sha256.encode())
@@ -87,7 +158,7 @@ class Payloads(Protocol):
         """Return a payload."""
 
 
-def payload_of(place: Place, reader: Payloads) -> bytes:
+def payload_of(place: PagePosition, reader: Payloads) -> bytes:
     """Return the rows of a page. Raises ``DamagedError`` where they are not those that were put there."""
     payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
     if place.bytes and sha256(payload).hexdigest() != place.sha256:
@@ -105,12 +176,12 @@ def payloads(index: PageIndex, reader: Payloads, proceed: Callable[[], None]) ->
             yield payload_of(place, reader)
 
 
-class Source:
+class SegmentSource:
     """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
 
     def __init__(self, index: PageIndex, reader: Payloads, proceed: Callable[[], None] = lambda: None) -> None:
         self._proceed = proceed
-        self._places: Iterator[Place] = index.places()
+        self._places: Iterator[PagePosition] = index.places()
         self._reader = reader
 
     def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
@@ -160,7 +231,7 @@ class _Tap:
         self.bytes += len(data)
         self._block.append(data)
         self._size += len(data)
-        if self._size >= BLOCK_BYTES:
+        if self._size >= COMPOSE_BLOCK_BYTES:
             self._digesting = self._beside.submit(self._update, self._take())
 
     def finish(self) -> str:

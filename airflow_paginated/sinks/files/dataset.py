@@ -7,17 +7,16 @@ import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from airflow_paginated.paging.completeness import Account
-from airflow_paginated.paging.errors import WatermarkMoved
-from airflow_paginated.paging.values import PageRecord
-from airflow_paginated.sinks.files import frames, sweep
-from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.core.errors import WatermarkMoved
+from airflow_paginated.core.values import CollectionReport, PageRecord
+from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import frames
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import load
 from airflow_paginated.sinks.files.publish import Publication
-from airflow_paginated.sinks.files.segments import SegmentReader, SegmentWriter, segment_ids, stored_frames
-from airflow_paginated.sinks.files.site import Site
+from airflow_paginated.sinks.files.segments import Claim, SegmentReader, SegmentWriter, segment_ids, stored_frames
+from airflow_paginated.sinks.files.site import TargetSite
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)
@@ -26,10 +25,9 @@ _log: Final = logging.getLogger(__name__)
 class FileDataset:
     """Implements ``Dataset``; ``path`` and ``manifest_path`` are what the summary calls the result."""
 
-    existing: dict[str, Any] | None = None
     keeps = True
 
-    def __init__(self, site: Site, run: Run, path: str, manifest_path: str) -> None:
+    def __init__(self, site: TargetSite, run: Run, path: str, manifest_path: str) -> None:
         self._site = site
         self._run = run
         self._path = path
@@ -85,7 +83,7 @@ class FileDataset:
         self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
         self._index.restart(partition)
 
-    def publish(self, account: Account) -> dict[str, Any]:
+    def publish(self, account: CollectionReport) -> dict[str, Any]:
         """Make all stored rows visible at once and return a summary."""
         try:
             manifest = self.publication(account).publish()
@@ -98,7 +96,7 @@ class FileDataset:
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
-    def publication(self, account: Account) -> Publication:
+    def publication(self, account: CollectionReport) -> Publication:
         """Return what will publish all stored rows, not yet begun."""
         self._writer.finish()
         return Publication(self._site, self._claim, self._run, self._index, account)
@@ -156,45 +154,3 @@ class FileDataset:
                 _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
                 self.restart(partition)
         _log.info("Going on after %d pages that an earlier try stored", self._index.sums()[0])
-
-
-class SettledDataset:
-    """Implements ``Dataset`` for a target that holds what is asked for: there is nothing to do."""
-
-    keeps = True
-
-    def __init__(self, existing: dict[str, Any]) -> None:
-        self.existing: dict[str, Any] | None = existing
-
-    def unfinished(self) -> Iterator[PageRecord]:
-        """Yield nothing."""
-        return iter(())
-
-    def records(self) -> Iterator[PageRecord]:
-        """Yield nothing."""
-        return iter(())
-
-    def lines(self, record: PageRecord) -> bytes:
-        """Refuse: there is no page to ask for."""
-        raise RuntimeError("nothing is stored for a target that is skipped")
-
-    def last(self, partition: tuple[int, ...]) -> PageRecord | None:
-        """Know no page."""
-        return None
-
-    def land(self, record: PageRecord, lines: bytes) -> None:
-        """Refuse: landing a page here is a defect of the caller."""
-        raise RuntimeError("nothing is to be collected for a target that is skipped")
-
-    def restart(self, partition: tuple[int, ...]) -> None:
-        """Do nothing."""
-
-    def publish(self, account: Account) -> dict[str, Any] | None:
-        """Return the summary of what exists."""
-        return self.existing
-
-    def discard(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""

@@ -11,18 +11,16 @@ from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from airflow_paginated.paging.dicts import check_choice, check_number
-from airflow_paginated.paging.errors import ConfigurationError
-from airflow_paginated.sinks.files.csv_rows import Formulas
-from airflow_paginated.sinks.files.dataset import FileDataset, SettledDataset
-from airflow_paginated.sinks.files.formats import FileFormat, canonical, format_in, format_named
-from airflow_paginated.sinks.files.layout import STAGING, Layout
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_choice, check_number
+from airflow_paginated.sinks.files.dataset import FileDataset
+from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
+from airflow_paginated.sinks.files.layout import STAGING, Layout, check_rendered, path_text, split_file
 from airflow_paginated.sinks.files.local_storage import LocalStorage
 from airflow_paginated.sinks.files.object_storage import ObjectStorage
-from airflow_paginated.sinks.files.paths import check_rendered, path_text, split_file
-from airflow_paginated.sinks.files.site import IfExists, Site
+from airflow_paginated.sinks.files.site import IfExists, TargetSite
 from airflow_paginated.sinks.files.storage import Storage
-from airflow_paginated.sinks.protocol import Dataset, Run, Sink
+from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 
 MIB: Final = 1024 * 1024
 
@@ -85,8 +83,8 @@ class FileSink:
             check_rendered(staging, self._written[1] or staging, "staging")
         return FileTarget(
             path=path,
-            place=Place.of(resolve, path, one_file),
-            staging=None if staging is None else Place.of(resolve, staging, False),
+            place=Location.of(resolve, path, one_file),
+            staging=None if staging is None else Location.of(resolve, staging, False),
             layout=Layout(file_format.name, name),
             manifest_path=f"{folder if one_file else path.rstrip('/') + '/'}{Layout(file_format.name, name).manifest}",
             file_format=file_format,
@@ -117,14 +115,14 @@ class FileSink:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Location:
     """A folder on a filesystem."""
 
     fs: AbstractFileSystem
     root: str
 
     @classmethod
-    def of(cls, resolve: Resolve, path: str, one_file: bool) -> Place:
+    def of(cls, resolve: Resolve, path: str, one_file: bool) -> Location:
         """Return the folder at a path, or the one that a file is in."""
         fs, root = resolve(path)
         folder, slash, _ = root.rstrip("/").rpartition("/")
@@ -142,19 +140,19 @@ class FileTarget:
     """A file sink with its filesystems; implements ``Sink``."""
 
     path: str
-    place: Place
-    staging: Place | None
+    place: Location
+    staging: Location | None
     layout: Layout
     manifest_path: str
     file_format: FileFormat
     if_exists: IfExists
     part_bytes: int | None
 
-    def open(self, run: Run) -> Dataset:
-        """Begin, or take up again, the collection of ``run``."""
+    def open(self, run: Run) -> Dataset | Existing:
+        """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
         token = f"{run.key}-{os.urandom(4).hex()}"
         target = self.place.storage(token)
-        site = Site(
+        site = TargetSite(
             target=target,
             stagings=target.sub(STAGING) if self.staging is None else self.staging.storage(token),
             stagings_inside=self.staging is None,
@@ -165,7 +163,7 @@ class FileTarget:
         )
         done = site.inspect(run)
         if done is not None:
-            return SettledDataset(done.summary(self.path, self.manifest_path))
+            return Existing(done.summary(self.path, self.manifest_path))
         return FileDataset(site, run, self.path, self.manifest_path)
 
 

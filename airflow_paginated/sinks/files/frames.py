@@ -14,10 +14,10 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.values import Json, PageRecord, PageRequest, Split, Stop, Successor, Total, TotalKind
+from airflow_paginated.core.values import Json, PageRecord, PageRequest, Split, Stop, Successor, Total, TotalKind
 
-VERSION: Final = 1
-_ABSENT: Final = object()
+FRAME_VERSION: Final = 1
+_OMITTED: Final = object()
 
 Partition = tuple[int, ...]
 
@@ -60,7 +60,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def sound(self) -> bool:
         """Say whether the fields make sense together."""
-        if self.v != VERSION:
+        if self.v != FRAME_VERSION:
             return False
         if self.restart is not None:
             return self.bytes == -1
@@ -91,7 +91,7 @@ def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
     request, successor = record.request, record.successor
     partition, index = request.partition, request.index
     return Header(
-        v=VERSION,
+        v=FRAME_VERSION,
         at=at,
         partition=partition,
         index=index,
@@ -111,7 +111,7 @@ def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
 
 def restart_of(partition: Partition, at: float) -> Header:
     """Return the header that takes back all earlier frames of a partition."""
-    return Header(v=VERSION, at=at, restart=partition)
+    return Header(v=FRAME_VERSION, at=at, restart=partition)
 
 
 def encode(header: Header) -> bytes:
@@ -210,7 +210,7 @@ def _query_delta(query: Mapping[str, Json], base: Mapping[str, Json]) -> tuple[d
         # A parameter is missing, or the order differs, which some APIs sign.
         return dict(query), names
     # Identity, since equality takes True for 1; what is stored without need does no harm.
-    return {name: value for name, value in query.items() if base.get(name, _ABSENT) is not value}, []
+    return {name: value for name, value in query.items() if base.get(name, _OMITTED) is not value}, []
 
 
 def _headers_delta(headers: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str | None] | None:

@@ -7,16 +7,16 @@ import struct
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
-from airflow_paginated.paging.errors import StoreError
-from airflow_paginated.paging.values import PageRecord, PageRequest
+from airflow_paginated.core.errors import StoreError
+from airflow_paginated.core.values import PageRecord, PageRequest
 from airflow_paginated.sinks.files.frames import Header, Partition, decode, record_of
 from airflow_paginated.sinks.files.segments import SegmentId
 
-_CHUNK: Final = 500
+_INSERT_CHUNK_ROWS: Final = 500
 _PLACE: Final = "part, idx, claim, segment, offset, rows, bytes, sha256"
 _OPEN, _ENDED, _SPLIT = range(3)
 # Nothing here outlives the process, so nothing has to be safe on disk; the cache bounds the memory.
-_SCHEMA: Final = """
+_INDEX_TABLES: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 PRAGMA cache_size = -8192;
@@ -30,7 +30,7 @@ BEGIN;
 """
 
 
-class Place(NamedTuple):
+class PagePosition(NamedTuple):
     """A page in order: its key, where its rows lie, and what they must be."""
 
     key: bytes
@@ -48,7 +48,7 @@ class PageIndex:
         self._base = base
         # An empty name means a temporary file that nobody else sees and that goes with the connection.
         self._db = sqlite3.connect("", isolation_level=None, cached_statements=32)
-        self._db.executescript(_SCHEMA)
+        self._db.executescript(_INDEX_TABLES)
         self._execute = self._db.cursor().execute
 
     def put(self, header: Header, line: bytes, segment: SegmentId, offset: int) -> None:
@@ -121,12 +121,12 @@ class PageIndex:
         ).fetchone()
         return self._record(found[0]) if found else None
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[PagePosition]:
         """Yield where all pages lie, in order; nothing may be changed meanwhile."""
         for found in self._db.execute(f"SELECT {_PLACE} FROM pages ORDER BY part, idx"):  # noqa: S608  # a constant
             yield _place(*found)
 
-    def place(self, partition: Partition, index: int) -> Place:
+    def place(self, partition: Partition, index: int) -> PagePosition:
         """Return where one page lies. Raises ``KeyError`` for one that is not there."""
         found = self._db.execute(
             f"SELECT {_PLACE} FROM pages WHERE part = ? AND idx = ?",  # noqa: S608  # a constant
@@ -148,7 +148,7 @@ class PageIndex:
     def _records(self, query: str) -> Iterator[PageRecord]:
         # Chunk by chunk: between two of them the caller may land pages.
         part, idx = b"", -1
-        while found := self._db.execute(query, (part, idx, _CHUNK)).fetchall():
+        while found := self._db.execute(query, (part, idx, _INSERT_CHUNK_ROWS)).fetchall():
             for part, idx, line in found:  # noqa: B007  # the last ones are where the next chunk begins
                 yield self._record(line)
 
@@ -158,8 +158,8 @@ class PageIndex:
         return record_of(header, self._base)
 
 
-def _place(part: bytes, idx: int, claim: int, segment: int, *rest: Any) -> Place:
-    return Place(part + _number(idx), SegmentId(claim, segment), *rest)
+def _place(part: bytes, idx: int, claim: int, segment: int, *rest: Any) -> PagePosition:
+    return PagePosition(part + _number(idx), SegmentId(claim, segment), *rest)
 
 
 _number: Final = struct.Struct(">Q").pack

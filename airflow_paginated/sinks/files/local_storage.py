@@ -23,7 +23,7 @@ from airflow_paginated.sinks.files.storage import (
 _OVER = os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
 _BUFFER_BYTES = 256 * 1024
-_TRIES = 3
+_REPLACE_ATTEMPTS = 3
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -50,7 +50,7 @@ class LocalStorage:
         """Write a small file unless it exists, whole, in one step."""
         path, temp = self._path(name), self._path(temp_name(name, self._token))
         with translated(f"create {path}"):
-            for _ in range(_TRIES):
+            for _ in range(_REPLACE_ATTEMPTS):
                 # Another run may clear the folder away with this file in it.
                 with suppress(FileNotFoundError):
                     return _create(temp, path, data)
@@ -251,7 +251,7 @@ def _write(path: str, flags: int, data: bytes) -> None:
 
 def _open(path: str, flags: int) -> int:
     """Open a file to write it, making its folder where that is missing."""
-    for _ in range(_TRIES):
+    for _ in range(_REPLACE_ATTEMPTS):
         with suppress(FileNotFoundError):
             return os.open(path, flags, 0o666)
         # Another run may remove the empty folder between these two calls; hence the loop.

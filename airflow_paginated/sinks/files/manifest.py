@@ -10,15 +10,15 @@ from typing import Any, Final
 
 import msgspec
 
-from airflow_paginated.paging.completeness import Check
-from airflow_paginated.paging.errors import TargetError
-from airflow_paginated.paging.values import Json
+from airflow_paginated.core.errors import TargetError
+from airflow_paginated.core.values import Check, Json
 from airflow_paginated.sinks.files.layout import Layout
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Owner
 
-VERSION: Final = 1
-_BLOCK_BYTES: Final = 1024 * 1024
+MANIFEST_VERSION: Final = 1
+
+_DIGEST_BLOCK_BYTES: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +81,10 @@ def load(target: Storage, layout: Layout) -> Manifest | None:
         manifest = msgspec.json.decode(text, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TargetError(f"{target.identity}/{layout.manifest} is not a manifest of a paginated dataset") from error
-    if manifest.version != VERSION:
+    if manifest.version != MANIFEST_VERSION:
         raise TargetError(
-            f"{target.identity}/{layout.manifest} has version {manifest.version}, this release writes version {VERSION}"
+            f"{target.identity}/{layout.manifest} has version {manifest.version},"
+            f" this release writes version {MANIFEST_VERSION}"
         )
     return manifest
 
@@ -97,6 +98,6 @@ def stands(manifest: Manifest, target: Storage, layout: Layout) -> bool:
 
 def _digest(target: Storage, file: FileEntry) -> str:
     digest = sha256()
-    for offset in range(0, file.bytes, _BLOCK_BYTES):
-        digest.update(target.read_range(file.path, offset, min(_BLOCK_BYTES, file.bytes - offset)))
+    for offset in range(0, file.bytes, _DIGEST_BLOCK_BYTES):
+        digest.update(target.read_range(file.path, offset, min(_DIGEST_BLOCK_BYTES, file.bytes - offset)))
     return digest.hexdigest()

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from fsspec import AbstractFileSystem
 
-from airflow_paginated.paging.errors import ConfigurationError
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks.files.storage import Info, Log, Pending, Reader, Storage, temp_name, translated
 
 MIB: Final = 1024 * 1024
-_BLOCK_BYTES: Final = 8 * MIB
+_UPLOAD_BLOCK_BYTES: Final = 8 * MIB
 _MAX_BLOCKS: Final = 9_000  # S3 takes 10,000 parts of one upload
 # These honour autocommit=False: a file that is not committed never appears. Elsewhere it would.
 _TRANSACTIONAL: Final = frozenset({"s3", "s3a", "gs", "gcs"})
@@ -86,14 +86,14 @@ class ObjectStorage:
 
     def begin(self, name: str, expected: int = 0) -> Pending:
         """Begin a file as an upload that is completed by its commit, or under another name."""
-        path, block = self._path(name), max(_BLOCK_BYTES, -(-expected // _MAX_BLOCKS))
+        path, block = self._path(name), max(_UPLOAD_BLOCK_BYTES, -(-expected // _MAX_BLOCKS))
         with translated(f"write {self._shown(name)}"):
             if self._transactional:
                 upload = self._fs.open(path, "wb", block_size=block, autocommit=False)
-                return _Pending(upload, self._shown(name), upload.commit, upload.discard)
+                return _PendingObject(upload, self._shown(name), upload.commit, upload.discard)
             temp = self._path(temp_name(name, self._token))
             self._fs.makedirs(temp.rpartition("/")[0], exist_ok=True)
-            return _Pending(
+            return _PendingObject(
                 self._fs.open(temp, "wb", block_size=block),
                 self._shown(name),
                 lambda: self._fs.mv(temp, path),
@@ -178,7 +178,7 @@ class ObjectStorage:
         return f"{self.identity}/{name}".rstrip("/")
 
 
-class _Pending:
+class _PendingObject:
     """An open upload and how to end it; ``_settled`` once it is ended."""
 
     def __init__(self, file: Any, shown: str, commit: Callable[[], object], discard: Callable[[], object]) -> None:

@@ -13,24 +13,23 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from airflow_paginated.paging.completeness import Account, Check
-from airflow_paginated.paging.errors import ClaimLost, IncompleteError, StoreError, TargetError
-from airflow_paginated.paging.values import Json
-from airflow_paginated.sinks.files import compose, sweep
-from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.core.errors import ClaimLost, IncompleteError, StoreError, TargetError
+from airflow_paginated.core.values import Check, CollectionReport, Json
+from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import compose
+from airflow_paginated.sinks.files.compose import MappedPages
 from airflow_paginated.sinks.files.index import PageIndex
-from airflow_paginated.sinks.files.manifest import VERSION, FileEntry, Manifest, load
-from airflow_paginated.sinks.files.segments import SegmentReader
-from airflow_paginated.sinks.files.site import Site
+from airflow_paginated.sinks.files.manifest import MANIFEST_VERSION, FileEntry, Manifest, load
+from airflow_paginated.sinks.files.segments import Claim, SegmentReader
+from airflow_paginated.sinks.files.site import TargetSite
 from airflow_paginated.sinks.files.storage import Pending
-from airflow_paginated.sinks.files.transform import MappedPages
 from airflow_paginated.sinks.protocol import Run
 
 _log: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PublishStep:
     """One step of publishing; the steps of a publication run in order, each once."""
 
     name: str
@@ -40,7 +39,7 @@ class Step:
 class Publication:
     """Publishes one collection; used by one thread, once."""
 
-    def __init__(self, site: Site, claim: Claim, run: Run, index: PageIndex, account: Account) -> None:
+    def __init__(self, site: TargetSite, claim: Claim, run: Run, index: PageIndex, account: CollectionReport) -> None:
         self._site = site
         self._claim = claim
         self._staging = claim.staging
@@ -53,7 +52,7 @@ class Publication:
         self._pages = index if self._mapped is None else self._mapped.index
         landed = None if self._mapped is None else index
         self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
-        self._source = compose.Source(self._pages, self._mapped or self._reader, run.proceed)
+        self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.proceed)
         self._format = site.file_format
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
@@ -96,26 +95,26 @@ class Publication:
         if counted != stored:
             raise IncompleteError(f"the audit counted (pages, rows, bytes) {counted}, the staging area has {stored}")
 
-    def commit_steps(self) -> Iterator[Step]:
+    def commit_steps(self) -> Iterator[PublishStep]:
         """Yield the steps up to the commit, which is the last of them."""
-        yield Step("note new files", self._note_new)
-        yield Step("note old files", self._note_old)
+        yield PublishStep("note new files", self._note_new)
+        yield PublishStep("note old files", self._note_old)
         if self._format.look is not None:
-            yield Step("look at all rows", self._look)
+            yield PublishStep("look at all rows", self._look)
         if self._site.layout.name is not None:
-            yield Step("write the file", lambda: self._hold(self._plan.cuts[0]))
+            yield PublishStep("write the file", lambda: self._hold(self._plan.cuts[0]))
         else:
             for number, cut in enumerate(self._plan.cuts):
-                yield Step(f"write part {number}", lambda number=number, cut=cut: self._part(number, cut))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-        yield Step("write the accounting", self._accounting)
-        yield Step("verify", self._verify)
+                yield PublishStep(f"write part {number}", lambda number=number, cut=cut: self._part(number, cut))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+        yield PublishStep("write the accounting", self._accounting)
+        yield PublishStep("verify", self._verify)
         if self._run.rows.changes is not None:
-            yield Step("look at the watermark", self._run.rows.changes.unmoved)
-        yield Step("write the manifest", self._write_manifest)
+            yield PublishStep("look at the watermark", self._run.rows.changes.unmoved)
+        yield PublishStep("write the manifest", self._write_manifest)
         if self._site.layout.name is not None:
-            yield Step("replace the file", self._release)
+            yield PublishStep("replace the file", self._release)
 
-    def cleaning_steps(self) -> Iterator[Step]:
+    def cleaning_steps(self) -> Iterator[PublishStep]:
         """Yield the steps after the commit; one that fails leaves its work to a later commit."""
         for name, run in (
             ("confirm", self._confirm),
@@ -123,7 +122,7 @@ class Publication:
             ("remove given-up stagings", self._sweep_given_up),
             ("remove the staging", self._remove_staging),
         ):
-            yield Step(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
+            yield PublishStep(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
 
     def close(self) -> None:
         """Let go of all files; what was not committed is discarded."""
@@ -207,7 +206,7 @@ class Publication:
     def _manifest(self) -> Manifest:
         account = self._account
         return Manifest(
-            version=VERSION,
+            version=MANIFEST_VERSION,
             digest=self._plan.digest,
             complete=account.complete,
             owner=self._run.owner,

@@ -1,4 +1,4 @@
-"""A published dataset, read back by its manifest."""
+"""Read what was published, as its manifest lists it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-from airflow_paginated.paging.errors import ConfigurationError, StoreError
-from airflow_paginated.sinks.files.file_sink import Place, Resolve
-from airflow_paginated.sinks.files.formats import FORMATS, FileFormat, format_in
+from airflow_paginated.core.errors import ConfigurationError, StoreError
+from airflow_paginated.sinks.files.file_sink import Location, Resolve
+from airflow_paginated.sinks.files.formats import FILE_FORMATS, FileFormat, format_in
 from airflow_paginated.sinks.files.layout import Layout
 from airflow_paginated.sinks.files.manifest import FileEntry, Manifest, load
 from airflow_paginated.sinks.files.storage import Storage
 
-BLOCK_BYTES: Final = 256 * 1024
+READ_BLOCK_BYTES: Final = 256 * 1024
+
 _MANIFEST: Final = re.compile(r"(?:_manifest|_(?P<name>.+)\.manifest)\.json")
 
 
@@ -69,8 +70,8 @@ class Published:
 
     def _verified(self, file: FileEntry) -> Iterator[bytes]:
         digest = sha256()
-        for offset in range(0, file.bytes, BLOCK_BYTES):
-            block = self.storage.read_range(file.path, offset, min(BLOCK_BYTES, file.bytes - offset))
+        for offset in range(0, file.bytes, READ_BLOCK_BYTES):
+            block = self.storage.read_range(file.path, offset, min(READ_BLOCK_BYTES, file.bytes - offset))
             digest.update(block)
             yield block
         if digest.hexdigest() != file.sha256:
@@ -95,7 +96,7 @@ def published(path: str, resolve: Resolve) -> Published:
             f"partitions: {path!r} is not the path of a manifest, as a task with a FileSink returns it: a"
             " _manifest.json in its folder, or _NAME.manifest.json beside the file NAME"
         )
-    place = Place.of(resolve, path, one_file=True)
+    place = Location.of(resolve, path, one_file=True)
     storage = place.storage("")
     manifest = load(storage, Layout("", found["name"]))
     if manifest is None:
@@ -108,9 +109,9 @@ def published(path: str, resolve: Resolve) -> Published:
 
 
 def _format_of(file: FileEntry) -> FileFormat:
-    known = FORMATS.get(format_in(file.path) or "")
+    known = FILE_FORMATS.get(format_in(file.path) or "")
     if known is None or known.lines is None:
-        readable = ", ".join(name for name, each in FORMATS.items() if each.lines is not None)
+        readable = ", ".join(name for name, each in FILE_FORMATS.items() if each.lines is not None)
         raise ConfigurationError(
             f"partitions: the rows in {file.path} cannot be read back; file formats that can: {readable}"
         )

@@ -1,27 +1,76 @@
-"""Segments: the log of landed pages, in files of bounded size."""
+"""Who owns a staging area: the try with the highest claim."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final, NamedTuple
+from uuid import uuid4
 
-from airflow_paginated.paging.errors import PaginatedApiError
-from airflow_paginated.sinks.files.claims import Claim
+from airflow_paginated.core.errors import ClaimLost, PaginatedApiError, StoreError
 from airflow_paginated.sinks.files.frames import Frame, scan
 from airflow_paginated.sinks.files.storage import Log, Reader, Storage
 
+_CLAIM_NAME: Final = re.compile(r"claim-(\d+)")
+
+_CLAIM_ATTEMPTS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One try's claim on a staging area; ``text`` tells it from one with the same number in a later life."""
+
+    staging: Storage
+    number: int
+    text: bytes
+
+    @classmethod
+    def take(cls, staging: Storage, above: int = 0) -> Claim:
+        """Claim a staging area with a number above ``above``; every earlier try loses it."""
+        text = json.dumps({"claim": uuid4().hex, "at": time.time()}).encode()
+        for _ in range(_CLAIM_ATTEMPTS):
+            number = max(above, _highest(staging.entries())) + 1
+            if staging.create(f"claim-{number}", text):
+                return cls(staging, number, text)
+        raise StoreError(f"cannot claim {staging.identity}: other tries are always faster")
+
+    def check(self) -> None:
+        """Raise ``ClaimLost`` unless this try still owns the staging area."""
+        newest = _highest(self.staging.entries())
+        if newest != self.number or self.staging.read(f"claim-{newest}") != self.text:
+            raise ClaimLost(
+                f"another try of this task has taken over the staging area {self.staging.identity}; this one gives up"
+            )
+
+
+def claim_number(name: str) -> int | None:
+    """Return the number of the claim that a file is, or ``None`` for another file."""
+    found = _CLAIM_NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+def _highest(names: Iterable[str]) -> int:
+    return max((number for number in map(claim_number, names) if number is not None), default=0)
+
+
 MIB: Final = 1024 * 1024
+
 MAX_BYTES: Final = 8 * MIB
+
 MAX_PAGES: Final = 256
+
 MAX_SECONDS: Final = 5.0
+
 OPEN_READERS: Final = 64
 """Segments open at once while reading: in a store, so many times ``MAX_BYTES`` of temporary disk."""
 
-_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
+_SEGMENT_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -39,7 +88,7 @@ class SegmentId(NamedTuple):
     @classmethod
     def parse(cls, name: str) -> SegmentId | None:
         """Return the id in a file's name, or ``None`` for another file."""
-        found = _NAME.fullmatch(name)
+        found = _SEGMENT_NAME.fullmatch(name)
         return cls(int(found[1]), int(found[2])) if found else None
 
 

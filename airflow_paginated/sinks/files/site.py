@@ -1,11 +1,11 @@
-"""Where a dataset is built, under which names, and whether it may be."""
+"""A target with its staging: what is there, and what may be written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from airflow_paginated.paging.errors import TargetError
+from airflow_paginated.core.errors import TargetError
 from airflow_paginated.sinks.files.formats import FileFormat
 from airflow_paginated.sinks.files.layout import STAGING, Layout
 from airflow_paginated.sinks.files.manifest import Manifest, load, stands
@@ -13,11 +13,12 @@ from airflow_paginated.sinks.files.storage import Storage, temp_owner
 from airflow_paginated.sinks.protocol import Owner, Run
 
 IfExists: TypeAlias = Literal["replace", "fail", "skip"]
-_SHOWN: Final = 3
+
+_LISTED_NAMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TargetSite:
     """A target with its options; ``stagings`` holds one folder for each run key.
 
     ``part_bytes`` is ``None`` for a one-file target, ``stagings_inside`` says that ``stagings`` belongs to the target.
@@ -88,10 +89,10 @@ class Site:
             return
         foreign = [name for name in self.target.entries() if not self._is_ours(name, manifest)]
         if foreign:
-            more = ", ..." if len(foreign) > _SHOWN else ""
+            more = ", ..." if len(foreign) > _LISTED_NAMES else ""
             raise TargetError(
-                f"{self.target.identity} holds what this package did not write ({', '.join(foreign[:_SHOWN])}{more}): "
-                "remove it or choose another folder"
+                f"{self.target.identity} holds what this package did not write"
+                f" ({', '.join(foreign[:_LISTED_NAMES])}{more}): remove it or choose another folder"
             )
 
     def _is_ours(self, name: str, manifest: Manifest | None) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final, NamedTuple, Protocol
 
-from airflow_paginated.paging.errors import StoreError, TargetError
+from airflow_paginated.core.errors import StoreError, TargetError
 
 _TEMP: Final = re.compile(r"_.+\.([0-9a-f]{16})-[0-9a-f]{8}\.tmp")
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import requests
 from requests.auth import AuthBase
 
-from airflow_paginated.transport.auth import placement
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
+from airflow_paginated.transport.auth import fields as placement
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
 
-OPTIONS = placement.OPTIONS
+API_KEY_OPTIONS = placement.PLACEMENT_OPTIONS
 
 
 class KeyAuth(AuthBase):

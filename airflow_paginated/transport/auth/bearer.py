@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from airflow_paginated.transport.auth.api_key import KeyAuth
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
 
 
 def build(fields: AuthFields) -> Authentication:

@@ -7,10 +7,10 @@ from typing import Final
 
 from requests.auth import AuthBase
 
-from airflow_paginated.paging.sensitive import SHORTEST
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
-OPTIONS: Final = ("auth_class", "auth_kwargs")
+CUSTOM_OPTIONS: Final = ("auth_class", "auth_kwargs")
 
 
 def build(fields: AuthFields) -> Authentication:
@@ -25,7 +25,7 @@ def build(fields: AuthFields) -> Authentication:
         raise fields.error(
             f"auth_class {fields.text('auth_class')!r} raises {type(exc).__name__} when it is made with ({called})"
         ) from None
-    more = (value for value in kwargs.values() if isinstance(value, str) and len(value) >= SHORTEST)
+    more = (value for value in kwargs.values() if isinstance(value, str) and len(value) >= MIN_MASKED_CHARS)
     return Authentication(auth, (fields.password, *more), signs=True)
 
 

@@ -1,37 +1,40 @@
-"""OAuth 2.0 client credentials (RFC 6749, 4.4). The protocol is oauthlib's, the wire is ours."""
+"""OAuth 2.0 client credentials (RFC 6749, 4.4)."""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
-from urllib.parse import quote_plus, urlencode
+from typing import Final
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import requests
 
-from airflow_paginated.paging.errors import RequestRefused, ResponseError
-from airflow_paginated.paging.selectors import seen
-from airflow_paginated.paging.sensitive import SHORTEST
-from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.auth import placement
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
-from airflow_paginated.transport.classify import GOOD, phrase
-from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
-from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.core.errors import RequestRefused, ResponseError
+from airflow_paginated.core.paths import seen
+from airflow_paginated.core.secrets import MIN_MASKED_CHARS
+from airflow_paginated.core.values import Json
+from airflow_paginated.transport.auth import fields as placement
+from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
+from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.retry import SERVER, RetryableError
 
-if TYPE_CHECKING:
-    from oauthlib.oauth2 import BackendApplicationClient
-
-KIND: Final = "oauth2_client_credentials"
-OPTIONS: Final = ("token_url", "client_auth_method", "scope", "audience", "oauth2_params", *placement.OPTIONS)
+OAUTH2_CLIENT_CREDENTIALS: Final = "oauth2_client_credentials"
+OAUTH2_OPTIONS: Final = (
+    "token_url",
+    "client_auth_method",
+    "scope",
+    "audience",
+    "oauth2_params",
+    *placement.PLACEMENT_OPTIONS,
+)
 METHODS: Final = ("client_secret_basic", "client_secret_post")
 FORM: Final = "application/x-www-form-urlencoded"
 TRANSIENT: Final = ("server_error", "temporarily_unavailable")
-ADVICE: Final[Mapping[str, str]] = {
+CLIENT_ADVICE: Final[Mapping[str, str]] = {
     "invalid_client": "check login (client_id), password (client_secret) and client_auth_method: they may be revoked",
     "unauthorized_client": "this client may not use the grant 'client_credentials'",
     "unsupported_grant_type": "the server does not know the grant 'client_credentials'; check token_url",
@@ -61,62 +64,40 @@ class ClientCredentials:
     def ask(self) -> TokenRequest:
         """Return the request; the client's id and secret are encoded as RFC 6749, 2.3.1 says."""
         headers = {"Content-Type": FORM}
+        form = {"grant_type": "client_credentials", **self.parameters}
         if self.method == "client_secret_basic":
             pair = f"{quote_plus(self.client_id)}:{quote_plus(self.client_secret)}"
             headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
-            shown = {}
         else:
-            shown = {"client_id": self.client_id, "client_secret": self.client_secret}
-        body = self._client.prepare_request_body(urlencode(shown), **self.parameters)  # type: ignore[arg-type]  # the stub has ** of booleans
-        return TokenRequest(self.token_url, headers, body.encode())
+            form = {"client_id": self.client_id, "client_secret": self.client_secret, **form}
+        return TokenRequest(self.token_url, headers, urlencode(form).encode())
 
-    def read(self, status: int, reading: Reading, quote: Quote) -> Token:
+    def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
         """Return the token (RFC 6749, 5.1), or raise what the error is (5.2)."""
-        from oauthlib.oauth2 import MissingTokenError, OAuth2Error
-
-        said = f"; the server says: {quote(reading.text)}" if reading.text.strip() else ""
-        answer: Mapping[str, Json] = {}
-        try:
-            answer = self._client.parse_request_body_response(reading.text)
-        except MissingTokenError:
-            pass
-        except OAuth2Error as exc:
-            raise _refused(status, str(exc.error), said) from None
-        except Exception:  # noqa: BLE001, S110 - oauthlib stumbles in many ways over what is not of its protocol
-            pass
-        if status not in GOOD:
-            raise _refused(status, "", said)
-        token, lifetime = answer.get("access_token"), answer.get("expires_in")
+        # Some old servers send a form in place of JSON.
+        answer = reading.value if isinstance(reading.value, dict) else dict(parse_qsl(reading.text))
+        if status not in GOOD or answer.get("error"):
+            said = f"; the server says: {quote(reading.text)}" if reading.text.strip() else ""
+            raise _refused(status, str(answer.get("error")), said)
+        token = answer.get("access_token")
         if isinstance(token, str) and token:
-            return Token(token, float(lifetime) if lifetime and lifetime > 0 else None)
+            return Token(token, _lifetime(answer.get("expires_in")))
         if isinstance(reading.value, dict):
             raise ResponseError(f"the answer has no access_token, it is {seen(reading.value)}; check token_url")
-        raise Fault("the answer is no JSON object with an access_token; check token_url", SERVER)
+        raise RetryableError("the answer is no JSON object with an access_token; check token_url", SERVER)
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:
         """Let a request carry the token."""
         self.place.put_on(request, token)
 
-    @property
-    def _client(self) -> BackendApplicationClient:
-        from oauthlib.oauth2 import BackendApplicationClient
-
-        return BackendApplicationClient(self.client_id)
-
 
 def build(fields: AuthFields) -> Authentication:
     """Return the grant: login and password are the client's id and secret."""
-    fields.need(KIND, login="the client_id", password="the client_secret")  # noqa: S106 - what the field is for
-    try:
-        import oauthlib.oauth2  # noqa: F401 - is it there?
-    except ImportError:
-        raise fields.error(
-            f"auth_type {KIND!r} needs oauthlib: pip install 'airflow-provider-paginated-api[oauth2]'"
-        ) from None
+    fields.need(OAUTH2_CLIENT_CREDENTIALS, login="the client_id", password="the client_secret")  # noqa: S106 - what the field is for
     place = placement.placement(fields, "Authorization", "Bearer")
     grant = ClientCredentials(
         fields.where,
-        fields.url("token_url", KIND),
+        fields.url("token_url", OAUTH2_CLIENT_CREDENTIALS),
         fields.login,
         fields.password,
         place,
@@ -124,7 +105,7 @@ def build(fields: AuthFields) -> Authentication:
         _parameters(fields),
     )
     coded = f"{quote_plus(fields.login)}:{quote_plus(fields.password)}"
-    more = (value for value in fields.mapping("oauth2_params").values() if len(value) >= SHORTEST)
+    more = (value for value in fields.mapping("oauth2_params").values() if len(value) >= MIN_MASKED_CHARS)
     return Authentication(grant, (fields.password, coded, *more), place.own_header)
 
 
@@ -140,8 +121,17 @@ def _parameters(fields: AuthFields) -> dict[str, str]:
     return {name: value for name, value in {**named, **more}.items() if value}
 
 
+def _lifetime(seconds: Json) -> float | None:
+    """Return how long a token lasts, or ``None`` if the server does not say so: it is then used until it is refused."""
+    try:
+        lifetime = float(seconds)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return lifetime if lifetime > 0 else None
+
+
 def _refused(status: int, error: str, said: str) -> Exception:
     if error in TRANSIENT:
-        return Fault(f"{phrase(status)}, {error}", SERVER)
-    advice = ADVICE.get(error, ADVICE["invalid_client"] if status in (401, 403) else "check token_url")
-    return RequestRefused(f"{phrase(status)}{f', {error}' if error in ADVICE else ''}: {advice}{said}")
+        return RetryableError(f"{phrase(status)}, {error}", SERVER)
+    advice = CLIENT_ADVICE.get(error, CLIENT_ADVICE["invalid_client"] if status in (401, 403) else "check token_url")
+    return RequestRefused(f"{phrase(status)}{f', {error}' if error in CLIENT_ADVICE else ''}: {advice}{said}")

@@ -10,21 +10,26 @@ from urllib.parse import urlencode
 import msgspec
 import requests
 
-from airflow_paginated.paging.errors import RequestRefused, ResponseError
-from airflow_paginated.paging.selectors import ABSENT, ALL, check_path, parse_path, seen_along, select
-from airflow_paginated.paging.values import Json
-from airflow_paginated.transport.auth import placement
-from airflow_paginated.transport.auth.fields import Authentication, AuthFields
-from airflow_paginated.transport.auth.placement import Placement
-from airflow_paginated.transport.classify import GOOD, phrase
-from airflow_paginated.transport.credentials import Quote, Token, TokenRequest
-from airflow_paginated.transport.faults import SERVER, Fault
+from airflow_paginated.core.errors import RequestRefused, ResponseError
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.core.values import Json
+from airflow_paginated.transport.auth import fields as placement
+from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
+from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
+from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.reading import Reading
+from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.retry import SERVER, RetryableError
 
-KIND: Final = "session_token"
-OPTIONS: Final = ("login_endpoint", "login_body", "login_format", "session_path", *placement.OPTIONS)
-FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
+SESSION_TOKEN: Final = "session_token"  # noqa: S105  # the name of an auth type
+SESSION_TOKEN_OPTIONS: Final = (
+    "login_endpoint",
+    "login_body",
+    "login_format",
+    "session_path",
+    *placement.PLACEMENT_OPTIONS,
+)
+LOGIN_FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 USUAL_BODY: Final = {"username": "{login}", "password": "{password}"}
 
 
@@ -47,16 +52,16 @@ class Login:
     def ask(self) -> TokenRequest:
         """Return the request."""
         coded = urlencode(self.body).encode() if self.format == "form" else msgspec.json.encode(self.body)
-        return TokenRequest(self.url, {"Content-Type": FORMATS[self.format]}, coded)
+        return TokenRequest(self.url, {"Content-Type": LOGIN_FORMATS[self.format]}, coded)
 
-    def read(self, status: int, reading: Reading, quote: Quote) -> Token:
+    def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
         """Return the token that lies at ``session_path``."""
         if status not in GOOD:
             said = f"; the API says: {quote(reading.text)}" if reading.text.strip() else ""
             advice = "login and password" if status in (400, 401, 403, 422) else "login_endpoint"
             raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{said}")
         if reading.value is ABSENT:
-            raise Fault("the answer is no JSON; check login_endpoint", SERVER)
+            raise RetryableError("the answer is no JSON; check login_endpoint", SERVER)
         token = select(reading.value, self.session_path)
         if not isinstance(token, str) or not token:
             there = seen_along(reading.value, "the answer", self.session_path)
@@ -70,7 +75,7 @@ class Login:
 
 def build(fields: AuthFields) -> Authentication:
     """Return the grant."""
-    fields.need(KIND, login="a user name", password="the password")  # noqa: S106 - what the field is for
+    fields.need(SESSION_TOKEN, login="a user name", password="the password")  # noqa: S106 - what the field is for
     place = placement.placement(fields, "Authorization", "Bearer")
     path = fields.text("session_path", "token")
     check_path(path, f"{fields.where}: session_path")
@@ -78,11 +83,11 @@ def build(fields: AuthFields) -> Authentication:
         raise fields.error("session_path leads to one token, [*] means many")
     grant = Login(
         fields.where,
-        fields.url("login_endpoint", KIND),
+        fields.url("login_endpoint", SESSION_TOKEN),
         _body(fields),
         path,
         place,
-        fields.choice("login_format", tuple(FORMATS)),
+        fields.choice("login_format", tuple(LOGIN_FORMATS)),
     )
     return Authentication(grant, (fields.password,), place.own_header)
 

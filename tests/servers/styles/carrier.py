@@ -30,7 +30,7 @@ class Carrier:
 
         Raises ``Wrong`` for a request that lacks something else, or has more.
         """
-        if request.method not in (self.method, "HEAD"):
+        if request.method != self.method:
             raise Wrong(f"{request.method} instead of {self.method}")
         query, body = self._query(request), self._body(request)
         found: dict[str, Any] = {}

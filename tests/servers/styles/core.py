@@ -87,17 +87,13 @@ class Shape(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StyledApi:
-    """One endpoint of one table. A request that no right client sends is answered by 400, and told by ``wrong``.
-
-    With ``head``, a HEAD request is answered as the GET request would be.
-    """
+    """One endpoint of one table. A request that no right client sends is answered by 400, and told by ``wrong``."""
 
     rows: Rows
     asked: Asked
     shape: Shape
     tells: tuple[Tells, ...] = ()
     path: str = "/items"
-    head: bool = False
 
     def __call__(self, request: Request) -> Reply:
         """Answer one request."""
@@ -108,8 +104,7 @@ class StyledApi:
         if isinstance(span, Reply):
             return span
         told = Told.of(part.told(span, request) for part in (self.asked, *self.tells))
-        reply = self.shape.reply(self.rows[span.base + span.start : span.base + span.stop], told)
-        return Reply(b"", reply.status, reply.headers) if request.method == "HEAD" else reply
+        return self.shape.reply(self.rows[span.base + span.start : span.base + span.stop], told)
 
     def wrong(self, request: Request) -> str | None:
         """Say what is wrong with a request, or nothing."""
@@ -126,8 +121,6 @@ class StyledApi:
     def _span(self, request: Request) -> Span | Reply:
         if request.path != self.path:
             raise Wrong(f"there is no endpoint {request.path}")
-        if request.method == "HEAD" and not self.head:
-            raise Wrong("HEAD is not offered")
         return self.asked.span(request, self.rows)
 
 

@@ -56,11 +56,6 @@ def on_page_1(span: Span, request: Request) -> bool:
     return span.start == 0
 
 
-def on_head(span: Span, request: Request) -> bool:
-    """Tell an answer to HEAD."""
-    return request.method == "HEAD"
-
-
 @dataclass(frozen=True, kw_only=True)
 class More:
     """A flag at ``path`` that says whether there are more pages."""

@@ -1,0 +1,230 @@
+"""The loop: from requests to pages, proved complete, stored and published. Knows no Airflow."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from queue import SimpleQueue
+from typing import Any, Final
+
+from airflow_paginated.collect.audit import Audit
+from airflow_paginated.collect.collection import Collection
+from airflow_paginated.collect.progress import Progress, ProgressSnapshot
+from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, fetch_in_order, resolve_next
+from airflow_paginated.core.deadline import NEVER, Deadline
+from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
+from airflow_paginated.core.policies import Completeness, Limits
+from airflow_paginated.core.values import CollectionReport, OrderedPage, Page, PageRecord, PageRequest, Split
+from airflow_paginated.pagination import SinglePage
+from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
+from airflow_paginated.sinks.protocol import Dataset
+from airflow_paginated.transport import PageClient
+
+log = logging.getLogger(__name__)
+GONE: Final = (400, 404, 410, 422)
+"""How APIs refuse a cursor that expired."""
+
+
+@dataclass(slots=True)
+class StopSignal:
+    """Tells a run to stop: when it is asked to, and when its time is over.
+
+    ``ask`` may be called by a signal handler: it takes no lock that the run could hold.
+    """
+
+    deadline: Deadline = NEVER
+    """Set once, before the run begins."""
+    asked: bool = False
+    inbox: Inbox = field(default_factory=SimpleQueue)
+
+    def ask(self) -> None:
+        """Stop at the next opportunity."""
+        self.asked = True
+        self.inbox.put(None)
+
+    def check(self) -> None:
+        """Raise ``Cancelled`` when the run was told to stop, ``RunTimeout`` when its time is over."""
+        if self.asked:
+            raise Cancelled("the run was told to stop")
+        self.deadline.check()
+
+
+@dataclass(slots=True, kw_only=True)
+class Collector:
+    """One collection, from its requests to rows that are proved complete. Used by one thread.
+
+    With a ``dataset``, pages are stored as they come and a later try goes on from there; without one, they are handed
+    out only.
+    """
+
+    collection: Collection
+    client: PageClient
+    workers: int
+    window: Window
+    completeness: Completeness = field(default_factory=Completeness)
+    limits: Limits = field(default_factory=Limits)
+    dataset: Dataset | None = None
+    stop: StopSignal = field(default_factory=StopSignal)
+    report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
+    published: Callable[[CollectionReport], None] = lambda account: None
+    """Called when the rows are visible, with what was collected."""
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(self.report, self._retries)
+
+    def run(self) -> Any:
+        """Collect what is missing, prove it complete, publish it, and return what the dataset returns.
+
+        A dict gets the figures of the run beside its own.
+        """
+        assert self.dataset is not None, "only a dataset can be published"  # noqa: S101  # for mypy
+        started = time.monotonic()
+        try:
+            account = self._drain()
+            self.report(self.progress.standing())
+            self.stop.check()
+            with self.collection.naming_parameters():
+                account = replace(account, checks=(*account.checks, *self.collection.checks()))
+                result = self.dataset.publish(account)
+            self.published(account)
+        except RunTimeout as exc:
+            raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
+        return result | self._figures(started) if isinstance(result, dict) else result
+
+    def pages(self) -> Generator[Page, None, CollectionReport]:
+        """Fetch all pages that are not stored yet and yield them, in order within their partition.
+
+        Returns what they add up to, with those that an earlier try has stored. Raises when a page fails for good, and
+        at the end when the pages do not add up.
+        """
+        strategy = self.collection.strategy
+        total, trim = totals_of(strategy), trimmed_by(strategy)
+        self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
+        with (
+            self.collection.naming_parameters(),
+            closing(Audit(self.completeness, self.limits, strategy, expected=self.progress.sets)) as audit,
+        ):
+            if self.dataset is not None:
+                self._check_unfinished(self.dataset, strategy)
+                self._recall(self.dataset, audit)
+            fetch_in_order = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
+            with closing(fetch_in_order) as landings:
+                for landing in landings:
+                    record = PageRecord.of(landing, total(landing.page))
+                    audit.see(record)
+                    if self.dataset is not None:
+                        self.dataset.land(record, landing.page.lines)
+                    self.progress.saw(record)
+                    yield landing.page
+                    self.stop.check()
+            for landing in self._walk(audit.beyond.requests(), SinglePage(), fetch=lenient(self.client.fetch)):
+                audit.check_past_end(landing.page)
+            return audit.account()
+
+    def _drain(self) -> CollectionReport:
+        pages = self.pages()
+        try:
+            while True:
+                next(pages)
+        except StopIteration as done:
+            account: CollectionReport = done.value
+            return account
+        except IncompleteError:
+            # The data changed while it was read: what is stored would fail the next try in the same way.
+            if self.dataset is not None:
+                self.dataset.discard()
+            raise
+
+    def _stored(self, dataset: Dataset) -> str:
+        """Say what a try that ends now leaves to the next one."""
+        counts = f"{self.progress.pages} pages with {self.progress.rows} rows"
+        if not dataset.keeps:
+            return f"{counts} were collected, and are lost: the next try begins anew"
+        return f"{counts} are stored, and the next try goes on from there"
+
+    def _recall(self, dataset: Dataset, audit: Audit) -> None:
+        """Count what earlier tries have stored."""
+        for record in dataset.records():
+            audit.recall(record, dataset.lines(record) if audit.keys.asked else None)
+            self.progress.saw(record, resumed=True)
+            self.stop.check()
+
+    def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
+        """Yield where each partition goes on: at its first page, or after the newest stored one."""
+        for request in self.collection.requests():
+            yield from self._open_ends(strategy.first(request))
+
+    def _open_ends(self, first: PageRequest) -> Iterator[PageRequest]:
+        last = None if self.dataset is None else self.dataset.last(first.partition)
+        if last is None:
+            yield first
+        elif isinstance(last.successor, PageRequest):
+            yield last.successor
+        elif isinstance(last.successor, Split):
+            for part in last.successor.requests:
+                yield from self._open_ends(part)
+
+    def _check_unfinished(self, dataset: Dataset, strategy: Pagination) -> None:
+        """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
+        stored = [record.request for record in dataset.unfinished()]
+        for landing in self._walk(stored, SinglePage(), fitting(trimmed_by(strategy)), self._reread):
+            page = landing.page
+            last = dataset.last(page.request.partition)
+            if last is not None and last.sha256 == page.sha256:
+                again = resolve_next(page, strategy)
+                dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
+            else:
+                log.warning(
+                    "page %s has changed since it was stored: its partition starts over", page.request.index + 1
+                )
+                dataset.restart(page.request.partition)
+
+    def _reread(self, request: PageRequest) -> Page:
+        """Fetch a page that was there once; where it is gone, as with a cursor that expired, it is another page."""
+        try:
+            return self.client.fetch(request)
+        except RequestRefused as exc:
+            if exc.status not in GONE:
+                raise
+        except ResponseError:
+            pass
+        return Page(request, b"", 0, sha256="")
+
+    def _walk(
+        self,
+        seeds: Iterable[PageRequest],
+        strategy: Pagination,
+        admit: Admit = lambda page: page,
+        fetch: Fetch | None = None,
+    ) -> Generator[OrderedPage, None, None]:
+        return fetch_in_order(
+            (replace(seed, sure=True) for seed in seeds),
+            fetch or self.client.fetch,
+            strategy,
+            self.workers,
+            self.window,
+            admit=admit,
+            inbox=self.stop.inbox,
+            on_idle=self._tick,
+        )
+
+    def _tick(self) -> None:
+        self.stop.check()
+        self.progress.tick()
+
+    def _retries(self) -> tuple[int, float]:
+        return self.client.traffic.retries, self.client.throttled_seconds
+
+    def _figures(self, started: float) -> dict[str, Any]:
+        return {
+            "requests": self.client.traffic.requests,
+            "retries": self.client.traffic.retries,
+            "throttled_seconds": round(self.client.throttled_seconds, 3),
+            "seconds": round(time.monotonic() - started, 3),
+            "resumed_pages": self.progress.resumed,
+        }

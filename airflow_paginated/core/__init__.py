@@ -1,0 +1,1 @@
+"""Values, errors, policies and rules that every other folder uses. Knows neither Airflow nor an HTTP library."""

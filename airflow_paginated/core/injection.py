@@ -1,0 +1,75 @@
+"""Where paging parameters go: into the query, a header or the JSON body."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, Literal, TypeAlias
+
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.paths import ALL, Path, check_path, parse_path, seen
+from airflow_paginated.core.values import Json, PageRequest
+
+InjectInto: TypeAlias = Literal["query", "header", "body"]
+
+PLACES: Final = ("query", "header", "body")
+
+
+def placed(request: PageRequest, place: InjectInto, parameters: Mapping[str, Json]) -> PageRequest:
+    """Return the request with parameters; for the body, a name is a path into it. ``None`` leaves one out.
+
+    Raises ``ConfigurationError`` where the body has something else than an object on that path.
+    """
+    if place == "query":
+        return replace(request, query={**request.query, **{name: _text(each) for name, each in parameters.items()}})
+    if place == "header":
+        # Case does not matter in names of headers: an API that gets both may read the older one.
+        taken = {name.lower() for name in parameters}
+        kept = {name: each for name, each in request.headers.items() if name.lower() not in taken}
+        sent = {name: _header(each) for name, each in parameters.items() if each is not None}
+        return replace(request, headers={**kept, **sent})
+    body = request.body
+    for name, value in parameters.items():
+        body = _with(body, parse_path(name), value, name)
+    return replace(request, body=body)
+
+
+def value_at(request: PageRequest, place: InjectInto, name: str) -> Json:
+    """Return what ``placed`` has put there, or ``None``."""
+    if place != "body":
+        return (request.query if place == "query" else request.headers).get(name)
+    found = request.body
+    for step in parse_path(name):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return found
+
+
+def check_parameter(name: object, place: InjectInto, where: str) -> None:
+    """Refuse a name that cannot be put there."""
+    if place == "body":
+        check_path(name, where)
+        if ALL in parse_path(str(name)):
+            raise ConfigurationError(f"{where}: a parameter in the body has one place, [*] names many")
+
+
+def _text(value: Json) -> Json:
+    """Write as JSON what a query or a header cannot carry."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _header(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(_text(value))
+
+
+def _with(body: Json, path: Path, value: Json, name: str) -> Json:
+    if body is not None and not isinstance(body, Mapping):
+        raise ConfigurationError(f"pagination: cannot put {name!r} into the body: there is {seen(body)} on the way")
+    step, rest, here = str(path[0]), path[1:], body or {}
+    if value is None and here.get(step) is None:
+        return body
+    if value is None and not rest:
+        return {key: each for key, each in here.items() if key != step}
+    return {**here, step: _with(here.get(step), rest, value, name) if rest else value}

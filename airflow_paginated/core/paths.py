@@ -1,0 +1,167 @@
+"""One grammar for every path into a JSON body: ``data.users.edges[*].node``, ``meta["odd.key"]``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_text
+from airflow_paginated.core.values import Json
+
+
+class _Mark:
+    """A value that no JSON text can be mistaken for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+ALL: Final = _Mark("[*]")
+
+ABSENT: Final = _Mark("<absent>")
+
+Step: TypeAlias = "str | _Mark"
+
+Path: TypeAlias = tuple[Step, ...]
+
+JSON_TYPE_NAMES: Final = {type(None): "null", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+
+_STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
+
+
+@lru_cache(maxsize=256)
+def parse_path(text: str) -> Path:
+    """Split a path into its steps.
+
+    Raises ``ConfigurationError`` for a text that the grammar does not know.
+    """
+    steps: list[Step] = []
+    at = 0
+    while at < len(text):
+        found = _STEP.match(text, at)
+        if not found:
+            raise ConfigurationError(
+                f"path {text!r} is not understood at position {at}: write names with dots, [*] for all,"
+                ' and ["a.b"] for names with dots'
+            )
+        quoted, name = found.groups()
+        steps.append(ALL if found.group() == "[*]" else re.sub(r"\\(.)", r"\1", quoted) if quoted else name)
+        at = found.end()
+    if not steps:
+        raise ConfigurationError("a path must not be empty; leave it out when the body itself is meant")
+    return tuple(steps)
+
+
+def check_path(text: object, where: str, *, optional: bool = False) -> None:
+    """Refuse what is not a path; ``where`` names the argument."""
+    check_text(text, where, optional=optional)
+    if text is not None:
+        try:
+            parse_path(str(text))
+        except ConfigurationError as exc:
+            raise ConfigurationError(f"{where}: {exc}") from None
+
+
+def select(value: Json, path: str) -> Json:
+    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, one flat list of what lies there in each element."""
+    return _descend(value, parse_path(path))
+
+
+def _descend(value: Json, path: Path) -> Json:
+    for depth, step in enumerate(path):
+        if step is ALL:
+            if not isinstance(value, list):
+                return ABSENT
+            rest = path[depth + 1 :]
+            found = [each for each in (_descend(element, rest) for element in value) if each is not ABSENT]
+            return [row for rows in found for row in rows] if ALL in rest else found
+        if not isinstance(value, dict) or step not in value:
+            return ABSENT
+        value = value[step]
+    return value
+
+
+def seen(value: Json) -> str:
+    """Describe a value by its shape alone, for an error text: keys and types, never contents."""
+    if isinstance(value, dict):
+        keys = ", ".join(quoted(key) for key in list(value)[:12])
+        return f"an object with the keys {keys}" if keys else "an empty object"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    return JSON_TYPE_NAMES.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
+
+
+def beside_rows(envelope: Json, *paths: str) -> str:
+    """Say what a body has, beside its rows, where paths into it end."""
+    return "the body has nothing beside its rows" if envelope is None else seen_along(envelope, "the body", *paths)
+
+
+def seen_along(value: Json, name: str, *paths: str) -> str:
+    """Describe by its shape what is there as far as paths lead; ``name`` is that of the whole."""
+    return ", and ".join(dict.fromkeys(_seen_along(value, name, parse_path(path)) for path in paths))
+
+
+def _seen_along(value: Json, name: str, path: Path) -> str:
+    at = 0
+    while at < len(path) and isinstance(value, dict) and path[at] in value:
+        value, at = value[path[at]], at + 1
+    return f"at {'.'.join(map(str, path[:at]))!r} there is {seen(value)}" if at else f"{name} is {seen(value)}"
+
+
+def quoted(text: str) -> str:
+    """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
+    return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyReader:
+    """Reads some values of each row as JSON texts, and skips the rest unseen."""
+
+    decoder: msgspec.json.Decoder[Any]
+    values: tuple[Callable[[Any], msgspec.Raw], ...]
+
+    def read(self, lines: bytes) -> Iterator[list[bytes]]:
+        """Yield the values of each row. Raises ``msgspec.ValidationError`` where one is missing."""
+        for row in self.decoder.decode_lines(lines):
+            yield [bytes(value(row)) for value in self.values]
+
+
+@lru_cache(maxsize=16)
+def key_reader(paths: tuple[str, ...]) -> KeyReader:
+    """Return what reads the values at paths.
+
+    Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
+    """
+    ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
+    names = tuple(attrgetter(".".join(_name(step) for step in way)) for way in ways)
+    try:
+        return KeyReader(msgspec.json.Decoder(_shape(ways)), names)
+    except ValueError:
+        raise ConfigurationError(
+            f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"
+        ) from None
+
+
+def _shape(ways: tuple[tuple[str, ...], ...]) -> Any:
+    """Return a type with what lies on the ways, and nothing else."""
+    if () in ways:
+        return msgspec.Raw
+    steps = tuple(dict.fromkeys(way[0] for way in ways))
+    inner = {step: _shape(tuple(way[1:] for way in ways if way[0] == step)) for step in steps}
+    fields = [(_name(step), kind) for step, kind in inner.items()]
+    return msgspec.defstruct("Row", fields, rename={_name(step): step for step in steps})
+
+
+def _name(step: str) -> str:
+    """Return a name for a key that may be no name."""
+    return f"k{step.encode().hex()}"

@@ -1,0 +1,109 @@
+"""Values from dicts, as YAML-made DAGs and connection extras write them, with errors that say what is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import MISSING, fields, replace
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from airflow_paginated.core.errors import ConfigurationError
+
+T = TypeVar("T")
+
+
+def value_from_dict(kind: type[T], given: Mapping[str, Any], where: str) -> T:
+    """Make a ``kind`` (a dataclass) of ``given``; ``where`` names the argument in errors."""
+    check_keys(given, _names(kind), where)
+    missing = [name for name in _required(kind) if name not in given]
+    if missing:
+        raise ConfigurationError(f"{where}: {missing[0]!r} is required")
+    return kind(**given)
+
+
+def override(value: T, given: Mapping[str, Any] | T | None, where: str, meant: Mapping[str, str] | None = None) -> T:
+    """Return ``value`` overridden field by field by a dict, replaced by a value, or as it is for ``None``.
+
+    ``meant`` maps wrong keys to the names that the error suggests.
+    """
+    if given is None:
+        return value
+    if isinstance(given, type(value)):
+        return given
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where}: expected a dict or {type(value).__name__}, got {type(given).__name__}")
+    check_keys(given, _names(type(value)), where, meant)
+    changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
+    return changed
+
+
+def json_object(given: object, where: str) -> dict[str, Any]:
+    """Return a dict that is given as JSON object, or as the text of one as a connection form writes it."""
+    if isinstance(given, str):
+        # What json raises holds the whole text: it must not become the context of another error.
+        with suppress(ValueError):
+            given = json.loads(given)
+    if isinstance(given, str):
+        raise ConfigurationError(f"{where}: not a JSON object")
+    if not isinstance(given, Mapping):
+        raise ConfigurationError(f"{where}: expected a JSON object, got {type(given).__name__}")
+    return dict(given)
+
+
+def check_keys(
+    given: Mapping[str, Any], allowed: Iterable[str], where: str, meant: Mapping[str, str] | None = None
+) -> None:
+    """Refuse a key that is not allowed, naming it, its likely meaning and all that are."""
+    known = sorted(allowed)
+    for key in given:
+        if key not in known:
+            advice = _meant(key, known, meant)
+            raise ConfigurationError(f"{where}: unknown key {key!r}{advice}; allowed: {', '.join(known)}")
+
+
+def _meant(given: object, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """Ask whether the likeliest of the known names was meant, if one is likely."""
+    by_case = {each.lower(): each for each in known} | dict(meant or {})
+    near = get_close_matches(str(given).lower(), by_case, n=1, cutoff=0.75)
+    return f" (did you mean {by_case[near[0]]!r}?)" if near else ""
+
+
+def check_choice(value: object, allowed: Iterable[str], where: str) -> None:
+    """Refuse a value that is none of ``allowed``."""
+    choices = list(allowed)
+    if value not in choices:
+        raise ConfigurationError(f"{where}: {value!r} is not one of {', '.join(choices)}{_meant(value, choices)}")
+
+
+def check_number(value: object, where: str, *, least: float = 0, whole: bool = False, optional: bool = False) -> None:
+    """Refuse what is not a number of at least ``least``."""
+    if value is None and optional:
+        return
+    right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+    if not right or not value >= least:  # type: ignore[operator]  # a number (or NaN), as the line above makes sure
+        kind = "a whole number" if whole else "a number"
+        raise ConfigurationError(f"{where}: expected {kind} of at least {least:g}, got {value!r}")
+
+
+def check_text(value: object, where: str, *, optional: bool = False) -> None:
+    """Refuse what is not a string with something in it."""
+    if value is None and optional:
+        return
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{where}: expected a string that is not empty, got {value!r}")
+
+
+def check_flag(value: object, where: str) -> None:
+    """Refuse what is neither true nor false: in YAML ``"false"`` is a string, and true."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{where}: expected true or false, got {value!r}")
+
+
+def _names(kind: type) -> list[str]:
+    return [field.name for field in fields(kind) if field.init]
+
+
+def _required(kind: type) -> list[str]:
+    return [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]

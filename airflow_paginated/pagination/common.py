@@ -1,0 +1,146 @@
+"""What the strategies have in common: a page size, totals, a has-more flag, and where parameters go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Literal
+
+from airflow_paginated.core.errors import ConfigurationError, ResponseError
+from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter
+from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, seen, select
+from airflow_paginated.core.validation import check_choice, check_flag, check_number, check_text
+from airflow_paginated.core.values import Json, Page, Total, TotalKind
+
+MAX_COUNT_DIGITS: Final = 18
+"""No table has more rows; Python refuses to read or print an integer of thousands of digits."""
+
+FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """Fields of all strategies.
+
+    ``total_path`` (in the body) or ``total_header`` says how much there is, counted as ``total_kind`` says; the run
+    fails where it does not come to that, unless ``total_is`` a mere ``"hint"``. Where ``has_more_path`` is given, it
+    has the last word: there is more as long as ``has_more_value`` is there, ``False`` for a flag that means "last".
+    ``inject_into`` says where the parameters go; in the body, their names are paths.
+    """
+
+    page_size: int | None = None
+    total_path: str | None = None
+    total_header: str | None = None
+    total_kind: TotalKind = "items"
+    total_is: Literal["exact", "hint"] = "exact"
+    has_more_path: str | None = None
+    has_more_value: bool = True
+    inject_into: InjectInto = "query"
+
+    def __post_init__(self) -> None:
+        check_number(self.page_size, "pagination: page_size", least=1, whole=True, optional=True)
+        check_choice(self.total_kind, ("items", "pages"), "pagination: total_kind")
+        check_choice(self.total_is, ("exact", "hint"), "pagination: total_is")
+        check_flag(self.has_more_value, "pagination: has_more_value")
+        if not (self.has_more_value or self.has_more_path):
+            raise ConfigurationError("pagination: has_more_value says what is at has_more_path: give that, too")
+        check_choice(self.inject_into, PLACES, "pagination: inject_into")
+        for name in ("total_path", "has_more_path"):
+            check_path(getattr(self, name), f"pagination: {name}", optional=True)
+        for field in fields(self):
+            if field.name.endswith(("_param", "_header")):
+                self._check_names(field.name, optional="None" in str(field.type))
+        check_distinct(self.parameters())
+        if self.total_path and self.total_header:
+            raise ConfigurationError("pagination: give total_path or total_header, not both")
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Return each field that names a parameter, with the name it gives."""
+        named = [field.name for field in fields(self) if field.name.endswith("_param")]
+        return [(name, each) for name in named for each in names_of(getattr(self, name))]
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether a total proves in the end that all rows are there."""
+        return self.total_is == "exact" and self.total_kind == "items" and bool(self.total_path or self.total_header)
+
+    def total(self, page: Page) -> Total | None:
+        """Return the total that this very page declares, where it must come true."""
+        return self.declared(page) if self.total_is == "exact" else None
+
+    def declared(self, page: Page) -> Total | None:
+        """Return the total that this very page declares, if only as a hint."""
+        found, where = self._found_total(page)
+        if found in (ABSENT, None):
+            return None
+        count = as_count(found)
+        if count is None and self.total_is == "exact":
+            raise ResponseError(
+                f"the total at {where} must be a count, the answer has {seen(found)} there; if the API does not always"
+                " know it, set total_is='hint'"
+            )
+        return None if count is None else Total(count, self.total_kind)
+
+    def _check_names(self, name: str, optional: bool) -> None:
+        where = f"pagination: {name}"
+        given = getattr(self, name)
+        if isinstance(given, list | tuple) and given and name in ("cursor_param", "cursor_header", "key_param"):
+            for each in given:
+                check_text(each, where)
+        else:
+            check_text(given, where, optional=optional)
+        if name.endswith("_param"):
+            for each in names_of(given):
+                check_parameter(each, self.inject_into, where)
+
+    def _found_total(self, page: Page) -> tuple[Json, str]:
+        if self.total_header:
+            return page.headers.get(self.total_header.lower()), f"header {self.total_header!r}"
+        return (select(page.envelope, self.total_path), repr(self.total_path)) if self.total_path else (None, "")
+
+    def _more(self, page: Page) -> bool:
+        path = self.has_more_path or ""
+        found = select(page.envelope, path)
+        flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
+        if flag is None:
+            raise ResponseError(f"has_more_path {path!r} must be true or false; {beside_rows(page.envelope, path)}")
+        return flag is self.has_more_value
+
+    def _no_total(self, page: Page) -> ResponseError:
+        if self.total_header:
+            names = ", ".join(quoted(name) for name in sorted(page.headers))
+            return ResponseError(f"total_header {self.total_header!r} is not in the answer; its headers are {names}")
+        there = beside_rows(page.envelope, self.total_path or "")
+        return ResponseError(f"total_path {self.total_path!r} matches nothing; {there}")
+
+
+def names_of(given: object) -> tuple[str, ...]:
+    """Return one or several names as a tuple, an empty one for what is neither."""
+    if isinstance(given, str):
+        return (given,)
+    return tuple(given) if isinstance(given, list | tuple) else ()
+
+
+def assigned(names: Sequence[str], given: Json) -> dict[str, Json]:
+    """Return what is given for each name: its own element of a list for several names, else one and the same."""
+    if len(names) > 1 and isinstance(given, list | tuple) and len(given) == len(names):
+        return dict(zip(names, given, strict=True))
+    return dict.fromkeys(names, given)
+
+
+def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
+    """Refuse two fields that name one parameter: a value would take the other's place."""
+    known: dict[str, str] = {}
+    for field, name in parameters:
+        if name in known:
+            raise ConfigurationError(f"pagination: {known[name]} and {field} both name {name!r}")
+        known[name] = field
+
+
+def as_count(found: Json) -> int | None:
+    """Return a count that is an integer or a string of digits, ``None`` for anything else."""
+    if isinstance(found, str) and len(found) <= MAX_COUNT_DIGITS and found.strip().isdecimal():
+        found = int(found)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MAX_COUNT_DIGITS:
+        return None
+    return found

@@ -1,0 +1,230 @@
+"""What cursors, keys and links have in common: only a page tells where the next one is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+from urllib.parse import unquote
+
+from airflow_paginated.core.errors import ConfigurationError, ResponseError
+from airflow_paginated.core.injection import placed
+from airflow_paginated.core.links import as_utf8
+from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, select
+from airflow_paginated.core.validation import check_choice, check_flag
+from airflow_paginated.core.values import Json, Page, PageRequest, Stop
+from airflow_paginated.pagination.common import Strategy, assigned, names_of
+
+NOTHING: Final = (None, "", 0, False)
+"""What APIs put in the place of a cursor or a link where there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequential(Strategy, ABC):
+    """Pages that are found one after the other.
+
+    ``page_size`` is sent in ``page_size_param``. ``missing_next="fail"``: an answer to the first request that lacks
+    the place of the next one fails, since a name that is written wrong looks the same as the end; ``"end"``: it is the
+    end. With ``stop_after_empty_page`` an empty page is the end, whatever link or cursor it has.
+    """
+
+    page_size_param: str | None = None
+    missing_next: Literal["fail", "end"] = "fail"
+    stop_after_empty_page: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.missing_next, ("fail", "end"), "pagination: missing_next")
+        check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
+        if (self.page_size_param is None) != (self.page_size is None):
+            raise ConfigurationError("pagination: page_size and page_size_param go together")
+
+    @abstractmethod
+    def found(self, page: Page) -> Json:
+        """Return what the page says of the next one: something, one of ``NOTHING``, or ``ABSENT``."""
+
+    @abstractmethod
+    def missing(self, page: Page) -> str:
+        """Say what is absent from the page, and what is there instead."""
+
+    @abstractmethod
+    def request(self, page: Page, found: Json) -> PageRequest | Stop:
+        """Return the request that ``found`` stands for; its index is set by the caller."""
+
+    def first(self, request: PageRequest) -> PageRequest:
+        """Return the request for the first page."""
+        size = {self.page_size_param: self.page_size} if self.page_size_param else {}
+        return placed(replace(request, index=0), self.inject_into, size)
+
+    def follow(self, page: Page) -> PageRequest | Stop:
+        """Return the next page's request, or why this page was the last."""
+        index = page.request.index + 1
+        if index == 1 and self.total_is == "exact" and (self.total_path or self.total_header):
+            self._expect_total(page)
+        if page.ignored:
+            raise ResponseError(f"page {index} is ignored, and only it can say where the next one is")
+        if self.has_more_path:
+            if not self._more(page):
+                return Stop("no more pages")
+        elif self.stop_after_empty_page and not page.count:
+            return Stop("empty page")
+        found = self.found(page)
+        if found is ABSENT or found in NOTHING:
+            return self._ended(page, found)
+        request = self.request(page, found)
+        return request if isinstance(request, Stop) else replace(request, index=index)
+
+    def _expect_total(self, page: Page) -> None:
+        if self.declared(page) is None:
+            raise self._no_total(page)
+
+    def _ended(self, page: Page, found: Json) -> Stop:
+        if self.has_more_path:
+            raise ResponseError(f"the API says that there are more pages, but {self.missing(page)}")
+        if found is ABSENT and not page.request.index and self.missing_next == "fail":
+            raise ResponseError(
+                f"{self.missing(page)}; if the API leaves it out on its last page, set missing_next='end'"
+            )
+        return Stop("no next page")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tokens(Sequential):
+    """Send back in ``cursor_param`` what the page before has given; several tokens travel side by side.
+
+    ``first_cursor`` is what the first request sends, ``""`` for a parameter that must be there and empty, a list for
+    several tokens. Tokens are encoded once; ``cursor_encoded=True`` says that the API gives them percent-encoded
+    already. A token that is not a string is sent as JSON.
+    """
+
+    cursor_param: str | Sequence[str] = "cursor"
+    first_cursor: Json = None
+    cursor_encoded: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_flag(self.cursor_encoded, "pagination: cursor_encoded")
+        if len(self._sources) != len(self._names):
+            raise ConfigurationError(
+                f"pagination: cursor_param names {len(self._names)} parameters for {len(self._sources)} tokens"
+            )
+
+    @property
+    @abstractmethod
+    def _sources(self) -> tuple[str, ...]:
+        """Where the tokens are."""
+
+    @abstractmethod
+    def token(self, page: Page, source: str) -> Json:
+        """Return the token at one place of the page, or ``ABSENT``."""
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return names_of(self.cursor_param)
+
+    def first(self, request: PageRequest) -> PageRequest:
+        """Return the request for the first page."""
+        first = super().first(request)
+        if self.first_cursor is None:
+            return first
+        return self._with(first, assigned(self._names, self.first_cursor))
+
+    def found(self, page: Page) -> Json:
+        """Return the tokens that are there, by parameter; ``None`` or ``ABSENT`` for none at all."""
+        given = [self.token(page, source) for source in self._sources]
+        tokens = {name: self._plain(each) for name, each in zip(self._names, given, strict=True) if _is_token(each)}
+        if tokens:
+            return tokens
+        return ABSENT if all(each is ABSENT for each in given) else None
+
+    def request(self, page: Page, found: Json) -> PageRequest:
+        """Return the request with the tokens in the place of those before."""
+        return self._with(page.request, found)
+
+    def _with(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
+        # A token that is no longer there must not be sent once more.
+        return placed(request, self.inject_into, {name: tokens.get(name) for name in self._names})
+
+    def _plain(self, token: Json) -> Json:
+        if not (self.cursor_encoded and isinstance(token, str)):
+            return token
+        try:
+            return unquote(token, errors="strict")
+        except UnicodeDecodeError:
+            raise ResponseError("a cursor is percent-encoded, but not UTF-8: it cannot be sent back as it is") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor(Tokens):
+    """Send back the token at ``cursor_path`` of the body in ``cursor_param``.
+
+    Example::
+
+        Cursor(cursor_path="meta.next_cursor", cursor_param="cursor")
+        Cursor.relay("data.users")
+    """
+
+    cursor_path: str | Sequence[str]
+
+    @classmethod
+    def relay(cls, connection: str, cursor_param: str = "variables.after", **fields: Any) -> Cursor:
+        """Return the strategy for a GraphQL query with a Relay connection at a path of the answer.
+
+        Source: GraphQL Cursor Connections Specification, section "PageInfo".
+        """
+        info = f"{connection}.pageInfo"
+        known = {"cursor_path": f"{info}.endCursor", "has_more_path": f"{info}.hasNextPage", "inject_into": "body"}
+        return cls(**{"cursor_param": cursor_param, **known, **fields})
+
+    def __post_init__(self) -> None:
+        for path in names_of(self.cursor_path) or (self.cursor_path,):
+            check_path(path, "pagination: cursor_path")
+        super().__post_init__()
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        return names_of(self.cursor_path)
+
+    def token(self, page: Page, source: str) -> Json:
+        """Return what is at a path of the body."""
+        return select(page.envelope, source)
+
+    def missing(self, page: Page) -> str:
+        """Name the path, and the shape of the body."""
+        where = " and ".join(repr(path) for path in self._sources)
+        return f"cursor_path {where} leads to no cursor; {beside_rows(page.envelope, *self._sources)}"
+
+
+def _is_token(given: Json) -> bool:
+    return given is not ABSENT and given not in NOTHING and given != {} and given != []
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeaderCursor(Tokens):
+    """Send back the value of the header ``cursor_header`` in ``cursor_param``.
+
+    Example::
+
+        HeaderCursor(cursor_header="X-Next-Cursor", cursor_param="cursor")
+        HeaderCursor(cursor_header=["x-ms-continuation-NextPartitionKey", "x-ms-continuation-NextRowKey"],
+                     cursor_param=["NextPartitionKey", "NextRowKey"])
+    """
+
+    cursor_header: str | Sequence[str]
+
+    @property
+    def _sources(self) -> tuple[str, ...]:
+        return names_of(self.cursor_header)
+
+    def token(self, page: Page, source: str) -> Json:
+        """Return the value of a header."""
+        found = page.headers.get(source.lower())
+        # From header to header, the bytes stay what they are.
+        return ABSENT if found is None else found if self.inject_into == "header" else as_utf8(found)
+
+    def missing(self, page: Page) -> str:
+        """Name the header, and those that are there."""
+        where = " and ".join(repr(name) for name in self._sources)
+        names = ", ".join(quoted(name) for name in sorted(page.headers))
+        return f"cursor_header {where} is not in the answer; its headers are {names}"

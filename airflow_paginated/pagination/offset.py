@@ -1,0 +1,166 @@
+"""``?offset=200&limit=100``: pages that begin at a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Literal
+
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
+from airflow_paginated.core.injection import placed
+from airflow_paginated.core.validation import check_choice, check_number
+from airflow_paginated.core.values import Json, Page, PageRecord, PageRequest, Stop
+from airflow_paginated.pagination.numbered import Numbered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offset(Numbered):
+    """Begin each page at a row, counted from ``base_offset``, in the parameter ``offset_param``.
+
+    ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may serve fewer rows than it is asked
+    for: the offsets follow what page 1 really served, or with ``step="received"`` what each page did, one page after
+    the other. With an ``overlap``, each page begins with so many rows that end the page before it, and the run fails
+    where they are not the same: that shows any row that has moved from one page to another between the two requests.
+
+    Example::
+
+        Offset(page_size=500, total_path="total")
+    """
+
+    page_size: int | None = 100
+    offset_param: str = "offset"
+    limit_param: str | None = "limit"
+    base_offset: int = 0
+    step: Literal["served", "received"] = "served"
+    overlap: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_number(self.page_size, "pagination: page_size", least=1, whole=True)
+        check_number(self.base_offset, "pagination: base_offset", whole=True)
+        check_choice(self.step, ("served", "received"), "pagination: step")
+        if self.step == "received" and self.on_short_page is not None:
+            raise ConfigurationError(
+                "pagination: on_short_page says nothing with step='received': no page is short then"
+            )
+        check_number(self.overlap, "pagination: overlap", whole=True)
+        if self.overlap and (self.step == "received" or self.total_kind == "pages"):
+            raise ConfigurationError("pagination: overlap goes with step='served' and total_kind='items' only")
+        if self.page_size is not None and 2 * self.overlap > self.page_size:
+            raise ConfigurationError("pagination: overlap must be at most half of page_size")
+
+    def overlapping(self, rows: int) -> Offset:
+        """Return this strategy, with pages that have ``rows`` in common."""
+        return replace(self, overlap=rows)
+
+    def place(self, index: int, step: int) -> Mapping[str, Json]:
+        """Return the page's offset, and the limit where it has a parameter."""
+        return self._from(index * step)
+
+    def follow(self, page: Page) -> PageRequest | Stop:
+        """Return the next page's request, or why this page was the last."""
+        if self.step == "served":
+            successor = super().follow(page)
+            return self._with_tail(successor, page) if self.overlap else successor
+        state: Mapping[str, Any] = page.request.state or {}
+        own = self.declared(page)
+        total = own.count if own else state.get("total")
+        if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
+            raise self._no_total(page)
+        rows = state.get("rows", 0) + page.count
+        stop = self._received_all(page, rows, total)
+        if stop is not None:
+            return stop
+        request = replace(page.request, index=page.request.index + 1, state={"rows": rows, "total": total})
+        return placed(request, self.inject_into, self._from(rows))
+
+    def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
+        """Return the request after ``sent``, where the offsets do not depend on what comes."""
+        return super().ahead(page, sent) if self.step == "served" else None
+
+    def beyond(self, last: PageRecord) -> PageRequest | None:
+        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        if self.step == "served":
+            behind = super().beyond(last)
+            if behind is None or last.total is None or not self.overlap:
+                return behind
+            return placed(behind, self.inject_into, self._from(last.total.count))
+        state: Mapping[str, Any] = last.request.state or {}
+        by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
+        if not by_total or last.rows < (self.page_size or 0):
+            return None
+        request = replace(last.request, index=last.request.index + 1)
+        return placed(request, self.inject_into, self._from(state.get("rows", 0) + last.rows))
+
+    def trim(self, page: Page) -> Page:
+        """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
+
+        Raises ``IncompleteError`` where they are not the same.
+        """
+        state: Mapping[str, Any] = page.request.state or {}
+        again = state.get("again", 0)
+        if not again or page.ignored or page.end is not None:
+            return page
+        rows = page.rows
+        if _digest(rows[:again]) != state["tail"]:
+            raise IncompleteError(
+                f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
+                " the table was read (check pages_overlap)"
+            )
+        return page.with_rows(rows[again:])
+
+    def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
+        """Let the next page know what it has to begin with: after a short page, less than the overlap."""
+        if isinstance(successor, Stop):
+            return successor
+        state: Mapping[str, Any] = page.request.state or {}
+        step = successor.state["step"]
+        # So few rows on the first page may be the whole table: only rows behind it show that pages are that short.
+        if page.count and state.get("alone"):
+            raise ResponseError(f"the API serves pages of {step} rows, too few for an overlap of {self.overlap}")
+        alone = "step" not in state and page.count < 2 * self.overlap
+        again = 0 if alone else min(self.overlap, max(0, page.count + self.overlap - step))
+        known = {"again": again, "tail": _digest(page.rows[-again:]), **({"alone": True} if alone else {})}
+        return replace(successor, state={**successor.state, **known})
+
+    def _step(self, page: Page) -> int:
+        served = super()._step(page)
+        return served if served < 2 * self.overlap else served - self.overlap
+
+    def _pages(self, total: int, step: int) -> int:
+        return super()._pages(max(total - self.overlap, min(total, 1)), step)
+
+    def _from(self, row: int) -> Mapping[str, Json]:
+        limit = {self.limit_param: self.page_size} if self.limit_param else {}
+        return {self.offset_param: self.base_offset + row, **limit}
+
+    def _received_all(self, page: Page, rows: int, total: int | None) -> Stop | None:
+        index = page.request.index + 1
+        if self.has_more_path:
+            if not self._more(page):
+                return Stop("no more pages")
+        elif total is not None and self.total_is == "exact":
+            if (rows if self.total_kind == "items" else index) >= total:
+                return Stop("total reached")
+        elif not page.count and not page.ignored:
+            return Stop("empty page")
+        if not page.count:
+            raise ResponseError(
+                f"page {index} has no rows, but the API says that there are more: with step='received' the offset"
+                " cannot go on"
+            )
+        return None
+
+    def _accepts_any_length(self) -> bool:
+        if self.on_short_page is not None:
+            return self.on_short_page == "accept"
+        # The offsets count rows: only a total that must come true shows that none fell between two pages.
+        return self.counts_rows
+
+    def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
+        return ResponseError(f"{super()._uneven(page, number, which)}, else step='received'")
+
+
+def _digest(rows: Iterable[bytes]) -> str:
+    return sha256(b"\n".join(rows)).hexdigest()

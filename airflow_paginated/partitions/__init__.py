@@ -1,0 +1,82 @@
+"""The kinds of partitions: one module each; a new one is a line in ``PARTITION_KINDS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from typing import Any, Final
+
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_choice, value_from_dict
+from airflow_paginated.partitions.date_windows import DateWindows
+from airflow_paginated.partitions.parameter_sets import ParameterSets, Product, ResolvedParameterSets
+from airflow_paginated.partitions.protocol import ParentSource, Partitions, ReadParent, merged
+from airflow_paginated.partitions.rows_of import RowsOf
+
+PARTITION_KINDS: Final[Mapping[str, type[Any]]] = {
+    "parameter_sets": ParameterSets,
+    "rows_of": RowsOf,
+    "date_windows": DateWindows,
+    "product": Product,
+}
+
+__all__ = [
+    "PARTITION_KINDS",
+    "DateWindows",
+    "ParameterSets",
+    "Partitions",
+    "Product",
+    "RowsOf",
+    "as_partitions",
+    "merged",
+    "partitions_from",
+    "resolved",
+    "templates_in",
+]
+
+
+def partitions_from(given: Any) -> Any:
+    """Return the partitions that a dict ``{"type": "rows_of", ...}`` stands for, a copy of others, or what is neither.
+
+    Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
+    """
+    if not isinstance(given, Mapping):
+        return copy(given) if isinstance(given, ParentSource) else given
+    options = dict(given)
+    if "type" not in options:
+        raise ConfigurationError(
+            f"partitions: expected a list of dicts, or a dict with 'type': {', '.join(PARTITION_KINDS)}"
+        )
+    kind = options.pop("type")
+    check_choice(kind, PARTITION_KINDS, "partitions: type")
+    if isinstance(options.get("of"), list | tuple):
+        options["of"] = [partitions_from(each) for each in options["of"]]
+    return value_from_dict(PARTITION_KINDS[str(kind)], options, f"partitions ({kind})")
+
+
+def templates_in(given: Any) -> list[Any]:
+    """Return what is to be rendered in partitions, which may be outputs of other tasks."""
+    if isinstance(given, list | tuple):
+        return [found for each in given for found in templates_in(each)]
+    fields = getattr(given, "template_fields", None)
+    return [given] if fields is None else templates_in([getattr(given, name) for name in fields])
+
+
+def resolved(given: Any, read: ReadParent) -> Partitions | None:
+    """Return what to ask for the parameter sets, when all is rendered; ``read`` is what opens a dataset."""
+    found = partitions_from(given)
+    return found.resolved(read) if isinstance(found, ParentSource) else as_partitions(found)
+
+
+def as_partitions(given: Any) -> Partitions | None:
+    """Return partitions, which may be a plain list of dicts.
+
+    Raises ``ConfigurationError`` for anything else.
+    """
+    if given is None:
+        return None
+    if isinstance(given, ParentSource):
+        raise ConfigurationError(f"partitions: {type(given).__name__} must be resolved first")
+    # No isinstance(): it would ask for the names.
+    found: Partitions = given if callable(getattr(given, "sets", None)) else ResolvedParameterSets(given)
+    return found

@@ -1,0 +1,326 @@
+"""Time ranges cut into steps: clock time by the second, days and months by the calendar of a time zone."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from itertools import count, pairwise
+from typing import Any, ClassVar, Final
+from zoneinfo import ZoneInfo
+
+from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.validation import check_choice, check_flag, check_text
+from airflow_paginated.core.values import Json
+from airflow_paginated.partitions.protocol import (
+    ParameterPlace,
+    Partitions,
+    Places,
+    ReadParent,
+    check_places,
+    places_of,
+)
+
+_SHORT: Final = re.compile(r"(\d{1,9}) ?(s|min|h|d|w|mo|y)")
+
+_LONG: Final = re.compile(
+    r"P(?:(?P<y>\d{1,9})Y)?(?:(?P<mo>\d{1,9})M)?(?:(?P<w>\d{1,9})W)?(?:(?P<d>\d{1,9})D)?"
+    r"(?:T(?:(?P<h>\d{1,9})H)?(?:(?P<min>\d{1,9})M)?(?:(?P<s>\d{1,9})S)?)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarStep:
+    """A length of time: ``months`` and ``days`` of the calendar, then ``seconds`` of the clock."""
+
+    months: int = 0
+    days: int = 0
+    seconds: int = 0
+
+    @classmethod
+    def parse(cls, given: Any) -> CalendarStep:
+        """Read ``"1d"``, ``"6h"``, ``"1mo"``, ``"P1M"``, ``"PT15M"`` or a ``timedelta``.
+
+        Raises ``ConfigurationError`` for anything else, and for what is no time at all.
+        """
+        if isinstance(given, timedelta) and not given.microseconds:
+            return cls._checked(given, {"d": given.days, "s": given.seconds})
+        short = _SHORT.fullmatch(given) if isinstance(given, str) else None
+        if short:
+            return cls._checked(given, {short[2]: short[1]})
+        long = _LONG.fullmatch(given) if isinstance(given, str) else None
+        return cls._checked(given, long.groupdict() if long else {})
+
+    @classmethod
+    def _checked(cls, given: Any, units: dict[str, Any]) -> CalendarStep:
+        each = [int(units.get(unit) or 0) for unit in ("y", "mo", "w", "d", "h", "min", "s")]
+        years, months, weeks, days, hours, minutes, seconds = each
+        step = cls(12 * years + months, 7 * weeks + days, 3600 * hours + 60 * minutes + seconds)
+        if min(each) < 0 or step == cls():
+            raise ConfigurationError(
+                "partitions: step must be a time as '15min', '6h', '1d', '1w', '1mo', '1y', in ISO 8601 as 'P1M' or"
+                f" 'PT6H', or a timedelta of whole seconds, and more than nothing; got {given!r}"
+            )
+        return step
+
+    def after(self, start: datetime, times: int, zone: tzinfo) -> datetime:
+        """Return the instant so many steps after ``start``: each is counted from there, so that no day drifts."""
+        instant = start
+        if self.months or self.days:
+            wall = start.astimezone(zone).replace(tzinfo=None)
+            instant = localized(_later(wall, self.months * times) + timedelta(days=self.days * times), zone)
+        return instant + timedelta(seconds=self.seconds * times)
+
+
+def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) -> Iterator[datetime]:
+    """Yield ``start``, each instant at which a step ends, and ``end``: strictly growing."""
+    yield start
+    last = start
+    for times in count(1):
+        try:
+            border = step.after(start, times, zone)
+        except (OverflowError, ValueError):  # the calendar ends with the year 9999
+            break
+        if border >= end:
+            break
+        # Where a zone has left out a day, two of them end at once.
+        if border > last:
+            yield border
+            last = border
+    yield end
+
+
+def localized(wall: datetime, zone: tzinfo) -> datetime:
+    """Return the instant of a time on the wall; of one that is there twice the first, unless its ``fold`` is set."""
+    return wall.replace(tzinfo=zone).astimezone(UTC)
+
+
+def instant_of(given: Any, zone: tzinfo, name: str) -> datetime:
+    """Return the instant of a date (its midnight in ``zone``), a time, a text of one in ISO 8601, or epoch seconds."""
+    try:
+        found = _parsed(given)
+        if found.tzinfo is None:
+            return localized(found, zone)
+        in_utc = found.astimezone(UTC)
+        return datetime(*in_utc.timetuple()[:6], in_utc.microsecond, tzinfo=UTC)
+    except (ValueError, OverflowError, TypeError):
+        raise ConfigurationError(
+            f"partitions: {name} must be a date or a time in ISO 8601, or seconds since 1970; got {given!r}"
+        ) from None
+
+
+def _parsed(given: Any) -> datetime:
+    if isinstance(given, datetime):
+        return given
+    if isinstance(given, date):
+        return datetime(given.year, given.month, given.day)
+    # Eight digits are a date, as {{ ds_nodash }} writes it.
+    if isinstance(given, str) and given.isdecimal() and len(given) != len("20240131"):
+        given = int(given)
+    if isinstance(given, int) and not isinstance(given, bool):
+        return datetime.fromtimestamp(given, UTC)
+    return datetime.fromisoformat(given)
+
+
+def _later(wall: datetime, months: int) -> datetime:
+    """Return the same day so many months later, or the last of a month that is too short."""
+    year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
+    day = min(wall.day, calendar.monthrange(year, month + 1)[1])
+    return wall.replace(year=year, month=month + 1, day=day)
+
+
+DATETIME_FORMATS: Final = ("iso", "date", "epoch", "epoch_ms")
+
+SECOND: Final = timedelta(seconds=1)
+
+MILLISECOND: Final = timedelta(milliseconds=1)
+
+UNIX_EPOCH_DATE: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_ANY_TIME: Final = datetime(2024, 2, 29, 13, 14, 15, tzinfo=UTC)
+
+
+@dataclass
+class DateWindows:
+    """One partition for each ``step`` of the time from ``start`` to ``end``, which is not included.
+
+    The bounds are dates, times, their texts in ISO 8601, or epoch seconds; what has no offset is in ``timezone``. A
+    ``step`` of days, weeks, months or years (``"1d"``, ``"1mo"``, ``"P1M"``) follows the calendar of ``timezone``, one
+    of hours and less (``"6h"``, ``"PT15M"``) the clock. Windows touch, never overlap, and make up the range exactly.
+
+    ``datetime_format`` says how bounds are sent, in ``from_param`` and ``to_param``: ``iso``, with an offset; ``date``;
+    ``epoch`` or ``epoch_ms``; or a pattern as ``"%Y-%m-%dT%H:%M:%SZ"``, in ``timezone``. A bound that would lose
+    something in it is refused. With ``to_inclusive``, the last day, second or millisecond of the window is sent.
+    ``inject_into`` is that of ``ParameterSets``.
+
+    Example::
+
+        DateWindows("{{ data_interval_start }}", "{{ data_interval_end }}", "6h", from_param="since", to_param="until")
+    """
+
+    start: Any
+    end: Any
+    step: Any
+    _: KW_ONLY
+    from_param: str
+    to_param: str
+    datetime_format: str = "iso"
+    timezone: str = "UTC"
+    to_inclusive: bool = False
+    inject_into: Places = None
+
+    template_fields: ClassVar[tuple[str, ...]] = ("start", "end")
+    template_ext: ClassVar[tuple[str, ...]] = ()
+
+    def __post_init__(self) -> None:
+        CalendarStep.parse(self.step)
+        zone = _zone(self.timezone)
+        for name in ("from_param", "to_param"):
+            check_text(getattr(self, name), f"partitions: {name}")
+        if self.from_param == self.to_param:
+            raise ConfigurationError(f"partitions: from_param and to_param both name {self.from_param!r}")
+        check_flag(self.to_inclusive, "partitions: to_inclusive")
+        check_places(self.inject_into)
+        places_of(self.inject_into, (self.from_param, self.to_param))
+        self._check_format()
+        for name in ("start", "end"):
+            given = getattr(self, name)
+            if given is None or (isinstance(given, str | int | date) and "{" not in str(given)):
+                instant_of(given, zone, name)
+
+    def resolved(self, read: ReadParent) -> Partitions:
+        """Return the partitions, when the bounds are rendered.
+
+        Raises ``ConfigurationError`` for a range that is empty: nothing would be collected, and nobody told.
+        """
+        zone = _zone(self.timezone)
+        start, end = instant_of(self.start, zone, "start"), instant_of(self.end, zone, "end")
+        if not start < end:
+            raise ConfigurationError(
+                f"partitions: start {self.start!r} must lie before end {self.end!r}; the data interval of"
+                " a manual run has no length, nor, by default, that of a cron schedule: see CronDataIntervalTimetable"
+            )
+        windows = ResolvedDateWindows(
+            start=start,
+            end=end,
+            step=CalendarStep.parse(self.step),
+            from_param=self.from_param,
+            to_param=self.to_param,
+            style=Style(self.datetime_format, zone),
+            to_inclusive=self.to_inclusive,
+            places=places_of(self.inject_into, (self.from_param, self.to_param)),
+        )
+        windows.check_bounds()
+        return windows
+
+    def _check_format(self) -> None:
+        if "%" not in str(self.datetime_format):
+            check_choice(self.datetime_format, DATETIME_FORMATS, "partitions: datetime_format")
+            return
+        try:
+            datetime.strptime(_ANY_TIME.strftime(self.datetime_format), self.datetime_format)
+        except ValueError:
+            raise ConfigurationError(
+                f"partitions: datetime_format {self.datetime_format!r} is no pattern that a time can be read back from"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an instant is written, and read back."""
+
+    name: str
+    zone: tzinfo
+
+    def write(self, instant: datetime) -> Json:
+        """Write an instant, as far as the format can."""
+        local = instant.astimezone(self.zone)
+        if self.name == "iso":
+            return local.isoformat()
+        if self.name == "date":
+            return local.date().isoformat()
+        if self.name.startswith("epoch"):
+            return (instant - UNIX_EPOCH_DATE) // (SECOND if self.name == "epoch" else MILLISECOND)
+        return local.strftime(self.name)
+
+    def read(self, written: Json) -> datetime:
+        """Return the instant that was written, without what the format has lost."""
+        if isinstance(written, int):
+            return UNIX_EPOCH_DATE + written * (SECOND if self.name == "epoch" else MILLISECOND)
+        pattern = "%" in self.name
+        found = datetime.strptime(written, self.name) if pattern else datetime.fromisoformat(written)
+        return found.astimezone(UTC) if found.tzinfo else localized(found, self.zone)
+
+    def last_before(self, instant: datetime) -> Json:
+        """Write the last value that lies before an instant."""
+        if self.name == "date":
+            return (instant.astimezone(self.zone).date() - timedelta(days=1)).isoformat()
+        return self.write(instant - (MILLISECOND if self.name == "epoch_ms" else SECOND))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedDateWindows:
+    """Implements ``Partitions``."""
+
+    start: datetime
+    end: datetime
+    step: CalendarStep
+    from_param: str
+    to_param: str
+    style: Style
+    to_inclusive: bool = False
+    places: Mapping[str, ParameterPlace] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names of both bounds."""
+        return self.from_param, self.to_param
+
+    def sets(self) -> Iterator[Mapping[str, Json]]:
+        """Yield the bounds of each window.
+
+        Raises ``ConfigurationError`` for one that cannot be written: its window would overlap another, or leave a gap.
+        """
+        end_of = self.style.last_before if self.to_inclusive else self._written
+        for start, end in pairwise(borders(self.start, self.end, self.step, self.style.zone)):
+            yield {self.from_param: self._written(start), self.to_param: end_of(end)}
+
+    def describe(self) -> dict[str, Json]:
+        """Return what tells these windows from others."""
+        return {
+            "type": "date_windows",
+            "start": self.start.isoformat(),
+            "end": self.end.isoformat(),
+            "step": [self.step.months, self.step.days, self.step.seconds],
+            "params": [self.from_param, self.to_param],
+            "format": self.style.name,
+            "timezone": str(self.style.zone),
+            "to_inclusive": self.to_inclusive,
+        }
+
+    def check_bounds(self) -> None:
+        """Refuse bounds of the range that cannot be written."""
+        for bound in (self.start, self.end):
+            self._written(bound)
+            if self.to_inclusive and bound.microsecond:
+                raise ConfigurationError("partitions: to_inclusive needs bounds of whole seconds")
+
+    def _written(self, bound: datetime) -> Json:
+        written = self.style.write(bound)
+        if self.style.read(written) != bound:
+            raise ConfigurationError(
+                f"partitions: the bound {bound.astimezone(self.style.zone).isoformat()} is not {written!r}, as"
+                f" datetime_format {self.style.name!r} writes it: choose a format with the time and its offset, or"
+                " bounds and a step of whole days in that timezone"
+            )
+        return written
+
+
+def _zone(name: Any) -> tzinfo:
+    check_text(name, "partitions: timezone")
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        raise ConfigurationError(f"partitions: there is no timezone {name!r}; name one as 'Europe/Berlin'") from None

@@ -1,0 +1,85 @@
+"""Removing what no manifest lists: only files whose names were noted before they were written."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from airflow_paginated.sinks.files.layout import Layout
+from airflow_paginated.sinks.files.manifest import Manifest
+from airflow_paginated.sinks.files.segments import claim_number
+from airflow_paginated.sinks.files.storage import Storage, temp_owner
+
+GIVEN_UP_SECONDS: Final = 7 * 24 * 3600.0
+
+_RUN_KEY: Final = re.compile(r"([0-9a-f]{16})/")
+
+_NOTE: Final = re.compile(r"files-[0-9a-f]{16}\.json")
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Note(msgspec.Struct, frozen=True):
+    """The names of files at a target that are about to be written, or to be listed no more."""
+
+    target: str
+    files: list[str]
+
+
+def write_note(staging: Storage, digest: str, target: Storage, files: Iterable[str]) -> None:
+    """Note files of one dataset in a staging area."""
+    note = Note(target.identity, list(files))
+    staging.put(f"files-{digest}.json", msgspec.json.encode(note))
+
+
+def read_notes(staging: Storage) -> dict[str, Note]:
+    """Return the notes in a staging area, by file name."""
+    notes = {}
+    for name in filter(_NOTE.fullmatch, staging.entries()):
+        try:
+            notes[name] = msgspec.json.decode(staging.read(name) or b"", type=Note)
+        except msgspec.DecodeError:
+            _log.warning("%s/%s cannot be read and is left alone", staging.identity, name)
+    return notes
+
+
+def sweep_target(target: Storage, layout: Layout, committed: Manifest | None, staging: Storage) -> None:
+    """Delete what a staging area notes for this target and the committed manifest, if there is one, does not list."""
+    keep = {file.path for file in committed.files} | {layout.pages(committed.digest)} if committed else set()
+    noted = {name for note in read_notes(staging).values() if note.target == target.identity for name in note.files}
+    target.delete(sorted(name for name in noted - keep if layout.owns(name)))
+
+
+def sweep_temporary(target: Storage, layout: Layout, run_keys: Iterable[str]) -> None:
+    """Delete half-written files that these runs left at the target."""
+    keys = set(run_keys)
+    for folder in layout.folders():
+        target.delete(folder + name for name in target.entries(folder.rstrip("/")) if temp_owner(name) in keys)
+
+
+def given_up(stagings: Storage, own: str, age: float) -> list[str]:
+    """Return the run keys whose staging area has no file younger than ``age`` seconds."""
+    keys = [found[1] for found in map(_RUN_KEY.fullmatch, stagings.entries()) if found and found[1] != own]
+    oldest = time.time() - age
+    return [key for key in keys if all((info.modified or 0) < oldest for info in stagings.sub(key).files().values())]
+
+
+def remove_staging(staging: Storage, target: Storage, newest_claim: int | None = None) -> None:
+    """Delete a staging area, except for notes on another target, which a commit there will need.
+
+    A claim above ``newest_claim`` stays: a try that came this late owns the area, and finds it as good as empty.
+    """
+    foreign = {name for name, note in read_notes(staging).items() if note.target != target.identity}
+    # After a death in between, the next try shall find what it can go on with: pages without a gap, so the newest are
+    # deleted first, and the claims that they belong to, which are deleted last.
+    names = [name for name in sorted(staging.files(), reverse=True) if name not in foreign]
+    claims = {name: number for name in names if (number := claim_number(name)) is not None}
+    staging.delete(name for name in names if name not in claims)
+    staging.delete(name for name, number in claims.items() if newest_claim is None or number <= newest_claim)
+    for folder in (staging.sub("shard-0000"), staging):
+        folder.prune()

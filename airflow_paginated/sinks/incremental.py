@@ -1,0 +1,207 @@
+"""Which rows of an incremental run are new, and where the next run goes on."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import msgspec
+
+from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
+from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, ResponseError
+from airflow_paginated.core.paths import key_reader, seen_along
+from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, packed
+from airflow_paginated.core.values import Json
+
+
+@dataclass(slots=True)
+class IncrementalFilter:
+    """Tells new rows from those that were published before, and finds the watermark, in flat memory.
+
+    Every row that the API served passes once, in any order. Changed by the caller's thread only.
+    """
+
+    policy: Incremental
+    base: State | None
+    """What the run began with."""
+    began: float
+    """When the first page was asked for, as far as it is known: epoch seconds."""
+    most: int = 100_000
+    """So many rows can be remembered."""
+    unmoved: Callable[[], None] = lambda: None
+    """Raises where another run has moved the watermark since ``base`` was read."""
+    counted: bool = False
+    """Whether an earlier try of this run has moved the watermark already."""
+    rows: int = 0
+    new: int = 0
+    again: int = 0
+    older: int = 0
+    missing: int = 0
+    first: CursorValue | None = field(init=False, default=None)
+    """The watermark that the run began with."""
+    start: CursorValue | None = field(init=False, default=None)
+    """Where the run began."""
+    top: CursorValue | None = field(init=False, default=None)
+    """The greatest value so far, of all runs."""
+    _known: Counter[bytes] = field(init=False, default_factory=Counter)
+    _newest: _Newest = field(init=False)
+    _lacking: bytes = field(init=False, default=b"{}")
+    """A row without the field, as long as none has it."""
+
+    def __post_init__(self) -> None:
+        self._newest = _Newest(self.most)
+        if self.base is None:
+            return
+        try:
+            self.first = self.top = mark_from(self.base.watermark, self.policy.kind)
+            self.start = self.top if self.base.start is None else mark_from(self.base.start, self.policy.kind)
+            self._known.update(self.base.digests if self.policy.remember else ())
+        except ValueError as exc:
+            raise ConfigurationError(f"incremental: the stored watermark is not understood: {exc}") from None
+        if self.start.kind != self.top.kind:
+            raise ConfigurationError("incremental: the stored watermark and start are of two kinds")
+
+    def begin(self, began: float) -> None:
+        """Prepare for the rows; ``began`` is when the oldest of them was asked for. Raises what ``unmoved`` does."""
+        self.unmoved()
+        self.began = min(self.began, began)
+
+    def admit(self, lines: bytes, where: str) -> list[bytes]:
+        """Return the rows of a page (JSON Lines) that are new; ``where`` names it in errors.
+
+        Raises ``ResponseError`` for a value that cannot be compared with the others.
+        """
+        rows = lines.split(b"\n")[:-1]
+        kept = [row for row, raw in zip(rows, self._values(lines, rows), strict=True) if self._is_new(row, raw, where)]
+        self.rows += len(rows)
+        self.new += len(kept)
+        if rows and self.missing == self.rows:
+            self._lacking = rows[-1]
+        return kept
+
+    def next(self) -> State | None:
+        """Return what this run leaves, without whose it is; ``None`` where no run has seen a row.
+
+        Raises ``LimitExceeded`` where more rows than possible would have to be remembered, ``ConfigurationError`` where
+        none of the rows has the field.
+        """
+        if self.missing and self.missing == self.rows:
+            raise ConfigurationError(
+                f"incremental: no row has a {self.policy.field!r}; {_there(self._lacking, self.policy.field)}"
+            )
+        if self.top is None:
+            return None
+        start = self.top.before(Decimal(str(self.policy.lookback)), Decimal(repr(self.began)))
+        if self.start is not None and start.at < self.start.at:
+            # What lies before the start was not asked for, so it is not known what was published of it.
+            start = self.start
+        digests = self._newest.since(start.at) if self.policy.remember else []
+        if digests is None:
+            raise LimitExceeded(
+                f"incremental: more than {self.most} rows lie between {start.text!r} and the watermark"
+                f" {self.top.text!r} and would have to be remembered: a shorter lookback takes fewer, a"
+                " state_path takes more of them, and with remember=False they come again in the next run"
+            )
+        return State(watermark=self.top.json, start=start.json, seen=packed(digests), field=self.policy.field)
+
+    def reached(self, complete: bool) -> Json:
+        """Return the watermark after the run; with rows that may not be all, that before it. Raises as ``next``."""
+        if complete:
+            self.next()
+        mark = self.top if complete else self.first
+        return None if mark is None else mark.sent
+
+    @property
+    def evidence(self) -> str:
+        """Say in figures what became of the rows."""
+        told = f"{self.new} of {self.rows} rows are new, {self.again} were published before"
+        told += f", {self.older} are older than the start {self.start.text!r}" if self.older and self.start else ""
+        return told + (f", {self.missing} have no {self.policy.field!r}" if self.missing else "")
+
+    def _values(self, lines: bytes, rows: list[bytes]) -> Iterator[bytes]:
+        """Yield the JSON text of the field of each row, that of a null where there is none."""
+        reader = key_reader((self.policy.field,))
+        try:
+            found = [raw for (raw,) in reader.read(lines)]
+        except msgspec.ValidationError:
+            found = [_value_of(row, self.policy.field) for row in rows]
+        return iter(found)
+
+    def _is_new(self, row: bytes, raw: bytes, where: str) -> bool:
+        mark = self._mark(row, raw, where)
+        if mark is None:
+            self.missing += 1
+            return self.policy.missing_value == "include"
+        if self.top is None or mark.at > self.top.at:
+            self.top = mark
+        if self.start is not None and mark.at < self.start.at:
+            self.older += 1
+            return False
+        if not self.policy.remember:
+            return True
+        digest = blake2b(row, digest_size=ROW_DIGEST_BYTES).digest()
+        self._newest.add(mark.at, digest)
+        if not self._known.get(digest):
+            return True
+        # As often as it was published: rows that are alike may be several.
+        self._known[digest] -= 1
+        self.again += 1
+        return False
+
+    def _mark(self, row: bytes, raw: bytes, where: str) -> CursorValue | None:
+        path = self.policy.field
+        try:
+            mark = mark_of(raw, self.policy.kind)
+        except ValueError as exc:
+            raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
+        if mark is None and self.policy.missing_value == "fail":
+            raise ResponseError(
+                f"incremental: {path!r} is missing or null in a row of {where}; {_there(row, path)}. If such rows are"
+                " right, missing_value='include' publishes them whenever they come, missing_value='exclude' never"
+            )
+        if mark is not None and self.top is not None and mark.kind != self.top.kind:
+            raise ResponseError(
+                f"incremental: {path!r} is a {mark.kind} in a row of {where}, and a {self.top.kind} in others or in the"
+                " stored watermark: they cannot be compared; kind='text' takes all texts as such"
+            )
+        return mark
+
+
+class _Newest:
+    """The greatest ``most`` of many values, each with a digest; changed by the caller's thread only."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._heap: list[tuple[Any, bytes]] = []
+        self._lost: Any = None
+        """The greatest value that had to give way."""
+
+    def add(self, at: Any, digest: bytes) -> None:
+        if len(self._heap) < self._most:
+            heapq.heappush(self._heap, (at, digest))
+        else:
+            lost = heapq.heappushpop(self._heap, (at, digest))[0]
+            self._lost = lost if self._lost is None else max(self._lost, lost)
+
+    def since(self, at: Any) -> list[bytes] | None:
+        """Return the digests of all values from ``at`` on, or ``None`` where one of them has given way."""
+        if self._lost is not None and self._lost >= at:
+            return None
+        return [digest for each, digest in self._heap if each >= at]
+
+
+def _there(row: bytes, path: str) -> str:
+    """Say what the row has in the place of a path."""
+    return seen_along(msgspec.json.decode(row), "the row", path)
+
+
+def _value_of(row: bytes, path: str) -> bytes:
+    try:
+        return next(key_reader((path,)).read(row + b"\n"))[0]
+    except msgspec.ValidationError:
+        return b"null"

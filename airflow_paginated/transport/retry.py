@@ -1,0 +1,300 @@
+"""What one attempt can come to, when it is not a page."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from urllib3.util import Retry
+
+from airflow_paginated.core.deadline import Deadline
+from airflow_paginated.core.errors import Cancelled, ConfigurationError, PageFailed, QuotaExceeded, RunTimeout
+from airflow_paginated.core.policies import Timeouts
+from airflow_paginated.core.validation import check_number, override
+from airflow_paginated.transport.gate import Gate, RetryBudget
+
+CONNECTION: Final = 0.1
+
+SERVER: Final = 1.0
+
+THROTTLE: Final = 2.0
+
+
+@dataclass(eq=False)
+class RetryableError(Exception):
+    """An attempt that failed and may be made again after a backoff of ``weight`` times the policy's base.
+
+    ``unsent``: the server surely did not act on the request. ``stale``: a connection that had been idle turned out to
+    be dead, which says nothing about the server and is not charged.
+    """
+
+    cause: str
+    weight: float = CONNECTION
+    unsent: bool = False
+    stale: bool = False
+
+
+@dataclass(eq=False)
+class Throttled(Exception):
+    """The server asks to slow down; for ``seconds``, where it says so. Never charged to the page."""
+
+    cause: str
+    seconds: float | None = None
+
+
+@dataclass(eq=False)
+class Expired(Exception):
+    """The server refuses the credentials of this ``generation``, and there may be new ones. Not charged to the page."""
+
+    cause: str
+    generation: int
+    status: int
+
+
+RETRY_AFTER_MAX: Final[int | None] = getattr(Retry, "DEFAULT_RETRY_AFTER_MAX", None)
+"""Seconds; None where this urllib3 (before 2.6.3) waits for any ``Retry-After``."""
+
+TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
+
+EARLY: Final = 0.2
+"""Most faults are isolated, and a page that backs off holds up those behind it: its first retry comes early."""
+
+ANY_METHOD: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestRetry:
+    """How one page is asked for again, in the words of ``urllib3.util.Retry``; times in seconds.
+
+    ``max_attempts`` counts the first try. ``backoff_factor`` is the base after a 5xx; a tenth of it after a broken
+    connection or body, twice as much after throttling without ``Retry-After``; a page's first retry takes a fifth.
+    A ``Retry-After`` longer than ``retry_after_max`` is not waited for here: the task gives its slot back. A method
+    that is not among ``allowed_methods`` is sent again only when the server surely did not act on it. ``budget`` is
+    what all pages together may retry before the run is given up (``None``: 20, or 3 times the workers if that is
+    more); every page that succeeds adds 0.2.
+    """
+
+    max_attempts: int = 5
+    status_forcelist: Collection[int] = TRANSIENT_STATUSES
+    allowed_methods: Collection[str] = Retry.DEFAULT_ALLOWED_METHODS
+    backoff_factor: float = 0.5
+    backoff_max: float = 20.0
+    respect_retry_after_header: bool = True
+    retry_after_max: float = 300.0
+    budget: int | None = None
+
+    def __post_init__(self) -> None:
+        check_number(self.max_attempts, "retry: max_attempts", least=1, whole=True)
+        check_number(self.budget, "retry: budget", whole=True, optional=True)
+        for name in ("backoff_factor", "backoff_max", "retry_after_max"):
+            check_number(getattr(self, name), f"retry: {name}")
+        for name, kind in (("status_forcelist", int), ("allowed_methods", str)):
+            given = getattr(self, name)
+            listed = isinstance(given, Collection) and not isinstance(given, str | Mapping)
+            if not listed or not all(isinstance(each, kind) for each in given):
+                raise ConfigurationError(f"retry: {name} must be a list of {kind.__name__}, got {given!r}")
+        object.__setattr__(self, "status_forcelist", frozenset(self.status_forcelist))
+        object.__setattr__(self, "allowed_methods", frozenset(each.upper() for each in self.allowed_methods))
+
+    @classmethod
+    def from_urllib3(cls, retry: Retry) -> RequestRetry:
+        """Take over a ``urllib3.util.Retry``: what it leaves at its own default takes ours."""
+        limits = [each for each in (retry.total, retry.connect, retry.read, retry.status) if each is not None]
+        taken = {
+            name: getattr(retry, name)
+            for name, default in (
+                ("backoff_factor", 0),
+                ("backoff_max", Retry.DEFAULT_BACKOFF_MAX),
+                ("retry_after_max", RETRY_AFTER_MAX),
+            )
+            if default is not None and getattr(retry, name) != default
+        }
+        return cls(
+            max_attempts=1 + int(min(limits, default=4)),
+            status_forcelist=frozenset(retry.status_forcelist) or TRANSIENT_STATUSES,
+            allowed_methods=frozenset(retry.allowed_methods) if retry.allowed_methods else ANY_METHOD,
+            respect_retry_after_header=retry.respect_retry_after_header,
+            **taken,
+        )
+
+    def to_urllib3(self) -> Retry:
+        """Return the nearest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
+        capped: Any = {"retry_after_max": int(self.retry_after_max)} if RETRY_AFTER_MAX is not None else {}
+        return Retry(
+            total=self.max_attempts - 1,
+            status_forcelist=[*self.status_forcelist, 429],
+            allowed_methods=list(self.allowed_methods),
+            backoff_factor=self.backoff_factor,
+            backoff_max=self.backoff_max,
+            respect_retry_after_header=self.respect_retry_after_header,
+            raise_on_status=False,
+            **capped,
+        )
+
+    def budget_for(self, workers: int) -> int:
+        """Return how many retries a run begins with."""
+        return max(20, 3 * workers) if self.budget is None else self.budget
+
+
+def backoff(retries: int, base: float, most: float, first: float = 1.0) -> float:
+    """Return seconds to wait before retry number ``retries`` (from 1): full jitter below a doubling ceiling.
+
+    ``first`` is the share of the base that the first retry waits at most.
+    Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
+    """
+    growth = first if retries == 1 else 2.0 ** min(retries - 1, 60)
+    ceiling = min(most, base * growth)
+    return random.uniform(0, ceiling)  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateLimit:
+    """At most ``requests`` in ``per_seconds``, evenly spaced, over all threads of a run."""
+
+    requests: float
+    per_seconds: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_number(self.requests, "rate_limit: requests", least=1e-6)
+        check_number(self.per_seconds, "rate_limit: per_seconds", least=1e-6)
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one request to the next."""
+        return self.per_seconds / self.requests
+
+
+def combined_retry(
+    connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RequestRetry | Retry | None
+) -> RequestRetry:
+    """Combine default < connection < operator."""
+    given = RequestRetry.from_urllib3(operator) if isinstance(operator, Retry) else operator
+    return override(override(RequestRetry(), connection, "retry (on the connection)"), given, "retry")
+
+
+def combined_rate_limit(
+    connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RateLimit | None
+) -> RateLimit | None:
+    """Combine both: the slower one holds, since an operator may only tighten what the connection grants."""
+    given = [_rate_limit(connection, "rate_limit (on the connection)"), _rate_limit(operator, "rate_limit")]
+    return max((each for each in given if each), key=lambda limit: limit.interval, default=None)
+
+
+def _rate_limit(given: Mapping[str, Any] | RateLimit | None, where: str) -> RateLimit | None:
+    if isinstance(given, Mapping) and "requests" not in given:
+        raise ConfigurationError(f"{where}: 'requests' is required")
+    return None if given is None else override(RateLimit(requests=1), given, where)
+
+
+@dataclass(slots=True)
+class AttemptState:
+    """The attempts at one thing. Changed by the thread that makes them."""
+
+    deadline: float
+    sent: int = 0
+    sent_at: float | None = None
+    """When the newest request went out, where it says something of the pace that the API allows."""
+    charged: int = 0
+    throttled: int = 0
+    stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryController:
+    """The policies of a run, and where its threads wait. All of them use it.
+
+    ``name`` is what is asked for, in messages; it is called only when there is something to say.
+    """
+
+    retry: RequestRetry
+    timeouts: Timeouts
+    deadline: Deadline
+    gate: Gate
+    budget: RetryBudget
+
+    def tries(self) -> AttemptState:
+        """Return that nothing was tried yet."""
+        return AttemptState(deadline=time.monotonic() + self.timeouts.page)
+
+    def attempt_ends(self, tries: AttemptState) -> float:
+        """Return when an attempt that begins now must be over."""
+        return min(time.monotonic() + self.timeouts.attempt, tries.deadline, self.deadline.at)
+
+    def excess(self, wait: float) -> str:
+        """Name what forbids to wait so long, if anything does."""
+        longest = self.retry.retry_after_max
+        if wait > longest:
+            return f"retry.retry_after_max={longest:g}"
+        left = self.deadline.left
+        return f"the {max(left, 0):.0f} s that this try has left ({self.deadline.limit})" if wait >= left else ""
+
+    def wait(
+        self, trouble: Throttled | RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None = None
+    ) -> None:
+        """Wait until another attempt is due, or raise the error of giving up.
+
+        ``once`` is the method of a request that must not reach the server a second time.
+        """
+        if isinstance(trouble, Throttled):
+            self._pause(trouble, tries, name)
+        else:
+            self._back_off(trouble, tries, name, once)
+
+    def check_open(self) -> None:
+        """Raise ``Cancelled`` when the run is over: whatever else there is, that is why."""
+        if self.gate.closed:
+            raise Cancelled("the run was told to stop")
+
+    def _pause(self, throttled: Throttled, tries: AttemptState, name: Callable[[], str]) -> None:
+        tries.throttled += 1
+        asked = throttled.seconds or 0.0
+        if asked and (excess := self.excess(asked)):
+            raise QuotaExceeded(
+                f"{name()}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}", asked
+            )
+        # Zero seconds, or a date that has passed, is no leave to hammer.
+        seconds = asked or backoff(tries.throttled, self.retry.backoff_factor * THROTTLE, self.retry.backoff_max)
+        self._check_time(throttled.cause, tries, name, seconds)
+        self.gate.pause(seconds, refused=tries.sent_at)
+
+    def _back_off(self, fault: RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None) -> None:
+        self.check_open()
+        self._check_run(fault.cause, name, 0)
+        if once and not fault.unsent:
+            raise _failed(
+                f"{fault.cause}, and a {once} may have been acted on; if sending it twice is harmless,"
+                " add its method to retry.allowed_methods",
+                tries,
+                name,
+            )
+        if fault.stale and not tries.stale:
+            tries.stale = True
+            return
+        tries.charged += 1
+        if tries.charged >= self.retry.max_attempts:
+            raise _failed(fault.cause, tries, name)
+        self.budget.spend(f"{name()}: {fault.cause}")
+        base = self.retry.backoff_factor * fault.weight
+        seconds = backoff(tries.charged, base, self.retry.backoff_max, first=EARLY)
+        self._check_time(fault.cause, tries, name, seconds)
+        self.gate.sleep(seconds)
+
+    def _check_time(self, cause: str, tries: AttemptState, name: Callable[[], str], wait: float) -> None:
+        self._check_run(cause, name, wait)
+        if time.monotonic() + wait >= tries.deadline:
+            limit = self.timeouts.page
+            raise _failed(f"{cause}; no time left within timeouts.page={limit:g} s", tries, name)
+
+    def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
+        if wait >= self.deadline.left:
+            raise RunTimeout(
+                f"the time of this try is over ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
+            )
+
+
+def _failed(cause: str, tries: AttemptState, name: Callable[[], str]) -> PageFailed:
+    plural = "attempt" if tries.sent == 1 else "attempts"
+    return PageFailed(f"{name()} failed in {tries.sent} {plural}; last cause: {cause}")

@@ -1,0 +1,148 @@
+"""What lies behind a total that ended a partition with a full page."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_paginated import Completeness, Offset, Page, PageNumber, PageRequest, Sliced, Stop, Total
+from airflow_paginated.collect.rechecks import MOST_LOOKS, REFUSED, PastEndProbe, lenient
+from airflow_paginated.core.errors import IncompleteError, RequestRefused, ResponseError
+from airflow_paginated.core.values import OrderedPage, PageRecord
+
+BY_ITEMS = PageNumber(total_path="n")
+
+ROWS = [b"%d" % number for number in range(10)]
+
+
+def last_page(
+    strategy: Any = BY_ITEMS, index: int = 1, rows: int = 10, total: int = 20, partition: tuple[int, ...] = (0,)
+) -> PageRecord:
+    """Return the record of the last page of a table, whose first page has 10 rows."""
+    request = replace(strategy.first(PageRequest("/rows", partition=partition)), index=index)
+    if index:
+        request = replace(request, state={"step": 10, "rows": 10 * index, "total": total})
+    page = Page.of(request, ROWS[:rows])
+    return PageRecord.of(OrderedPage(page, Stop("total reached")), Total(total, "items"))
+
+
+def behind(record: PageRecord, rows: list[bytes], end: str | None = None) -> Page:
+    return Page.of(replace(record.request, index=record.request.index + 1), rows, end=end)
+
+
+def looking(record: PageRecord | None = None, **policy: Any) -> PastEndProbe:
+    beyond = PastEndProbe(BY_ITEMS, Completeness(**policy))
+    beyond.see(record or last_page())
+    return beyond
+
+
+@pytest.mark.parametrize(
+    ("strategy", "asked"),
+    [
+        (BY_ITEMS, {"page": 3}),
+        (Offset(total_path="n", page_size=10), {"offset": 20, "limit": 10}),
+        (Offset(total_path="n", page_size=10, step="received"), {"offset": 20, "limit": 10}),
+        (
+            Sliced(pagination=BY_ITEMS, from_param="a", to_param="b", start=0, end=9),
+            {"a": 0, "b": 9, "page": 3},
+        ),
+    ],
+)
+def test_the_page_after_a_full_last_one_is_asked_for(strategy: Any, asked: dict[str, Any]) -> None:
+    beyond = PastEndProbe(strategy, Completeness())
+    beyond.see(last_page(strategy))
+    (request,) = beyond.requests()
+    assert request.query == asked
+    assert (request.index, request.behind) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "record"),
+    [
+        (BY_ITEMS, last_page(rows=9)),
+        (BY_ITEMS, last_page(index=0, rows=0, total=0)),
+        (BY_ITEMS, replace(last_page(), total=Total(2, "pages"))),
+        (BY_ITEMS, replace(last_page(), total=None)),
+        (PageNumber(has_more_path="more", total_path="n"), last_page()),
+        (Offset(total_path="n", page_size=10, step="received"), last_page(rows=9)),
+        (object(), last_page()),
+    ],
+)
+def test_where_something_else_tells_the_end_nothing_is_asked(strategy: Any, record: PageRecord) -> None:
+    beyond = PastEndProbe(strategy, Completeness())
+    beyond.see(record)
+    assert list(beyond.requests()) == []
+
+
+def test_nobody_looks_where_it_is_not_wanted() -> None:
+    assert list(looking(probe_past_end=False).requests()) == []
+
+
+def test_of_many_partitions_the_first_hundred_are_looked_behind() -> None:
+    beyond = PastEndProbe(BY_ITEMS, Completeness())
+    for number in range(MOST_LOOKS + 10):
+        beyond.see(last_page(partition=(number,)))
+    assert (len(list(beyond.requests())), beyond.full) == (MOST_LOOKS, MOST_LOOKS + 10)
+
+
+@pytest.mark.parametrize("rows", [[], ROWS])
+def test_no_page_or_the_last_one_again_is_what_should_be_there(rows: list[bytes]) -> None:
+    beyond = looking()
+    beyond.judge(behind(last_page(), rows), Total(20, "items"))
+    assert (beyond.looked, beyond.unsure, beyond.waived) == (1, 0, None)
+
+
+def test_a_refusal_leaves_it_open() -> None:
+    beyond = looking()
+    beyond.judge(behind(last_page(), [], REFUSED), None)
+    assert (beyond.looked, beyond.unsure) == (1, 1)
+
+
+@pytest.mark.parametrize("policy", ["fail", "extend", "warn"])
+@pytest.mark.parametrize("total", [None, Total(20, "items"), Total(3, "items")])
+def test_rows_behind_a_total_show_that_it_is_wrong(policy: str, total: Total | None) -> None:
+    with pytest.raises(
+        ResponseError, match=r"page 3 of partition 0 has rows, but the API's total ends before it.*hint"
+    ):
+        looking(on_total_change=policy).judge(behind(last_page(), [b"20"]), total)
+
+
+def test_rows_of_a_table_that_has_grown_fail_the_run_or_are_followed_no_further() -> None:
+    page, grown = behind(last_page(), [b"20"]), Total(21, "items")
+    with pytest.raises(IncompleteError, match="page 3 of partition 0 has rows that no total told of before"):
+        looking().judge(page, grown)
+    extended, warned = looking(on_total_change="extend"), looking(on_total_change="warn")
+    for beyond in (extended, warned):
+        beyond.judge(page, grown)
+        assert beyond.unsure == 1
+    assert extended.waived is None
+    assert warned.waived == "page 3 of partition 0 has rows that came while the others were read"
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (RequestRefused("x", 404), None),
+        (RequestRefused("x", 410), None),
+        (RequestRefused("x", 400), REFUSED),
+        (RequestRefused("x", 422), REFUSED),
+        (ResponseError("x"), REFUSED),
+    ],
+)
+def test_a_refusal_is_an_empty_page(error: Exception, end: str | None) -> None:
+    def fetch(request: PageRequest) -> Page:
+        raise error
+
+    page = lenient(fetch)(PageRequest("/rows"))
+    assert (page.count, page.end) == (0, end)
+
+
+@pytest.mark.parametrize("status", [401, 403, None])
+def test_a_refusal_for_another_reason_stays_one(status: int | None) -> None:
+    def fetch(request: PageRequest) -> Page:
+        raise RequestRefused("x", status)
+
+    with pytest.raises(RequestRefused):
+        lenient(fetch)(PageRequest("/rows"))
