@@ -22,7 +22,11 @@ def placed(request: PageRequest, place: InjectInto, parameters: Mapping[str, Jso
     Raises ``ConfigurationError`` where the body has something else than an object on that path.
     """
     if place == "query":
-        return replace(request, query={**request.query, **{name: _text(each) for name, each in parameters.items()}})
+        query = dict(request.query)
+        for name, value in parameters.items():
+            plain = value is None or isinstance(value, str | int | float)
+            query[name] = value if plain else _text(value)
+        return replace(request, query=query)
     if place == "header":
         # Case does not matter in names of headers: an API that gets both may read the older one.
         taken = {name.lower() for name in parameters}

@@ -62,7 +62,8 @@ class Page:
     the first attempt to the last byte; ``attempts`` counts the first try. ``url`` is where the answer came from,
     without query and fragment: what a relative link starts from. ``end`` says why nothing follows, where the answer
     itself is the end; ``ignored`` that its rows are given up on purpose. ``owned`` are the query parameters that
-    authentication adds to every request: what follows the page goes without them.
+    authentication adds to every request: what follows the page goes without them. ``total`` is the exact total that the
+    strategy finds on the page.
     """
 
     request: PageRequest
@@ -78,6 +79,7 @@ class Page:
     end: str | None = None
     ignored: bool = False
     owned: frozenset[str] = frozenset()
+    total: Total | None = None
 
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:
