@@ -17,9 +17,9 @@ class Deadline:
     limit: str
 
     @classmethod
-    def of(cls, run_timeout: float | None) -> Deadline:
+    def of(cls, seconds: float | None) -> Deadline:
         """Return the end of a run that begins now and may last so many seconds."""
-        return NEVER if run_timeout is None else cls.within(run_timeout, f"limits.run_timeout={run_timeout:g} s")
+        return NEVER if seconds is None else cls.within(seconds, f"timeouts.run={seconds:g} s")
 
     @classmethod
     def within(cls, seconds: float, limit: str) -> Deadline:

@@ -7,7 +7,7 @@
     │   ├── PageFailed              one page failed in all its attempts, or ran out of time
     │   ├── RetryBudgetExhausted    too many pages need retries: the API is down
     │   ├── QuotaExceeded           the API asks to wait longer than we may; carries the seconds
-    │   ├── RunTimeout              the time of this try is over, by ``limits.run_timeout`` or ``execution_timeout``
+    │   ├── RunTimeout              the time of this try is over, by ``timeouts.run`` or ``execution_timeout``
     │   ├── StoreError              the target's file system failed
     │   ├── WatermarkMoved          another run has gone on from where this one began
     │   ├── IncompleteError         the pages do not add up to what the API declares

@@ -24,18 +24,18 @@ NOTHING: Final = (None, "", 0, False)
 class Sequential(Strategy, ABC):
     """Pages that are found one after the other.
 
-    ``page_size`` is sent in ``page_size_param``. ``missing_next="error"``: an answer to the first request that lacks
+    ``page_size`` is sent in ``page_size_param``. ``missing_next="fail"``: an answer to the first request that lacks
     the place of the next one fails, since a name that is written wrong looks the same as the end; ``"end"``: it is the
     end. With ``stop_after_empty_page`` an empty page is the end, whatever link or cursor it has.
     """
 
     page_size_param: str | None = None
-    missing_next: Literal["error", "end"] = "error"
+    missing_next: Literal["fail", "end"] = "fail"
     stop_after_empty_page: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.missing_next, ("error", "end"), "pagination: missing_next")
+        check_choice(self.missing_next, ("fail", "end"), "pagination: missing_next")
         check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
         if (self.page_size_param is None) != (self.page_size is None):
             raise ConfigurationError("pagination: page_size and page_size_param go together")
@@ -82,7 +82,7 @@ class Sequential(Strategy, ABC):
     def _ended(self, page: Page, found: Json) -> Stop:
         if self.has_more_path:
             raise ResponseError(f"the API says that there are more pages, but {self.missing(page)}")
-        if found is ABSENT and not page.request.index and self.missing_next == "error":
+        if found is ABSENT and not page.request.index and self.missing_next == "fail":
             raise ResponseError(
                 f"{self.missing(page)}; if the API leaves it out on its last page, set missing_next='end'"
             )
