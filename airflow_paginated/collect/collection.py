@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, Final
 
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PaginatedApiError
-from airflow_paginated.core.paths import check_path, quoted, seen
+from airflow_paginated.core.paths import check_path, describe_shape, quoted
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS, SENSITIVE
 from airflow_paginated.core.seen_set import SeenSet
 from airflow_paginated.core.values import HTTP_TOKEN, Check, Json, PageRequest
@@ -167,7 +167,9 @@ def _wire(request: PageRequest) -> bytes:
 
 
 def _shown(value: Json) -> str:
-    return quoted(value) if isinstance(value, str) else repr(value) if isinstance(value, int | float) else seen(value)
+    if isinstance(value, str):
+        return quoted(value)
+    return repr(value) if isinstance(value, int | float) else describe_shape(value)
 
 
 def _text(value: Any) -> bytes:

@@ -37,7 +37,7 @@ class PaginatedApiError(Exception):
     partition: tuple[int, ...] = ()
     """The partition that it is about, where it is about one."""
 
-    def told(self, message: str) -> Self:
+    def with_message(self, message: str) -> Self:
         """Return the same error in other words, with all that it carries beside them."""
         other = copy(self)
         other.args = (message,)

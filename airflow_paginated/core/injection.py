@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.paths import ALL, Path, check_path, parse_path, seen
+from airflow_paginated.core.paths import ALL, Path, check_path, describe_shape, parse_path
 from airflow_paginated.core.values import Json, PageRequest
 
 InjectInto: TypeAlias = Literal["query", "header", "body"]
@@ -66,7 +66,9 @@ def _header(value: Json) -> str:
 
 def _with(body: Json, path: Path, value: Json, name: str) -> Json:
     if body is not None and not isinstance(body, Mapping):
-        raise ConfigurationError(f"pagination: cannot put {name!r} into the body: there is {seen(body)} on the way")
+        raise ConfigurationError(
+            f"pagination: cannot put {name!r} into the body: there is {describe_shape(body)} on the way"
+        )
     step, rest, here = str(path[0]), path[1:], body or {}
     if value is None and here.get(step) is None:
         return body

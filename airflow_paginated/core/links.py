@@ -82,7 +82,7 @@ def _parts(header: str) -> Iterator[Link | str]:
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
 
 
-def without(query: str, names: Collection[str]) -> str:
+def query_without_params(query: str, names: Collection[str]) -> str:
     """Return a query without the parameters of these names; the others stay to the letter."""
     fields = query.split("&")
     return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
@@ -92,20 +92,20 @@ def without_auth_params(request: PageRequest, names: Collection[str]) -> PageReq
     """Return a request without query parameters that are not its own: links repeat what authentication adds."""
     if not names:
         return request
-    path = disowned_url(request.path, names)
+    path = url_without_params(request.path, names)
     own = {name: value for name, value in request.query.items() if name not in names}
     if path == request.path and len(own) == len(request.query):
         return request
     return replace(request, path=path, query=own)
 
 
-def disowned_url(url: str, names: Collection[str]) -> str:
+def url_without_params(url: str, names: Collection[str]) -> str:
     """Return a URL without the query parameters of these names."""
     if not names:
         return url
     path, mark, rest = url.partition("?")
     query = rest.partition("#")[0]
-    kept = without(query, names)
+    kept = query_without_params(query, names)
     return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
 
 
@@ -116,7 +116,7 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
     """
     base = page.url or page.request.path
     try:
-        url = disowned_url(urljoin(base, link.strip()).partition("#")[0], page.owned)
+        url = url_without_params(urljoin(base, link.strip()).partition("#")[0], page.auth_params)
         if urlsplit(url).scheme not in ("", "http", "https"):
             raise OriginError("the API's link to the next page is no http(s) URL; refused")
         if not own_host:

@@ -91,7 +91,7 @@ def _descend(value: Json, path: Path) -> Json:
     return value
 
 
-def seen(value: Json) -> str:
+def describe_shape(value: Json) -> str:
     """Describe a value by its shape alone, for an error text: keys and types, never contents."""
     if isinstance(value, dict):
         keys = ", ".join(quoted(key) for key in list(value)[:12])
@@ -101,21 +101,22 @@ def seen(value: Json) -> str:
     return JSON_TYPE_NAMES.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
 
 
-def beside_rows(envelope: Json, *paths: str) -> str:
+def describe_envelope(envelope: Json, *paths: str) -> str:
     """Say what a body has, beside its rows, where paths into it end."""
-    return "the body has nothing beside its rows" if envelope is None else seen_along(envelope, "the body", *paths)
+    return "the body has nothing beside its rows" if envelope is None else describe_path(envelope, "the body", *paths)
 
 
-def seen_along(value: Json, name: str, *paths: str) -> str:
+def describe_path(value: Json, name: str, *paths: str) -> str:
     """Describe by its shape what is there as far as paths lead; ``name`` is that of the whole."""
-    return ", and ".join(dict.fromkeys(_seen_along(value, name, parse_path(path)) for path in paths))
+    return ", and ".join(dict.fromkeys(_describe_path(value, name, parse_path(path)) for path in paths))
 
 
-def _seen_along(value: Json, name: str, path: Path) -> str:
+def _describe_path(value: Json, name: str, path: Path) -> str:
     at = 0
     while at < len(path) and isinstance(value, dict) and path[at] in value:
         value, at = value[path[at]], at + 1
-    return f"at {'.'.join(map(str, path[:at]))!r} there is {seen(value)}" if at else f"{name} is {seen(value)}"
+    shape = describe_shape(value)
+    return f"at {'.'.join(map(str, path[:at]))!r} there is {shape}" if at else f"{name} is {shape}"
 
 
 def quoted(text: str) -> str:

@@ -61,7 +61,7 @@ class Page:
     ``lines``. ``headers`` has lower-case names. ``bytes`` is the size of the decoded body, ``seconds`` the time from
     the first attempt to the last byte; ``attempts`` counts the first try. ``url`` is where the answer came from,
     without query and fragment: what a relative link starts from. ``end`` says why nothing follows, where the answer
-    itself is the end; ``ignored`` that its rows are given up on purpose. ``owned`` are the query parameters that
+    itself is the end; ``ignored`` that its rows are given up on purpose. ``auth_params`` are the query parameters that
     authentication adds to every request: what follows the page goes without them.
     """
 
@@ -77,7 +77,7 @@ class Page:
     url: str = ""
     end: str | None = None
     ignored: bool = False
-    owned: frozenset[str] = frozenset()
+    auth_params: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:

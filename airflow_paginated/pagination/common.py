@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from airflow_paginated.core.errors import ConfigurationError, ResponseError
 from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter
-from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, seen, select
+from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, describe_shape, quoted, select
 from airflow_paginated.core.validation import check_choice, check_flag, check_number, check_text
 from airflow_paginated.core.values import Json, Page, Total, TotalKind
 
@@ -76,8 +76,8 @@ class Strategy:
         count = as_count(found)
         if count is None and self.total_is == "exact":
             raise ResponseError(
-                f"the total at {where} must be a count, the answer has {seen(found)} there; if the API does not always"
-                " know it, set total_is='hint'"
+                f"the total at {where} must be a count, the answer has {describe_shape(found)} there; if the API does"
+                " not always know it, set total_is='hint'"
             )
         return None if count is None else Total(count, self.total_kind)
 
@@ -103,14 +103,15 @@ class Strategy:
         found = select(page.envelope, path)
         flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
         if flag is None:
-            raise ResponseError(f"has_more_path {path!r} must be true or false; {beside_rows(page.envelope, path)}")
+            there = describe_envelope(page.envelope, path)
+            raise ResponseError(f"has_more_path {path!r} must be true or false; {there}")
         return flag is self.has_more_value
 
     def _no_total(self, page: Page) -> ResponseError:
         if self.total_header:
             names = ", ".join(quoted(name) for name in sorted(page.headers))
             return ResponseError(f"total_header {self.total_header!r} is not in the answer; its headers are {names}")
-        there = beside_rows(page.envelope, self.total_path or "")
+        there = describe_envelope(page.envelope, self.total_path or "")
         return ResponseError(f"total_path {self.total_path!r} matches nothing; {there}")
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from airflow_paginated.core.errors import ConfigurationError, ResponseError
 from airflow_paginated.core.injection import placed
 from airflow_paginated.core.links import as_utf8
-from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, select
+from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, quoted, select
 from airflow_paginated.core.validation import check_choice, check_flag
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
 from airflow_paginated.pagination.common import Strategy, assigned, names_of
@@ -193,7 +193,7 @@ class Cursor(Tokens):
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         where = " and ".join(repr(path) for path in self._sources)
-        return f"cursor_path {where} leads to no cursor; {beside_rows(page.envelope, *self._sources)}"
+        return f"cursor_path {where} leads to no cursor; {describe_envelope(page.envelope, *self._sources)}"
 
 
 def _is_token(given: Json) -> bool:

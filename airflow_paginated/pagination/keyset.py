@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.core.injection import placed
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, describe_path, parse_path, select
 from airflow_paginated.core.validation import check_flag
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
 from airflow_paginated.pagination.common import assigned, names_of
@@ -168,7 +168,7 @@ class Keyset(Sequential):
         value = _decode_row(row)
         found = [select(value, path) for path in names_of(self.key_path)]
         if ABSENT in found or None in found:
-            there = seen_along(value, "the row", *names_of(self.key_path))
+            there = describe_path(value, "the row", *names_of(self.key_path))
             raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row; {there}")
         return dict(zip(self._names, map(self._plain, found), strict=True))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from airflow_paginated.core.errors import ResponseError
 from airflow_paginated.core.links import SIBLINGS, as_utf8, links_in, number_in, resolved, series_of
-from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, seen, select
+from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, describe_shape, quoted, select
 from airflow_paginated.core.validation import check_flag, check_text
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
 from airflow_paginated.pagination.cursor import NOTHING, Sequential
@@ -39,7 +39,7 @@ class Linked(Sequential):
             return resolved(page, link, self.own_host) if link.strip() else None
         if link is ABSENT or link in NOTHING:
             return link
-        raise ResponseError(f"the link to the next page should be a text, it is {seen(link)}")
+        raise ResponseError(f"the link to the next page should be a text, it is {describe_shape(link)}")
 
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
         """Return the request for a link, without the parameters of the first one."""
@@ -86,7 +86,7 @@ class JsonLink(Linked):
         """Name the path, and the shape of the body."""
         listed = isinstance(select(page.envelope, self.next_url_path), list)
         relation = f" with the relation {self.relation!r}" if listed else ""
-        there = beside_rows(page.envelope, self.next_url_path)
+        there = describe_envelope(page.envelope, self.next_url_path)
         return f"next_url_path {self.next_url_path!r} leads to no link{relation}; {there}"
 
 

@@ -12,7 +12,16 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 
 from airflow_paginated.core.errors import ConfigurationError, PaginatedApiError, StoreError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, key_reader, parse_path, seen, seen_along, select
+from airflow_paginated.core.paths import (
+    ABSENT,
+    ALL,
+    check_path,
+    describe_path,
+    describe_shape,
+    key_reader,
+    parse_path,
+    select,
+)
 from airflow_paginated.core.seen_set import SeenSet
 from airflow_paginated.core.validation import check_choice, check_flag, check_text
 from airflow_paginated.core.values import Check, Json
@@ -146,15 +155,15 @@ class ResolvedRowsOf:
                 break
             lacking = [path for path in self.paths.values() if select(row, path) is ABSENT]
             if lacking:
-                said = seen_along(row, "the row", *lacking)
+                said = describe_path(row, "the row", *lacking)
                 return ConfigurationError(
                     f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {said}"
                 )
         return StoreError(f"partitions: {self.parent.name} lists a file that is damaged")
 
     def _unfit(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
-        kinds = ((path, seen(msgspec.json.decode(text))) for path, text in zip(self.paths.values(), texts, strict=True))
-        there = ", ".join(f"at {path!r} {kind}" for path, kind in kinds)
+        shapes = [describe_shape(msgspec.json.decode(text)) for text in texts]
+        there = ", ".join(f"at {path!r} {shape}" for path, shape in zip(self.paths.values(), shapes, strict=True))
         which = "row" if self.on_duplicate == "fail" else "distinct row"
         return ConfigurationError(
             f"partitions: {which} {number} of {self.parent.name}: a parameter must be a text, a number, true or false;"
@@ -190,7 +199,7 @@ def _path_of(manifest: Any) -> str:
     if not isinstance(found, str | os.PathLike) or not str(found):
         raise ConfigurationError(
             "partitions: RowsOf needs the path of a manifest, or the result of a task with a FileSink; got"
-            f" {seen(manifest)}"
+            f" {describe_shape(manifest)}"
         )
     text = str(found)
     if "{{" in text or "{%" in text:

@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.core.paths import key_reader, seen_along
+from airflow_paginated.core.paths import describe_path, key_reader
 from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, packed
 from airflow_paginated.core.values import Json
 
@@ -197,7 +197,7 @@ class _Newest:
 
 def _there(row: bytes, path: str) -> str:
     """Say what the row has in the place of a path."""
-    return seen_along(msgspec.json.decode(row), "the row", path)
+    return describe_path(msgspec.json.decode(row), "the row", path)
 
 
 def _value_of(row: bytes, path: str) -> bytes:

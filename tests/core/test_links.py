@@ -231,7 +231,7 @@ def test_on_its_own_host_only_path_and_query_of_a_link_count(link: str, expected
     ],
 )
 def test_what_authentication_puts_on_requests_is_left_out_of_links(link: str, expected: str) -> None:
-    assert resolved(replace(PAGE, owned=frozenset({"key", "a b"})), link) == expected
+    assert resolved(replace(PAGE, auth_params=frozenset({"key", "a b"})), link) == expected
 
 
 @pytest.mark.parametrize("own_host", [False, True])

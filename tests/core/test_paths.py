@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen, select
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, describe_shape, parse_path, select
 from airflow_paginated.core.values import Json
 
 
@@ -140,11 +140,11 @@ def test_the_body_itself_may_be_the_list() -> None:
     ],
 )
 def test_a_value_is_described_by_its_shape_alone(value: Json, said: str) -> None:
-    assert seen(value) == said
+    assert describe_shape(value) == said
 
 
 def test_the_description_of_a_large_object_is_short() -> None:
-    said = seen({f"{'long' * 50}{n}": n for n in range(1000)})
+    said = describe_shape({f"{'long' * 50}{n}": n for n in range(1000)})
     assert len(said) < 700
 
 
