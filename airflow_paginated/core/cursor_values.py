@@ -67,7 +67,7 @@ class CursorValue:
 
     @property
     def sent(self) -> str | int:
-        """The value for a request or a result: a whole number as such, all else with its very characters."""
+        """The value for a request or a result: an integer as such, all else with its very characters."""
         if self.quoted or not self.text.lstrip("-").isdigit() or not -(2**63) <= int(self.text) < 2**63:
             return self.text
         return int(self.text)
@@ -79,7 +79,7 @@ class CursorValue:
         """
         if self.kind == "text":
             if less:
-                raise ConfigurationError(f"incremental: no lookback is possible from a text such as {self.text!r}")
+                raise ConfigurationError(f"incremental: lookback cannot be applied to a string such as {self.text!r}")
             return self
         at = _LESS(Decimal(self.at if now is None or self.kind != "timestamp" else min(self.at, now)), less)
         if at >= self.at:
@@ -97,9 +97,9 @@ def mark_of(raw: bytes, kind: KindAsked) -> CursorValue | None:
     if raw[:1] == b'"':
         return _of_text(raw[1:-1].decode() if b"\\" not in raw else json.loads(raw), kind)
     if raw[:1] in b"tf[{":
-        raise ValueError("neither a number nor a text")
+        raise ValueError("neither a number nor a string")
     if kind in ("timestamp", "text"):
-        raise ValueError(f"a number, where kind={kind!r} expects a text")
+        raise ValueError(f"a number, but kind={kind!r} expects a string")
     return CursorValue(raw.decode(), False, "number", _number(raw.decode()))
 
 
@@ -109,22 +109,22 @@ def mark_from(value: Json, kind: KindAsked) -> CursorValue:
         return CursorValue(value["number"], False, "number", _number(value["number"]))
     mark = mark_of(json.dumps(value).encode(), kind)
     if mark is None:
-        raise ValueError("nothing")
+        raise ValueError("null")
     return mark
 
 
 def _of_text(text: str, kind: KindAsked) -> CursorValue:
     if len(text) > LONGEST:
-        raise ValueError(f"a text of {len(text)} characters, more than {LONGEST}")
+        raise ValueError(f"a string of {len(text)} characters, more than {LONGEST}")
     if kind != "text":
         if kind != "number" and (found := _instant(text)):
             return CursorValue(text, True, *found)
         if kind != "timestamp" and _DECIMAL_NUMBER.fullmatch(text):
             return CursorValue(text, True, "number", _number(text))
         if kind != "auto":
-            raise ValueError(f"a text that is no {kind}")
+            raise ValueError(f"a string that is not a {kind}")
         if _OTHER_DATE.fullmatch(text):
-            raise ValueError("a date in a notation that does not sort; only ISO 8601 does")
+            raise ValueError("a date in a format that does not sort; only ISO 8601 dates do")
     return CursorValue(text, True, "text", text)
 
 
@@ -133,7 +133,7 @@ def _number(text: str) -> Decimal:
     try:
         number = Decimal(text)
     except ArithmeticError:
-        raise ValueError("no number") from None
+        raise ValueError("not a number") from None
     _, digits, exponent = number.as_tuple()
     if not isinstance(exponent, int) or len(digits) + abs(exponent) > _MAX_NUMBER_DIGITS:
         raise ValueError(f"a number with more than {_MAX_NUMBER_DIGITS} digits")

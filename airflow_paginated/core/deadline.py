@@ -34,7 +34,7 @@ class Deadline:
     def check(self) -> None:
         """Raise ``RunTimeout`` when it is over."""
         if self.left <= 0:
-            raise RunTimeout(f"the time of this try is over ({self.limit})")
+            raise RunTimeout(f"this try ran out of time ({self.limit})")
 
 
 NEVER: Final = Deadline(float("inf"), "no limit")

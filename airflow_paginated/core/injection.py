@@ -50,7 +50,7 @@ def check_parameter(name: object, place: InjectInto, where: str) -> None:
     if place == "body":
         check_path(name, where)
         if ALL in parse_path(str(name)):
-            raise ConfigurationError(f"{where}: a parameter in the body has one place, [*] names many")
+            raise ConfigurationError(f"{where}: a body parameter needs a single location, but [*] matches many")
 
 
 def _text(value: Json) -> Json:
@@ -67,7 +67,7 @@ def _header(value: Json) -> str:
 def _with(body: Json, path: Path, value: Json, name: str) -> Json:
     if body is not None and not isinstance(body, Mapping):
         raise ConfigurationError(
-            f"pagination: cannot put {name!r} into the body: there is {describe_shape(body)} on the way"
+            f"pagination: cannot set {name!r} in the body: the path leads through {describe_shape(body)}"
         )
     step, rest, here = str(path[0]), path[1:], body or {}
     if value is None and here.get(step) is None:

@@ -118,13 +118,13 @@ def resolved(page: Page, link: str, own_host: bool = False) -> str:
     try:
         url = url_without_params(urljoin(base, link.strip()).partition("#")[0], page.auth_params)
         if urlsplit(url).scheme not in ("", "http", "https"):
-            raise OriginError("the API's link to the next page is no http(s) URL; refused")
+            raise OriginError("the API's link to the next page is not an http(s) URL")
         if not own_host:
             return url
         here = urlsplit(base)
         return urlsplit(url)._replace(scheme=here.scheme, netloc=here.netloc).geturl()
     except ValueError:
-        raise ResponseError("the API's link to the next page is no URL") from None
+        raise ResponseError("the API's link to the next page is not a valid URL") from None
 
 
 class Series(NamedTuple):

@@ -34,7 +34,7 @@ Step: TypeAlias = "str | _Mark"
 
 Path: TypeAlias = tuple[Step, ...]
 
-JSON_TYPE_NAMES: Final = {type(None): "null", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+JSON_TYPE_NAMES: Final = {type(None): "null", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
 
 _STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
 
@@ -51,14 +51,14 @@ def parse_path(text: str) -> Path:
         found = _STEP.match(text, at)
         if not found:
             raise ConfigurationError(
-                f"path {text!r} is not understood at position {at}: write names with dots, [*] for all,"
-                ' and ["a.b"] for names with dots'
+                f"invalid path {text!r} at position {at}: separate names with dots, write [*] for all elements"
+                ' and ["a.b"] for a name with a dot in it'
             )
         quoted, name = found.groups()
         steps.append(ALL if found.group() == "[*]" else re.sub(r"\\(.)", r"\1", quoted) if quoted else name)
         at = found.end()
     if not steps:
-        raise ConfigurationError("a path must not be empty; leave it out when the body itself is meant")
+        raise ConfigurationError("a path must not be empty; omit it to select the body itself")
     return tuple(steps)
 
 
@@ -97,13 +97,13 @@ def describe_shape(value: Json) -> str:
         keys = ", ".join(quoted(key) for key in list(value)[:12])
         return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return f"a list of length {len(value)}"
     return JSON_TYPE_NAMES.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
 
 
 def describe_envelope(envelope: Json, *paths: str) -> str:
     """Say what a body has, beside its rows, where paths into it end."""
-    return "the body has nothing beside its rows" if envelope is None else describe_path(envelope, "the body", *paths)
+    return "the body contains only its rows" if envelope is None else describe_path(envelope, "the body", *paths)
 
 
 def describe_path(value: Json, name: str, *paths: str) -> str:
@@ -116,12 +116,12 @@ def _describe_path(value: Json, name: str, path: Path) -> str:
     while at < len(path) and isinstance(value, dict) and path[at] in value:
         value, at = value[path[at]], at + 1
     shape = describe_shape(value)
-    return f"at {'.'.join(map(str, path[:at]))!r} there is {shape}" if at else f"{name} is {shape}"
+    return f"{'.'.join(map(str, path[:at]))!r} is {shape}" if at else f"{name} is {shape}"
 
 
 def quoted(text: str) -> str:
     """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
-    return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"
+    return repr(text) if len(text) <= 40 else f"(a string of {len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,11 +73,11 @@ class Completeness:
         for path in paths_of(self.key):
             check_path(path, "completeness: key")
             if ALL in parse_path(str(path)):
-                raise ConfigurationError("completeness: key leads to one value of a row, [*] means many")
+                raise ConfigurationError("completeness: key must lead to a single value of a row, but [*] matches many")
         if self.key is not None and not paths_of(self.key):
             raise ConfigurationError("completeness: key must not be empty")
         if self.on_duplicate != "fail" and self.key is None:
-            raise ConfigurationError("completeness: on_duplicate needs a key")
+            raise ConfigurationError("completeness: on_duplicate requires key")
 
 
 def paths_of(key: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ class Incremental:
     def __post_init__(self) -> None:
         check_path(self.field, "incremental: field")
         if ALL in parse_path(self.field):
-            raise ConfigurationError("incremental: field leads to one value of a row, [*] means many")
+            raise ConfigurationError("incremental: field must lead to a single value of a row, but [*] matches many")
         check_choice(self.inject_into, PLACES, "incremental: inject_into")
         check_choice(self.kind, CURSOR_VALUE_KINDS, "incremental: kind")
         check_choice(self.on_missing, ("fail", "include", "exclude"), "incremental: on_missing")
@@ -196,19 +196,19 @@ class Incremental:
         for name in ("param", "expression", "state_path"):
             check_text(getattr(self, name), f"incremental: {name}", optional=True)
         if self.lookback and self.kind == "text":
-            raise ConfigurationError("incremental: no lookback is possible from texts")
+            raise ConfigurationError("incremental: lookback cannot be applied to strings")
         self._check_param()
 
     def _check_param(self) -> None:
         first = self.initial_value
         if isinstance(first, bool) or not isinstance(first, str | int | float | None):
-            raise ConfigurationError(f"incremental: initial_value must be a text or a number, got {first!r}")
+            raise ConfigurationError(f"incremental: initial_value must be a string or a number, got {first!r}")
         if self.param is not None:
             check_parameter(self.param, self.inject_into, "incremental: param")
         elif first is not None or self.expression is not None:
-            raise ConfigurationError("incremental: initial_value and expression need the name of a parameter, param")
+            raise ConfigurationError("incremental: initial_value and expression require param")
         if self.expression is not None and (START not in self.expression or first is None):
-            raise ConfigurationError(f"incremental: expression needs {START} in it, and an initial_value")
+            raise ConfigurationError(f"incremental: expression must contain {START}, and requires initial_value")
 
     def asked(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
         """Return the request for what has changed since ``start``, or for the first run.
@@ -219,7 +219,9 @@ class Incremental:
         if self.param is None or value is None:
             return request
         if value_at(request, self.inject_into, self.param) is not None:
-            raise ConfigurationError(f"incremental: the parameter {self.param!r} is in the {self.inject_into} already")
+            raise ConfigurationError(
+                f"incremental: the request already has the parameter {self.param!r} in its {self.inject_into}"
+            )
         if self.expression is not None:
             value = self.expression.replace(START, str(value))
         elif self.inject_into == "body" and start is not None and not start.quoted and isinstance(value, str):

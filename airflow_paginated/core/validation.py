@@ -77,7 +77,7 @@ def check_number(value: object, where: str, *, least: float = 0, whole: bool = F
         return
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
     if not right or not value >= least:  # type: ignore[operator]  # a number (or NaN), as the line above makes sure
-        kind = "a whole number" if whole else "a number"
+        kind = "an integer" if whole else "a number"
         raise ConfigurationError(f"{where}: expected {kind} of at least {least:g}, got {value!r}")
 
 
@@ -86,7 +86,7 @@ def check_text(value: object, where: str, *, optional: bool = False) -> None:
     if value is None and optional:
         return
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{where}: expected a string that is not empty, got {value!r}")
+        raise ConfigurationError(f"{where}: expected a non-empty string, got {value!r}")
 
 
 def check_flag(value: object, where: str) -> None:

@@ -64,7 +64,7 @@ def pagination_from(given: object) -> Pagination:
     if isinstance(given, Mapping):
         options = dict(given)
         if "type" not in options:
-            raise ConfigurationError(f"pagination: 'type' is missing, one of {', '.join(STRATEGIES)}")
+            raise ConfigurationError(f"pagination: 'type' is required, one of {', '.join(STRATEGIES)}")
         kind = options.pop("type")
         check_choice(kind, STRATEGIES, "pagination: type")
         if "max_pages" in options:

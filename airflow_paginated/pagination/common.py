@@ -43,7 +43,7 @@ class Strategy:
         check_choice(self.total_is, ("exact", "hint"), "pagination: total_is")
         check_flag(self.has_more_value, "pagination: has_more_value")
         if not (self.has_more_value or self.has_more_path):
-            raise ConfigurationError("pagination: has_more_value says what is at has_more_path: give that, too")
+            raise ConfigurationError("pagination: has_more_value requires has_more_path")
         check_choice(self.inject_into, PLACES, "pagination: inject_into")
         for name in ("total_path", "has_more_path"):
             check_path(getattr(self, name), f"pagination: {name}", optional=True)
@@ -76,8 +76,8 @@ class Strategy:
         count = as_count(found)
         if count is None and self.total_is == "exact":
             raise ResponseError(
-                f"the total at {where} must be a count, the answer has {describe_shape(found)} there; if the API does"
-                " not always know it, set total_is='hint'"
+                f"the total at {where} must be a count, the response has {describe_shape(found)} there; if the API"
+                " does not always know it, set total_is='hint'"
             )
         return None if count is None else Total(count, self.total_kind)
 
@@ -110,7 +110,9 @@ class Strategy:
     def _no_total(self, page: Page) -> ResponseError:
         if self.total_header:
             names = ", ".join(quoted(name) for name in sorted(page.headers))
-            return ResponseError(f"total_header {self.total_header!r} is not in the answer; its headers are {names}")
+            return ResponseError(
+                f"total_header {self.total_header!r} is missing from the response; its headers are {names}"
+            )
         there = describe_envelope(page.envelope, self.total_path or "")
         return ResponseError(f"total_path {self.total_path!r} matches nothing; {there}")
 

@@ -38,7 +38,7 @@ class Sequential(Strategy, ABC):
         check_choice(self.missing_next, ("error", "end"), "pagination: missing_next")
         check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
         if (self.page_size_param is None) != (self.page_size is None):
-            raise ConfigurationError("pagination: page_size and page_size_param go together")
+            raise ConfigurationError("pagination: page_size and page_size_param require each other")
 
     @abstractmethod
     def found(self, page: Page) -> Json:
@@ -63,7 +63,7 @@ class Sequential(Strategy, ABC):
         if index == 1 and self.total_is == "exact" and (self.total_path or self.total_header):
             self._expect_total(page)
         if page.ignored:
-            raise ResponseError(f"page {index} is ignored, and only it can say where the next one is")
+            raise ResponseError(f"page {index} is ignored, but only its response leads to the next page")
         if self.has_more_path:
             if not self._more(page):
                 return Stop("no more pages")
@@ -81,11 +81,9 @@ class Sequential(Strategy, ABC):
 
     def _ended(self, page: Page, found: Json) -> Stop:
         if self.has_more_path:
-            raise ResponseError(f"the API says that there are more pages, but {self.missing(page)}")
+            raise ResponseError(f"the API reports more pages, but {self.missing(page)}")
         if found is ABSENT and not page.request.index and self.missing_next == "error":
-            raise ResponseError(
-                f"{self.missing(page)}; if the API leaves it out on its last page, set missing_next='end'"
-            )
+            raise ResponseError(f"{self.missing(page)}; if the API omits it on the last page, set missing_next='end'")
         return Stop("no next page")
 
 
@@ -152,7 +150,7 @@ class Tokens(Sequential):
         try:
             return unquote(token, errors="strict")
         except UnicodeDecodeError:
-            raise ResponseError("a cursor is percent-encoded, but not UTF-8: it cannot be sent back as it is") from None
+            raise ResponseError("a cursor is percent-encoded but not UTF-8, so it cannot be sent back") from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,7 +191,7 @@ class Cursor(Tokens):
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
         where = " and ".join(repr(path) for path in self._sources)
-        return f"cursor_path {where} leads to no cursor; {describe_envelope(page.envelope, *self._sources)}"
+        return f"cursor_path {where} does not lead to a cursor; {describe_envelope(page.envelope, *self._sources)}"
 
 
 def _is_token(given: Json) -> bool:
@@ -227,4 +225,4 @@ class HeaderCursor(Tokens):
         """Name the header, and those that are there."""
         where = " and ".join(repr(name) for name in self._sources)
         names = ", ".join(quoted(name) for name in sorted(page.headers))
-        return f"cursor_header {where} is not in the answer; its headers are {names}"
+        return f"cursor_header {where} is missing from the response; its headers are {names}"

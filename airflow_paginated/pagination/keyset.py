@@ -50,11 +50,15 @@ class Keyset(Sequential):
         for path in paths or (self.key_path,):
             check_path(path, "pagination: key_path")
             if ALL in parse_path(str(path)):
-                raise ConfigurationError("pagination: key_path leads to one value of a row, [*] means many")
+                raise ConfigurationError(
+                    "pagination: key_path must lead to a single value of a row, but [*] matches many"
+                )
         if len(paths) != len(self._names):
-            raise ConfigurationError("pagination: key_path and key_param must name as many values")
+            raise ConfigurationError("pagination: key_path and key_param must have the same length")
         if self.inclusive and self.page_size == 1:
-            raise ConfigurationError("pagination: inclusive needs a page_size of 2: each page repeats a row")
+            raise ConfigurationError(
+                "pagination: inclusive requires a page_size of at least 2: each page repeats a row"
+            )
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page."""
@@ -87,7 +91,7 @@ class Keyset(Sequential):
 
     def missing(self, page: Page) -> str:
         """Say that there is no row to go on from."""
-        return f"{page.request.name} has no {'new ' if self.inclusive else ''}row that a next one could begin behind"
+        return f"{page.request.name} has no {'new ' if self.inclusive else ''}row to continue from"
 
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
         """Return the request for what is behind the last row."""
@@ -128,7 +132,8 @@ class Keyset(Sequential):
             raise self._too_many(page)
         if new == rows and page.request.index == 1:
             raise IncompleteError(
-                "page 2 does not begin with the last row of page 1: it is gone or changed, or inclusive must be False"
+                "page 2 does not begin with the last row of page 1: that row was deleted or changed, or inclusive"
+                " must be False"
             )
 
     def _last(self, rows: list[bytes], key: Json) -> list[bytes]:
@@ -146,22 +151,22 @@ class Keyset(Sequential):
         keys = [*([] if sent is None else [sent]), *map(self._key, page.rows[:-1]), last]
         if not self.inclusive and any(one == other for one, other in pairwise(keys)):
             raise ResponseError(
-                f"two rows of {page.request.name} share the key at {self.key_path!r}, and a border between pages may"
-                " come between such rows: add a field to key_path that tells them apart, or set inclusive=True"
+                f"two rows of {page.request.name} share the key at {self.key_path!r}, and a page boundary may"
+                " fall between such rows: add a field to key_path that distinguishes them, or set inclusive=True"
             )
         values = [key[self._names[0]] for key in keys]
         if all(isinstance(each, int | float) for each in values):
             up, down = (any(one * way < other * way for one, other in pairwise(values)) for way in (1, -1))
             if up and down:
                 raise ResponseError(
-                    f"the rows of {page.request.name} do not come in the order of {self.key_path!r}: sort by it"
+                    f"the rows of {page.request.name} are not in the order of {self.key_path!r}: sort by it"
                 )
 
     def _too_many(self, page: Page) -> ResponseError:
         return ResponseError(
-            f"as many rows as a page holds share the key at {self.key_path!r}, and what is behind {page.request.name}"
-            " cannot be reached: raise page_size, or add a field to key_path that tells them apart; where these are all"
-            " rows, give total_path or has_more_path, which say so"
+            f"a full page of rows shares the key at {self.key_path!r}, so the rows after {page.request.name} cannot be"
+            " reached: raise page_size, or add a field to key_path that distinguishes them; if no rows follow, set"
+            " total_path or has_more_path, which prove it"
         )
 
     def _key(self, row: bytes) -> dict[str, Json]:
@@ -169,7 +174,7 @@ class Keyset(Sequential):
         found = [select(value, path) for path in names_of(self.key_path)]
         if ABSENT in found or None in found:
             there = describe_path(value, "the row", *names_of(self.key_path))
-            raise ResponseError(f"key_path {self.key_path!r} leads to nothing in a row; {there}")
+            raise ResponseError(f"key_path {self.key_path!r} matches nothing in a row; {there}")
         return dict(zip(self._names, map(self._plain, found), strict=True))
 
     def _plain(self, value: Json) -> Json:

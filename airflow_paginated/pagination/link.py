@@ -39,7 +39,7 @@ class Linked(Sequential):
             return resolved(page, link, self.own_host) if link.strip() else None
         if link is ABSENT or link in NOTHING:
             return link
-        raise ResponseError(f"the link to the next page should be a text, it is {describe_shape(link)}")
+        raise ResponseError(f"the link to the next page must be a string, but is {describe_shape(link)}")
 
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
         """Return the request for a link, without the parameters of the first one."""
@@ -87,7 +87,7 @@ class JsonLink(Linked):
         listed = isinstance(select(page.envelope, self.next_url_path), list)
         relation = f" with the relation {self.relation!r}" if listed else ""
         there = describe_envelope(page.envelope, self.next_url_path)
-        return f"next_url_path {self.next_url_path!r} leads to no link{relation}; {there}"
+        return f"next_url_path {self.next_url_path!r} does not lead to a link{relation}; {there}"
 
 
 def _relations(link: Json) -> frozenset[str]:
@@ -126,7 +126,9 @@ class HeaderLink(Linked):
         if target is not None or not header.strip():
             return target
         if self.relation.lower() in links.rest.lower():
-            raise ResponseError(f"the {self.link_header} header tells of {self.relation!r}, but in no link (RFC 8288)")
+            raise ResponseError(
+                f"the {self.link_header} header mentions {self.relation!r}, but not in a valid link (RFC 8288)"
+            )
         # An API that names the first page and the last has the relation, and no next page.
         return None if any(link.relations & SIBLINGS for link in links.links) else ABSENT
 
@@ -149,4 +151,4 @@ class HeaderLink(Linked):
     def missing(self, page: Page) -> str:
         """Name the header, and those that are there."""
         names = ", ".join(quoted(name) for name in sorted(page.headers))
-        return f"the answer has no {self.link_header} header with rel={self.relation!r}; its headers are {names}"
+        return f"the response has no {self.link_header} header with rel={self.relation!r}; its headers are {names}"

@@ -35,7 +35,8 @@ class Numbered(Strategy, ABC):
         proof = (self.total_path or self.total_header) and self.total_is == "exact"
         if not (proof or self.has_more_path or self.stop_after_empty_page):
             raise ConfigurationError(
-                "pagination: no stop rule; give total_path, total_header, has_more_path or stop_after_empty_page=True"
+                "pagination: no stop condition; set total_path, total_header, has_more_path or"
+                " stop_after_empty_page=True"
                 + (" (a total that is only a hint does not end a run)" if self.total_is == "hint" else "")
             )
 
@@ -122,8 +123,8 @@ class Numbered(Strategy, ABC):
 
     def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
         return ResponseError(
-            f"page {number} has {which} rows than the first one, and is not the last: rows may be missing or there"
-            " twice; if the API filters rows after paging, set on_short_page='accept'"
+            f"page {number} has {which} rows than the first page and is not the last: rows may be missing or"
+            " duplicated; if the API filters rows after paginating, set on_short_page='accept'"
         )
 
     def _request(self, base: PageRequest, index: int, known: _Known, short: bool = False) -> PageRequest:
@@ -161,7 +162,7 @@ class PageNumber(Numbered):
         super().__post_init__()
         check_number(self.base_page, "pagination: base_page", whole=True)
         if self.page_size_param and self.page_size is None:
-            raise ConfigurationError("pagination: page_size_param needs page_size")
+            raise ConfigurationError("pagination: page_size_param requires page_size")
 
     def place(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the page's number, and the page size where it has a parameter."""

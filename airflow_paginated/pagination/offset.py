@@ -42,11 +42,11 @@ class Offset(Numbered):
         check_choice(self.step, ("served", "received"), "pagination: step")
         if self.step == "received" and self.on_short_page is not None:
             raise ConfigurationError(
-                "pagination: on_short_page says nothing with step='received': no page is short then"
+                "pagination: on_short_page has no effect with step='received', where no page is short"
             )
         check_number(self.overlap, "pagination: overlap", whole=True)
         if self.overlap and (self.step == "received" or self.total_kind == "pages"):
-            raise ConfigurationError("pagination: overlap goes with step='served' and total_kind='items' only")
+            raise ConfigurationError("pagination: overlap requires step='served' and total_kind='items'")
         if self.page_size is not None and 2 * self.overlap > self.page_size:
             raise ConfigurationError("pagination: overlap must be at most half of page_size")
 
@@ -105,8 +105,8 @@ class Offset(Numbered):
         rows = page.rows
         if _digest(rows[:again]) != state["tail"]:
             raise IncompleteError(
-                f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
-                " the table was read (check pages_overlap)"
+                f"{page.request.name} does not begin with the last rows of the previous page: rows were inserted or"
+                " deleted while the table was read (check pages_overlap)"
             )
         return page.with_rows(rows[again:])
 
@@ -147,8 +147,7 @@ class Offset(Numbered):
             return Stop("empty page")
         if not page.count:
             raise ResponseError(
-                f"page {index} has no rows, but the API says that there are more: with step='received' the offset"
-                " cannot go on"
+                f"page {index} has no rows, but the API reports more: with step='received' the offset cannot advance"
             )
         return None
 
@@ -159,7 +158,7 @@ class Offset(Numbered):
         return self.counts_rows
 
     def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
-        return ResponseError(f"{super()._uneven(page, number, which)}, else step='received'")
+        return ResponseError(f"{super()._uneven(page, number, which)}, otherwise step='received'")
 
 
 def _digest(rows: Iterable[bytes]) -> str:

@@ -91,6 +91,6 @@ def overlapped(pagination: Pagination, rows: int) -> Pagination:
         return pagination
     if not isinstance(pagination, SupportsOverlap):
         raise ConfigurationError(
-            f"completeness: overlap needs pages that may begin at any row, as with Offset; got {pagination!r}"
+            f"completeness: overlap requires pages that can begin at any row, as with Offset; got {pagination!r}"
         )
     return pagination.overlapping(rows)

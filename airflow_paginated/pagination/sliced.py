@@ -29,7 +29,7 @@ class Scale:
     mark: str = "T"
 
     def number(self, border: Border) -> int:
-        """Return a border as a whole number."""
+        """Return a border as an integer."""
         if self.kind == "numbers":
             return int(border)
         if self.kind == "days":
@@ -70,7 +70,7 @@ def scale_of(start: object, end: object) -> Scale:
         if scale.writes(start) and scale.writes(end):
             return scale
     raise ConfigurationError(
-        "pagination: start and end must be two whole numbers, or two texts that are written alike, as 2024-01-31,"
+        "pagination: start and end must be two integers, or two strings in the same format, such as 2024-01-31,"
         f" 2024-01-31T00:00:00 or 2024-01-31T00:00:00Z; got {start!r} and {end!r}"
     )
 
@@ -117,7 +117,7 @@ class Sliced:
         beside = inner.parameters() if inner.inject_into == self.inject_into else ()
         check_distinct([("from_param", self.from_param), ("to_param", self.to_param), *beside])
         if not self._scale.number(self.start) < self._scale.number(self.end):
-            raise ConfigurationError(f"pagination: start {self.start!r} must lie before end {self.end!r}")
+            raise ConfigurationError(f"pagination: start {self.start!r} must be before end {self.end!r}")
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page of the whole range."""
@@ -165,15 +165,16 @@ class Sliced:
             return None
         declared = self._inner.declared(page)
         if declared is None:
-            raise ResponseError("the first page of a slice must tell its total (pagination.pagination.total_path)")
+            raise ResponseError("the first page of a slice must declare its total (pagination.pagination.total_path)")
         return declared.count if declared.count >= self.max_rows else None
 
     def _parts(self, request: PageRequest, total: int) -> tuple[PageRequest, ...]:
         low, high = self._range(request)
         if high - low < 2:
             raise LimitExceeded(
-                f"the slice from {self._scale.text(low)!r} has {total} rows, as many as max_rows={self.max_rows} or"
-                f" more, and cannot be split: slice by a field with more values; does the API know {self.from_param!r}?"
+                f"the slice from {self._scale.text(low)!r} has {total} rows, at least max_rows={self.max_rows}, and"
+                " cannot be split: slice by a field with more distinct values; does the API support"
+                f" {self.from_param!r}?"
             )
         count = min(max(2, 2 * total // self.max_rows), MOST_PARTS, high - low)
         borders = [low + (high - low) * number // count for number in range(count + 1)]

@@ -60,8 +60,8 @@ class CalendarStep:
         step = cls(12 * years + months, 7 * weeks + days, 3600 * hours + 60 * minutes + seconds)
         if min(each) < 0 or step == cls():
             raise ConfigurationError(
-                "partitions: step must be a time as '15min', '6h', '1d', '1w', '1mo', '1y', in ISO 8601 as 'P1M' or"
-                f" 'PT6H', or a timedelta of whole seconds, and more than nothing; got {given!r}"
+                "partitions: step must be a positive duration such as '15min', '6h', '1d', '1w', '1mo' or '1y', an"
+                f" ISO 8601 duration such as 'P1M' or 'PT6H', or a timedelta of whole seconds; got {given!r}"
             )
         return step
 
@@ -107,7 +107,7 @@ def instant_of(given: Any, zone: tzinfo, name: str) -> datetime:
         return datetime(*in_utc.timetuple()[:6], in_utc.microsecond, tzinfo=UTC)
     except (ValueError, OverflowError, TypeError):
         raise ConfigurationError(
-            f"partitions: {name} must be a date or a time in ISO 8601, or seconds since 1970; got {given!r}"
+            f"partitions: {name} must be an ISO 8601 date or time, or seconds since 1970; got {given!r}"
         ) from None
 
 
@@ -199,8 +199,8 @@ class DateWindows:
         start, end = instant_of(self.start, zone, "start"), instant_of(self.end, zone, "end")
         if not start < end:
             raise ConfigurationError(
-                f"partitions: start {self.start!r} must lie before end {self.end!r}; the data interval of"
-                " a manual run has no length, nor, by default, that of a cron schedule: see CronDataIntervalTimetable"
+                f"partitions: start {self.start!r} must be before end {self.end!r}; the data interval of a"
+                " manual run is empty, and by default so is that of a cron schedule: see CronDataIntervalTimetable"
             )
         windows = ResolvedDateWindows(
             start=start,
@@ -223,7 +223,7 @@ class DateWindows:
             datetime.strptime(_ANY_TIME.strftime(self.datetime_format), self.datetime_format)
         except ValueError:
             raise ConfigurationError(
-                f"partitions: datetime_format {self.datetime_format!r} is no pattern that a time can be read back from"
+                f"partitions: a time written with datetime_format {self.datetime_format!r} cannot be parsed back"
             ) from None
 
 
@@ -305,15 +305,15 @@ class ResolvedDateWindows:
         for bound in (self.start, self.end):
             self._written(bound)
             if self.to_inclusive and bound.microsecond:
-                raise ConfigurationError("partitions: to_inclusive needs bounds of whole seconds")
+                raise ConfigurationError("partitions: to_inclusive requires bounds of whole seconds")
 
     def _written(self, bound: datetime) -> Json:
         written = self.style.write(bound)
         if self.style.read(written) != bound:
             raise ConfigurationError(
-                f"partitions: the bound {bound.astimezone(self.style.zone).isoformat()} is not {written!r}, as"
-                f" datetime_format {self.style.name!r} writes it: choose a format with the time and its offset, or"
-                " bounds and a step of whole days in that timezone"
+                f"partitions: datetime_format {self.style.name!r} writes the bound"
+                f" {bound.astimezone(self.style.zone).isoformat()} as {written!r}, which means another time: choose a"
+                " format with the time and its offset, or bounds and a step of whole days in that timezone"
             )
         return written
 
@@ -323,4 +323,4 @@ def _zone(name: Any) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
-        raise ConfigurationError(f"partitions: there is no timezone {name!r}; name one as 'Europe/Berlin'") from None
+        raise ConfigurationError(f"partitions: unknown timezone {name!r}; use a name such as 'Europe/Berlin'") from None

@@ -93,7 +93,7 @@ def check_sets(given: Any) -> None:
         if not isinstance(parameters, Mapping):
             raise ConfigurationError(f"partitions[{number}]: expected a dict, got {type(parameters).__name__}")
         for name in parameters:
-            check_text(name, f"partitions[{number}]: the name of a parameter")
+            check_text(name, f"partitions[{number}]: parameter name")
 
 
 @dataclass
@@ -115,11 +115,11 @@ class Product:
     def __post_init__(self) -> None:
         given: Any = self.of
         if not isinstance(given, list | tuple) or len(given) < 2:
-            raise ConfigurationError("partitions: a product is of a list of two partitions or more")
+            raise ConfigurationError("partitions: Product requires a list of at least two partitions")
         self.of = [ParameterSets(each) if isinstance(each, list | tuple) else each for each in given]
         for each in self.of:
             if not isinstance(each, ParentSource):
-                raise ConfigurationError(f"partitions: a product is of partitions, not of {type(each).__name__}")
+                raise ConfigurationError(f"partitions: Product combines partitions, got {type(each).__name__}")
 
     def __copy__(self) -> Product:
         # Rendering changes what it is of.
@@ -133,7 +133,7 @@ class Product:
         parts = tuple(each.resolved(read) for each in self.of)
         for one, other in combinations(parts, 2):
             for name in set(one.names).intersection(other.names):
-                raise ConfigurationError(f"partitions: two parts of a product have the parameter {name!r}")
+                raise ConfigurationError(f"partitions: two parts of a Product have the parameter {name!r}")
         return ResolvedProduct(parts)
 
 

@@ -112,11 +112,11 @@ def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, Param
     for name, place in places.items():
         if place == "header" and SENSITIVE.fullmatch(name):
             raise ConfigurationError(
-                f"partitions: {name!r} is a credential, and parameters are stored with the pages; it belongs on the"
+                f"partitions: {name!r} looks like a credential, and parameters are stored with the pages; put it on the"
                 " connection"
             )
         if place in ("header", "body"):
-            check_parameter(name, place, "partitions: the name of a parameter")
+            check_parameter(name, place, "partitions: parameter name")
     return places
 
 
@@ -145,7 +145,9 @@ def _filled(path: str, parameters: Mapping[str, Json], where: str) -> tuple[str,
             path = path.replace(mark, _segment(rest.pop(name), f"{where}: {name!r}"))
     if unfilled := _OPEN.search(path):
         known = ", ".join(parameters) or "none"
-        raise ConfigurationError(f"{where}: nothing fills {unfilled[0]} in the endpoint; the parameters are {known}")
+        raise ConfigurationError(
+            f"{where}: no parameter fills {unfilled[0]} in the endpoint; the parameters are {known}"
+        )
     return path, rest
 
 
@@ -153,8 +155,10 @@ def _segment(value: Json, where: str) -> str:
     """Quote a value for the endpoint; an empty one or dots would ask another endpoint."""
     right = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not right or value in ("", ".", ".."):
-        raise ConfigurationError(f"{where} is a part of the endpoint: expected a name or a number, got {value!r}")
+        raise ConfigurationError(
+            f"{where} fills a placeholder of the endpoint: expected a string or a number, got {value!r}"
+        )
     try:
         return quote(str(value), safe="")
     except UnicodeEncodeError:
-        raise ConfigurationError(f"{where} is a part of the endpoint, and not valid Unicode") from None
+        raise ConfigurationError(f"{where} fills a placeholder of the endpoint, but is not valid Unicode") from None

@@ -69,7 +69,7 @@ class RowsOf:
 
     def __post_init__(self) -> None:
         if self.manifest in (None, ""):
-            raise ConfigurationError("partitions: RowsOf needs the manifest of an earlier collection")
+            raise ConfigurationError("partitions: RowsOf requires the manifest of an earlier collection")
         check_choice(self.on_duplicate, ("fail", "drop"), "partitions: on_duplicate")
         check_flag(self.allow_incomplete, "partitions: allow_incomplete")
         paths = paths_of(self.fields)
@@ -85,8 +85,8 @@ class RowsOf:
         parent = read(_path_of(self.manifest))
         if not (parent.complete or self.allow_incomplete):
             raise ConfigurationError(
-                f"partitions: {parent.name} is not complete (its checks say why), so rows made of it would not be"
-                " complete either; RowsOf(..., allow_incomplete=True) takes it as it is"
+                f"partitions: {parent.name} is not complete (its checks say why), so a collection of its rows would"
+                " not be complete either; RowsOf(..., allow_incomplete=True) accepts it"
             )
         paths = paths_of(self.fields)
         return ResolvedRowsOf(parent, paths, self.on_duplicate, places_of(self.inject_into, paths))
@@ -159,15 +159,15 @@ class ResolvedRowsOf:
                 return ConfigurationError(
                     f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {said}"
                 )
-        return StoreError(f"partitions: {self.parent.name} lists a file that is damaged")
+        return StoreError(f"partitions: {self.parent.name} lists a damaged file")
 
     def _unfit(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
         shapes = [describe_shape(msgspec.json.decode(text)) for text in texts]
-        there = ", ".join(f"at {path!r} {shape}" for path, shape in zip(self.paths.values(), shapes, strict=True))
+        there = ", ".join(f"{path!r} is {shape}" for path, shape in zip(self.paths.values(), shapes, strict=True))
         which = "row" if self.on_duplicate == "fail" else "distinct row"
         return ConfigurationError(
-            f"partitions: {which} {number} of {self.parent.name}: a parameter must be a text, a number, true or false;"
-            f" there is {there}"
+            f"partitions: {which} {number} of {self.parent.name}: a parameter must be a string, a number or a boolean,"
+            f" but {there}"
         )
 
 
@@ -179,17 +179,19 @@ def paths_of(fields: Any) -> dict[str, str]:
         paths = {name: name for name in fields if isinstance(name, str)}
         if len(paths) != len(fields) or any(len(parse_path(name)) > 1 for name in paths if name):
             raise ConfigurationError(
-                "partitions: fields is a list of different names, or a dict of parameters and paths into a row"
+                "partitions: fields must be a list of distinct names, or a dict that maps parameters to paths in a row"
             )
     else:
         raise ConfigurationError(f"partitions: fields must be a list or a dict, got {type(fields).__name__}")
     if not paths:
         raise ConfigurationError("partitions: fields must not be empty")
     for name, path in paths.items():
-        check_text(name, "partitions: the name of a parameter")
+        check_text(name, "partitions: parameter name")
         check_path(path, f"partitions: the path of {name!r}")
         if ALL in parse_path(path):
-            raise ConfigurationError(f"partitions: {name!r} is one value of a row, [*] means many")
+            raise ConfigurationError(
+                f"partitions: the path of {name!r} must lead to a single value of a row, but [*] matches many"
+            )
     return paths
 
 
@@ -198,15 +200,15 @@ def _path_of(manifest: Any) -> str:
     found = manifest.get("manifest") if isinstance(manifest, Mapping) else manifest
     if not isinstance(found, str | os.PathLike) or not str(found):
         raise ConfigurationError(
-            "partitions: RowsOf needs the path of a manifest, or the result of a task with a FileSink; got"
+            "partitions: RowsOf requires the path of a manifest, or the result of a task with a FileSink; got"
             f" {describe_shape(manifest)}"
         )
     text = str(found)
     if "{{" in text or "{%" in text:
-        raise ConfigurationError(f"partitions: manifest {text!r} is a template that was never rendered")
+        raise ConfigurationError(f"partitions: manifest {text!r} is a template that was not rendered")
     if text.startswith("{") or text == "None":
         raise ConfigurationError(
-            "partitions: RowsOf got a text that is no path; write {{ ti.xcom_pull('orders')['manifest'] }}"
+            "partitions: RowsOf got a string that is not a path; write {{ ti.xcom_pull('orders')['manifest'] }}"
         )
     return text
 

@@ -105,18 +105,18 @@ def test_what_is_taken_out_of_the_body_leaves_the_rest(body: Any, expected: Any)
 @pytest.mark.parametrize(
     ("body", "seen"),
     [
-        ("text", "a text"),
-        ([1, 2], "a list of 2"),
-        ({"v": "secret"}, "a text"),
-        ({"v": [1]}, "a list of 1"),
+        ("text", "a string"),
+        ([1, 2], "a list of length 2"),
+        ({"v": "secret"}, "a string"),
+        ({"v": [1]}, "a list of length 1"),
         ({"v": {"p": 5}}, "a number"),
-        ({"v": {"p": False}}, "true or false"),
+        ({"v": {"p": False}}, "a boolean"),
     ],
 )
 def test_a_body_that_has_something_else_there_is_refused(body: Any, seen: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         placed(PageRequest("/rows", body=body), "body", {"v.p.after": 9})
-    assert str(caught.value) == f"pagination: cannot put 'v.p.after' into the body: there is {seen} on the way"
+    assert str(caught.value) == f"pagination: cannot set 'v.p.after' in the body: the path leads through {seen}"
 
 
 def test_what_is_not_there_is_none() -> None:
@@ -129,7 +129,9 @@ def test_what_is_not_there_is_none() -> None:
 
 @pytest.mark.parametrize("name", ["a[*]", "[*]", "a[*].b"])
 def test_a_parameter_in_the_body_has_one_place(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"here: a parameter in the body has one place, \[\*\] names many"):
+    with pytest.raises(
+        ConfigurationError, match=r"here: a body parameter needs a single location, but \[\*\] matches many"
+    ):
         check_parameter(name, "body", "here")
     check_parameter(name, "query", "here")
     check_parameter(name, "header", "here")

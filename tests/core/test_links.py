@@ -237,7 +237,7 @@ def test_what_authentication_puts_on_requests_is_left_out_of_links(link: str, ex
 @pytest.mark.parametrize("own_host", [False, True])
 @pytest.mark.parametrize("link", ["http://[::1", "http://[secret]/", "//[x"])
 def test_what_is_no_url_is_refused_without_being_shown(link: str, own_host: bool) -> None:
-    with pytest.raises(ResponseError, match=r"^the API's link to the next page is no URL$"):
+    with pytest.raises(ResponseError, match=r"^the API's link to the next page is not a valid URL$"):
         resolved(PAGE, link, own_host)
 
 

@@ -87,7 +87,7 @@ def test_borders_that_are_not_written_alike_are_refused(start: Any, end: Any) ->
     with pytest.raises(ConfigurationError) as caught:
         scale_of(start, end)
     assert str(caught.value) == (
-        "pagination: start and end must be two whole numbers, or two texts that are written alike, as 2024-01-31,"
+        "pagination: start and end must be two integers, or two strings in the same format, such as 2024-01-31,"
         f" 2024-01-31T00:00:00 or 2024-01-31T00:00:00Z; got {start!r} and {end!r}"
     )
 
