@@ -16,27 +16,27 @@ InjectInto: TypeAlias = Literal["query", "header", "body"]
 PLACES: Final = ("query", "header", "body")
 
 
-def placed(request: PageRequest, place: InjectInto, parameters: Mapping[str, Json]) -> PageRequest:
+def inject(request: PageRequest, place: InjectInto, parameters: Mapping[str, Json]) -> PageRequest:
     """Return the request with parameters; for the body, a name is a path into it. ``None`` leaves one out.
 
     Raises ``ConfigurationError`` where the body has something else than an object on that path.
     """
     if place == "query":
-        return replace(request, query={**request.query, **{name: _text(each) for name, each in parameters.items()}})
+        return replace(request, query={**request.query, **{name: _encode(each) for name, each in parameters.items()}})
     if place == "header":
         # Case does not matter in names of headers: an API that gets both may read the older one.
         taken = {name.lower() for name in parameters}
         kept = {name: each for name, each in request.headers.items() if name.lower() not in taken}
-        sent = {name: _header(each) for name, each in parameters.items() if each is not None}
+        sent = {name: _header_value(each) for name, each in parameters.items() if each is not None}
         return replace(request, headers={**kept, **sent})
     body = request.body
     for name, value in parameters.items():
-        body = _with(body, parse_path(name), value, name)
+        body = _set_in_body(body, parse_path(name), value, name)
     return replace(request, body=body)
 
 
-def value_at(request: PageRequest, place: InjectInto, name: str) -> Json:
-    """Return what ``placed`` has put there, or ``None``."""
+def injected_value(request: PageRequest, place: InjectInto, name: str) -> Json:
+    """Return what ``inject`` has put there, or ``None``."""
     if place != "body":
         return (request.query if place == "query" else request.headers).get(name)
     found = request.body
@@ -53,18 +53,18 @@ def check_parameter(name: object, place: InjectInto, where: str) -> None:
             raise ConfigurationError(f"{where}: a body parameter needs a single location, but [*] matches many")
 
 
-def _text(value: Json) -> Json:
+def _encode(value: Json) -> Json:
     """Write as JSON what a query or a header cannot carry."""
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def _header(value: Json) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(_text(value))
+def _header_value(value: Json) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(_encode(value))
 
 
-def _with(body: Json, path: Path, value: Json, name: str) -> Json:
+def _set_in_body(body: Json, path: Path, value: Json, name: str) -> Json:
     if body is not None and not isinstance(body, Mapping):
         raise ConfigurationError(
             f"pagination: cannot set {name!r} in the body: the path leads through {describe_shape(body)}"
@@ -74,4 +74,4 @@ def _with(body: Json, path: Path, value: Json, name: str) -> Json:
         return body
     if value is None and not rest:
         return {key: each for key, each in here.items() if key != step}
-    return {**here, step: _with(here.get(step), rest, value, name) if rest else value}
+    return {**here, step: _set_in_body(here.get(step), rest, value, name) if rest else value}

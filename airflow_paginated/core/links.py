@@ -13,15 +13,17 @@ from airflow_paginated.core.errors import OriginError, ResponseError
 from airflow_paginated.core.values import Page, PageRequest
 
 # Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
-_TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
+_LINK_TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
 
-_PARAMETER: Final = re.compile(r"""[ \t]*;[ \t]*([^\s=;,"]*)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?""")
+_LINK_PARAMETER: Final = re.compile(
+    r"""[ \t]*;[ \t]*([^\s=;,"]*)[ \t]*(?:=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;,"]*)))?"""
+)
 
-_ANOTHER: Final = re.compile(r",\s*(?=<)")
+_NEXT_TARGET: Final = re.compile(r",\s*(?=<)")
 
-_PORT_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+_PLAIN_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 
-SIBLINGS: Final = frozenset({"first", "last", "prev", "previous", "self"})
+PAGE_RELATIONS: Final = frozenset({"first", "last", "prev", "previous", "self"})
 """Relations that an API gives to pages: where they are, and no next one, there is none."""
 
 
@@ -52,28 +54,28 @@ class Links(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def links_in(header: str) -> Links:
+def parse_link_header(header: str) -> Links:
     """Return the links of a Link header (RFC 8288, section 3 and appendix B.2).
 
     Several headers may be joined by commas. Links whose ``anchor`` says that they are not of this page are left out.
     """
-    found = list(_parts(header))
+    found = list(_parse_links(header))
     links = tuple(each for each in found if isinstance(each, Link))
     return Links(links, " ".join(each for each in found if isinstance(each, str)))
 
 
-def _parts(header: str) -> Iterator[Link | str]:
+def _parse_links(header: str) -> Iterator[Link | str]:
     at = 0
     while at < len(header):
-        found = _TARGET.match(header, at)
+        found = _LINK_TARGET.match(header, at)
         if found is None:
-            another = _ANOTHER.search(header, at) if header.find(">", at) >= 0 else None
+            another = _NEXT_TARGET.search(header, at) if header.find(">", at) >= 0 else None
             begun, at = at, another.end() if another else len(header)
             yield header[begun:at].strip(" \t,")
             continue
         at = found.end()
         parameters: dict[str, str] = {}
-        while parameter := _PARAMETER.match(header, at):
+        while parameter := _LINK_PARAMETER.match(header, at):
             at = parameter.end()
             name, quoted, plain = parameter.groups()
             value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain or ""
@@ -109,7 +111,7 @@ def url_without_params(url: str, names: Collection[str]) -> str:
     return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
 
 
-def resolved(page: Page, link: str, own_host: bool = False) -> str:
+def resolve_link(page: Page, link: str, own_host: bool = False) -> str:
     """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
 
     Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
@@ -147,7 +149,7 @@ class Series(NamedTuple):
         return self.at + steps * self.step
 
 
-def series_of(here: str, following: str) -> Series | None:
+def find_series(here: str, following: str) -> Series | None:
     """Return the series from ``following`` on, or ``None`` where the links differ in more than a growing number."""
     path, _, query = following.partition("?")
     before, after = here.partition("?")[2].split("&"), query.split("&")
@@ -156,19 +158,19 @@ def series_of(here: str, following: str) -> Series | None:
     differing = [place for place, each in enumerate(after) if each != before[place]]
     if len(differing) != 1:
         return None
-    (name, old), (other, new) = (_split(fields[differing[0]]) for fields in (before, after))
+    (name, old), (other, new) = (_split_number(fields[differing[0]]) for fields in (before, after))
     if name != other or old is None or new is None or old >= new:
         return None
     return Series(path, tuple(after), differing[0], name, new, new - old)
 
 
-def number_in(url: str, name: str) -> int | None:
+def query_number(url: str, name: str) -> int | None:
     """Return a number in the query of a URL."""
-    numbers = dict(map(_split, url.partition("#")[0].partition("?")[2].split("&")))
+    numbers = dict(map(_split_number, url.partition("#")[0].partition("?")[2].split("&")))
     return numbers.get(name)
 
 
-def _split(field: str) -> tuple[str, int | None]:
+def _split_number(field: str) -> tuple[str, int | None]:
     """Split a parameter of a query, whose value counts where it is a number that is written in the one usual way."""
     name, _, value = field.partition("=")
-    return name, int(value) if _PORT_NUMBER.fullmatch(value) else None
+    return name, int(value) if _PLAIN_NUMBER.fullmatch(value) else None

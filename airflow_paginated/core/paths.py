@@ -16,7 +16,7 @@ from airflow_paginated.core.validation import check_text
 from airflow_paginated.core.values import Json
 
 
-class _Mark:
+class _Sentinel:
     """A value that no JSON text can be mistaken for."""
 
     def __init__(self, name: str) -> None:
@@ -26,11 +26,11 @@ class _Mark:
         return self._name
 
 
-ALL: Final = _Mark("[*]")
+ALL: Final = _Sentinel("[*]")
 
-ABSENT: Final = _Mark("<absent>")
+ABSENT: Final = _Sentinel("<absent>")
 
-Step: TypeAlias = "str | _Mark"
+Step: TypeAlias = "str | _Sentinel"
 
 Path: TypeAlias = tuple[Step, ...]
 
@@ -144,25 +144,25 @@ def key_reader(paths: tuple[str, ...]) -> KeyReader:
     Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
     """
     ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
-    names = tuple(attrgetter(".".join(_name(step) for step in way)) for way in ways)
+    names = tuple(attrgetter(".".join(_field_name(step) for step in way)) for way in ways)
     try:
-        return KeyReader(msgspec.json.Decoder(_shape(ways)), names)
+        return KeyReader(msgspec.json.Decoder(_struct_type(ways)), names)
     except ValueError:
         raise ConfigurationError(
             f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"
         ) from None
 
 
-def _shape(ways: tuple[tuple[str, ...], ...]) -> Any:
+def _struct_type(ways: tuple[tuple[str, ...], ...]) -> Any:
     """Return a type with what lies on the ways, and nothing else."""
     if () in ways:
         return msgspec.Raw
     steps = tuple(dict.fromkeys(way[0] for way in ways))
-    inner = {step: _shape(tuple(way[1:] for way in ways if way[0] == step)) for step in steps}
-    fields = [(_name(step), kind) for step, kind in inner.items()]
-    return msgspec.defstruct("Row", fields, rename={_name(step): step for step in steps})
+    inner = {step: _struct_type(tuple(way[1:] for way in ways if way[0] == step)) for step in steps}
+    fields = [(_field_name(step), kind) for step, kind in inner.items()]
+    return msgspec.defstruct("Row", fields, rename={_field_name(step): step for step in steps})
 
 
-def _name(step: str) -> str:
+def _field_name(step: str) -> str:
     """Return a name for a key that may be no name."""
     return f"k{step.encode().hex()}"

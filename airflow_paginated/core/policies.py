@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from airflow_paginated.core.cursor_values import CURSOR_VALUE_KINDS, CursorValue, KindAsked
+from airflow_paginated.core.cursor_values import CURSOR_VALUE_KINDS, CursorValue, KindOption
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, placed, value_at
+from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, inject, injected_value
 from airflow_paginated.core.paths import ALL, check_path, parse_path
 from airflow_paginated.core.validation import (
     check_choice,
@@ -70,17 +70,17 @@ class Completeness:
     def _check_key(self) -> None:
         if not isinstance(self.key, str | list | tuple | None):
             raise ConfigurationError(f"completeness: key must be a path or a list of paths, got {self.key!r}")
-        for path in paths_of(self.key):
+        for path in key_paths(self.key):
             check_path(path, "completeness: key")
             if ALL in parse_path(str(path)):
                 raise ConfigurationError("completeness: key must lead to a single value of a row, but [*] matches many")
-        if self.key is not None and not paths_of(self.key):
+        if self.key is not None and not key_paths(self.key):
             raise ConfigurationError("completeness: key must not be empty")
         if self.on_duplicate != "fail" and self.key is None:
             raise ConfigurationError("completeness: on_duplicate requires key")
 
 
-def paths_of(key: str | Sequence[str] | None) -> tuple[str, ...]:
+def key_paths(key: str | Sequence[str] | None) -> tuple[str, ...]:
     """Return one or several paths as a tuple."""
     return () if key is None else (key,) if isinstance(key, str) else tuple(key)
 
@@ -145,7 +145,7 @@ def _tighter(cap: Any, wanted: Any) -> Any:
     return min((each for each in (cap, wanted) if each is not None), default=None)
 
 
-START: Final = "{start}"
+START_PLACEHOLDER: Final = "{start}"
 
 ROW_DIGEST_BYTES: Final = 12
 """Of at most some 100,000 remembered rows, none is mistaken for another in any number of runs."""
@@ -179,7 +179,7 @@ class Incremental:
     lookback: float = 0
     inject_into: InjectInto = "query"
     expression: str | None = None
-    kind: KindAsked = "auto"
+    kind: KindOption = "auto"
     on_missing: Literal["fail", "include", "exclude"] = "fail"
     remember: bool = True
     state_path: str | None = None
@@ -207,10 +207,12 @@ class Incremental:
             check_parameter(self.param, self.inject_into, "incremental: param")
         elif first is not None or self.expression is not None:
             raise ConfigurationError("incremental: initial_value and expression require param")
-        if self.expression is not None and (START not in self.expression or first is None):
-            raise ConfigurationError(f"incremental: expression must contain {START}, and requires initial_value")
+        if self.expression is not None and (START_PLACEHOLDER not in self.expression or first is None):
+            raise ConfigurationError(
+                f"incremental: expression must contain {START_PLACEHOLDER}, and requires initial_value"
+            )
 
-    def asked(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
+    def build_request(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
         """Return the request for what has changed since ``start``, or for the first run.
 
         Raises ``ConfigurationError`` where the parameter is there already.
@@ -218,15 +220,15 @@ class Incremental:
         value = self.initial_value if start is None else start.sent
         if self.param is None or value is None:
             return request
-        if value_at(request, self.inject_into, self.param) is not None:
+        if injected_value(request, self.inject_into, self.param) is not None:
             raise ConfigurationError(
                 f"incremental: the request already has the parameter {self.param!r} in its {self.inject_into}"
             )
         if self.expression is not None:
-            value = self.expression.replace(START, str(value))
+            value = self.expression.replace(START_PLACEHOLDER, str(value))
         elif self.inject_into == "body" and start is not None and not start.quoted and isinstance(value, str):
             value = float(value) if Decimal(repr(float(value))) == Decimal(value) else value
-        return placed(request, self.inject_into, {self.param: value})
+        return inject(request, self.inject_into, {self.param: value})
 
 
 def incremental_from(given: object) -> Incremental | None:
@@ -262,6 +264,6 @@ class State:
         return (data[at : at + ROW_DIGEST_BYTES] for at in range(0, len(data), ROW_DIGEST_BYTES))
 
 
-def packed(digests: Iterable[bytes]) -> str:
+def pack_digests(digests: Iterable[bytes]) -> str:
     """Return digests as ``State.seen`` has them."""
     return b64encode(b"".join(sorted(digests))).decode()

@@ -22,10 +22,10 @@ SENSITIVE: Final = re.compile(
 MIN_MASKED_CHARS: Final = 8
 """A shorter text is hardly a secret, and would be found in every other one."""
 
-EXCERPT: Final = 200
+EXCERPT_CHARS: Final = 200
 """How many characters of a server's own words stand in a message."""
 
-HEARD: Final = 65536
+SCANNED_CHARS: Final = 65536
 """How many of them are read: secrets must be found before they are cut."""
 
 MIN_PART_CHARS: Final = 6
@@ -50,7 +50,7 @@ class Scrubber:
                 forms = {form for secret in known for form in spellings(secret)}
                 longest_first = sorted(forms, key=len, reverse=True)
                 # Hex digits and host names come in either case.
-                every = [*longest_first, *(form for secret in known for form in _within(secret.encode()))]
+                every = [*longest_first, *(form for secret in known for form in _embedded_forms(secret.encode()))]
                 self._pattern = re.compile("|".join(map(re.escape, every)), re.IGNORECASE)
                 self._known = known
 
@@ -60,7 +60,7 @@ class Scrubber:
 
     def excerpt(self, text: str) -> str:
         """Return the beginning of a long text, without the secrets."""
-        return self(text[:HEARD])[:EXCERPT]
+        return self(text[:SCANNED_CHARS])[:EXCERPT_CHARS]
 
     def quote(self, text: str) -> str:
         """Return an excerpt as it stands in a message."""
@@ -80,7 +80,7 @@ def spellings(secret: str) -> Iterable[str]:
             yield from (slashed, repr(slashed)[1:-1])
 
 
-def _within(secret: bytes) -> Iterator[str]:
+def _embedded_forms(secret: bytes) -> Iterator[str]:
     """Yield what a secret becomes within a longer text that is coded, where it may begin at each of three places."""
     for encode, (place, shared) in product((base64.b64encode, base64.urlsafe_b64encode), enumerate((0, 2, 3))):
         coded = encode(bytes(place) + secret).decode().rstrip("=")

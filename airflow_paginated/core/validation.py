@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 def value_from_dict(kind: type[T], given: Mapping[str, Any], where: str) -> T:
     """Make a ``kind`` (a dataclass) of ``given``; ``where`` names the argument in errors."""
-    check_keys(given, _names(kind), where)
-    missing = [name for name in _required(kind) if name not in given]
+    check_keys(given, _field_names(kind), where)
+    missing = [name for name in _required_fields(kind) if name not in given]
     if missing:
         raise ConfigurationError(f"{where}: {missing[0]!r} is required")
     return kind(**given)
@@ -31,7 +31,7 @@ def override(value: T, given: Mapping[str, Any] | T | None, where: str) -> T:
         return given
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{where}: expected a dict or {type(value).__name__}, got {type(given).__name__}")
-    check_keys(given, _names(type(value)), where)
+    check_keys(given, _field_names(type(value)), where)
     changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
     return changed
 
@@ -54,10 +54,12 @@ def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> 
     known = sorted(allowed)
     for key in given:
         if key not in known:
-            raise ConfigurationError(f"{where}: unknown key {key!r}{_meant(key, known)}; allowed: {', '.join(known)}")
+            raise ConfigurationError(
+                f"{where}: unknown key {key!r}{_did_you_mean(key, known)}; allowed: {', '.join(known)}"
+            )
 
 
-def _meant(given: object, known: Iterable[str]) -> str:
+def _did_you_mean(given: object, known: Iterable[str]) -> str:
     """Ask whether the likeliest of the known names was meant, if one is likely."""
     by_case = {each.lower(): each for each in known}
     near = get_close_matches(str(given).lower(), by_case, n=1, cutoff=0.75)
@@ -68,7 +70,9 @@ def check_choice(value: object, allowed: Iterable[str], where: str) -> None:
     """Refuse a value that is none of ``allowed``."""
     choices = list(allowed)
     if value not in choices:
-        raise ConfigurationError(f"{where}: {value!r} is not one of {', '.join(choices)}{_meant(value, choices)}")
+        raise ConfigurationError(
+            f"{where}: {value!r} is not one of {', '.join(choices)}{_did_you_mean(value, choices)}"
+        )
 
 
 def check_number(value: object, where: str, *, least: float = 0, whole: bool = False, optional: bool = False) -> None:
@@ -95,9 +99,9 @@ def check_flag(value: object, where: str) -> None:
         raise ConfigurationError(f"{where}: expected true or false, got {value!r}")
 
 
-def _names(kind: type) -> list[str]:
+def _field_names(kind: type) -> list[str]:
     return [field.name for field in fields(kind) if field.init]
 
 
-def _required(kind: type) -> list[str]:
+def _required_fields(kind: type) -> list[str]:
     return [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]

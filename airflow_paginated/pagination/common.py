@@ -15,7 +15,7 @@ from airflow_paginated.core.values import Json, Page, Total, TotalKind
 MAX_COUNT_DIGITS: Final = 18
 """No table has more rows; Python refuses to read or print an integer of thousands of digits."""
 
-FLAGS: Final = {"true": True, "false": False, "1": True, "0": False}
+FLAG_STRINGS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ class Strategy:
     def parameters(self) -> list[tuple[str, str]]:
         """Return each field that names a parameter, with the name it gives."""
         named = [field.name for field in fields(self) if field.name.endswith("_param")]
-        return [(name, each) for name in named for each in names_of(getattr(self, name))]
+        return [(name, each) for name in named for each in as_names(getattr(self, name))]
 
     @property
     def counts_rows(self) -> bool:
@@ -70,10 +70,10 @@ class Strategy:
 
     def declared(self, page: Page) -> Total | None:
         """Return the total that this very page declares, if only as a hint."""
-        found, where = self._found_total(page)
+        found, where = self._read_total(page)
         if found in (ABSENT, None):
             return None
-        count = as_count(found)
+        count = parse_count(found)
         if count is None and self.total_is == "exact":
             raise ResponseError(
                 f"the total at {where} must be a count, the response has {describe_shape(found)} there; if the API"
@@ -90,24 +90,24 @@ class Strategy:
         else:
             check_text(given, where, optional=optional)
         if name.endswith("_param"):
-            for each in names_of(given):
+            for each in as_names(given):
                 check_parameter(each, self.inject_into, where)
 
-    def _found_total(self, page: Page) -> tuple[Json, str]:
+    def _read_total(self, page: Page) -> tuple[Json, str]:
         if self.total_header:
             return page.headers.get(self.total_header.lower()), f"header {self.total_header!r}"
         return (select(page.envelope, self.total_path), repr(self.total_path)) if self.total_path else (None, "")
 
-    def _more(self, page: Page) -> bool:
+    def _has_more(self, page: Page) -> bool:
         path = self.has_more_path or ""
         found = select(page.envelope, path)
-        flag = FLAGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
+        flag = FLAG_STRINGS.get(str(found).lower()) if isinstance(found, bool | int | str) else None
         if flag is None:
             there = describe_envelope(page.envelope, path)
             raise ResponseError(f"has_more_path {path!r} must be true or false; {there}")
         return flag is self.has_more_value
 
-    def _no_total(self, page: Page) -> ResponseError:
+    def _missing_total_error(self, page: Page) -> ResponseError:
         if self.total_header:
             names = ", ".join(quoted(name) for name in sorted(page.headers))
             return ResponseError(
@@ -117,14 +117,14 @@ class Strategy:
         return ResponseError(f"total_path {self.total_path!r} matches nothing; {there}")
 
 
-def names_of(given: object) -> tuple[str, ...]:
+def as_names(given: object) -> tuple[str, ...]:
     """Return one or several names as a tuple, an empty one for what is neither."""
     if isinstance(given, str):
         return (given,)
     return tuple(given) if isinstance(given, list | tuple) else ()
 
 
-def assigned(names: Sequence[str], given: Json) -> dict[str, Json]:
+def assign(names: Sequence[str], given: Json) -> dict[str, Json]:
     """Return what is given for each name: its own element of a list for several names, else one and the same."""
     if len(names) > 1 and isinstance(given, list | tuple) and len(given) == len(names):
         return dict(zip(names, given, strict=True))
@@ -140,7 +140,7 @@ def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
         known[name] = field
 
 
-def as_count(found: Json) -> int | None:
+def parse_count(found: Json) -> int | None:
     """Return a count that is an integer or a string of digits, ``None`` for anything else."""
     if isinstance(found, str) and len(found) <= MAX_COUNT_DIGITS and found.strip().isdecimal():
         found = int(found)

@@ -9,14 +9,14 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from airflow_paginated.core.errors import ConfigurationError, ResponseError
-from airflow_paginated.core.injection import placed
+from airflow_paginated.core.injection import inject
 from airflow_paginated.core.links import as_utf8
 from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, quoted, select
 from airflow_paginated.core.validation import check_choice, check_flag
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
-from airflow_paginated.pagination.common import Strategy, assigned, names_of
+from airflow_paginated.pagination.common import Strategy, as_names, assign
 
-NOTHING: Final = (None, "", 0, False)
+EMPTY_VALUES: Final = (None, "", 0, False)
 """What APIs put in the place of a cursor or a link where there is none."""
 
 
@@ -42,7 +42,7 @@ class Sequential(Strategy, ABC):
 
     @abstractmethod
     def found(self, page: Page) -> Json:
-        """Return what the page says of the next one: something, one of ``NOTHING``, or ``ABSENT``."""
+        """Return what the page says of the next one: something, one of ``EMPTY_VALUES``, or ``ABSENT``."""
 
     @abstractmethod
     def missing(self, page: Page) -> str:
@@ -55,7 +55,7 @@ class Sequential(Strategy, ABC):
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page."""
         size = {self.page_size_param: self.page_size} if self.page_size_param else {}
-        return placed(replace(request, index=0), self.inject_into, size)
+        return inject(replace(request, index=0), self.inject_into, size)
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
@@ -65,21 +65,21 @@ class Sequential(Strategy, ABC):
         if page.ignored:
             raise ResponseError(f"page {index} is ignored, but only its response leads to the next page")
         if self.has_more_path:
-            if not self._more(page):
+            if not self._has_more(page):
                 return Stop("no more pages")
         elif self.stop_after_empty_page and not page.count:
             return Stop("empty page")
         found = self.found(page)
-        if found is ABSENT or found in NOTHING:
-            return self._ended(page, found)
+        if found is ABSENT or found in EMPTY_VALUES:
+            return self._stop_at_end(page, found)
         request = self.request(page, found)
         return request if isinstance(request, Stop) else replace(request, index=index)
 
     def _expect_total(self, page: Page) -> None:
         if self.declared(page) is None:
-            raise self._no_total(page)
+            raise self._missing_total_error(page)
 
-    def _ended(self, page: Page, found: Json) -> Stop:
+    def _stop_at_end(self, page: Page, found: Json) -> Stop:
         if self.has_more_path:
             raise ResponseError(f"the API reports more pages, but {self.missing(page)}")
         if found is ABSENT and not page.request.index and self.missing_next == "error":
@@ -103,9 +103,9 @@ class Tokens(Sequential):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_flag(self.cursor_encoded, "pagination: cursor_encoded")
-        if len(self._sources) != len(self._names):
+        if len(self._sources) != len(self._params):
             raise ConfigurationError(
-                f"pagination: cursor_param names {len(self._names)} parameters for {len(self._sources)} tokens"
+                f"pagination: cursor_param names {len(self._params)} parameters for {len(self._sources)} tokens"
             )
 
     @property
@@ -118,33 +118,33 @@ class Tokens(Sequential):
         """Return the token at one place of the page, or ``ABSENT``."""
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        return names_of(self.cursor_param)
+    def _params(self) -> tuple[str, ...]:
+        return as_names(self.cursor_param)
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page."""
         first = super().first(request)
         if self.first_cursor is None:
             return first
-        return self._with(first, assigned(self._names, self.first_cursor))
+        return self._inject_tokens(first, assign(self._params, self.first_cursor))
 
     def found(self, page: Page) -> Json:
         """Return the tokens that are there, by parameter; ``None`` or ``ABSENT`` for none at all."""
         given = [self.token(page, source) for source in self._sources]
-        tokens = {name: self._plain(each) for name, each in zip(self._names, given, strict=True) if _is_token(each)}
+        tokens = {name: self._decode(each) for name, each in zip(self._params, given, strict=True) if _is_token(each)}
         if tokens:
             return tokens
         return ABSENT if all(each is ABSENT for each in given) else None
 
     def request(self, page: Page, found: Json) -> PageRequest:
         """Return the request with the tokens in the place of those before."""
-        return self._with(page.request, found)
+        return self._inject_tokens(page.request, found)
 
-    def _with(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
+    def _inject_tokens(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
         # A token that is no longer there must not be sent once more.
-        return placed(request, self.inject_into, {name: tokens.get(name) for name in self._names})
+        return inject(request, self.inject_into, {name: tokens.get(name) for name in self._params})
 
-    def _plain(self, token: Json) -> Json:
+    def _decode(self, token: Json) -> Json:
         if not (self.cursor_encoded and isinstance(token, str)):
             return token
         try:
@@ -176,13 +176,13 @@ class Cursor(Tokens):
         return cls(**{"cursor_param": cursor_param, **known, **fields})
 
     def __post_init__(self) -> None:
-        for path in names_of(self.cursor_path) or (self.cursor_path,):
+        for path in as_names(self.cursor_path) or (self.cursor_path,):
             check_path(path, "pagination: cursor_path")
         super().__post_init__()
 
     @property
     def _sources(self) -> tuple[str, ...]:
-        return names_of(self.cursor_path)
+        return as_names(self.cursor_path)
 
     def token(self, page: Page, source: str) -> Json:
         """Return what is at a path of the body."""
@@ -195,7 +195,7 @@ class Cursor(Tokens):
 
 
 def _is_token(given: Json) -> bool:
-    return given is not ABSENT and given not in NOTHING and given != {} and given != []
+    return given is not ABSENT and given not in EMPTY_VALUES and given != {} and given != []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,7 +213,7 @@ class HeaderCursor(Tokens):
 
     @property
     def _sources(self) -> tuple[str, ...]:
-        return names_of(self.cursor_header)
+        return as_names(self.cursor_header)
 
     def token(self, page: Page, source: str) -> Json:
         """Return the value of a header."""

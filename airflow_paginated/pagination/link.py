@@ -7,11 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from airflow_paginated.core.errors import ResponseError
-from airflow_paginated.core.links import SIBLINGS, as_utf8, links_in, number_in, resolved, series_of
+from airflow_paginated.core.links import (
+    PAGE_RELATIONS,
+    as_utf8,
+    find_series,
+    parse_link_header,
+    query_number,
+    resolve_link,
+)
 from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, describe_shape, quoted, select
 from airflow_paginated.core.validation import check_flag, check_text
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
-from airflow_paginated.pagination.cursor import NOTHING, Sequential
+from airflow_paginated.pagination.cursor import EMPTY_VALUES, Sequential
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +43,8 @@ class Linked(Sequential):
         """Return where the link leads."""
         link = self.link(page)
         if isinstance(link, str):
-            return resolved(page, link, self.own_host) if link.strip() else None
-        if link is ABSENT or link in NOTHING:
+            return resolve_link(page, link, self.own_host) if link.strip() else None
+        if link is ABSENT or link in EMPTY_VALUES:
             return link
         raise ResponseError(f"the link to the next page must be a string, but is {describe_shape(link)}")
 
@@ -70,17 +77,17 @@ class JsonLink(Linked):
         """Return the link, or the end, or ``ABSENT``."""
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
-            found = self._named(found)
+            found = self._find_relation(found)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
 
-    def _named(self, links: list[Json]) -> Json:
+    def _find_relation(self, links: list[Json]) -> Json:
         every = [_relations(each) for each in links]
         named = [link for link, relations in zip(links, every, strict=True) if self.relation.lower() in relations]
         if named:
             return named[0]
-        return None if any(relations & SIBLINGS for relations in every) else ABSENT
+        return None if any(relations & PAGE_RELATIONS for relations in every) else ABSENT
 
     def missing(self, page: Page) -> str:
         """Name the path, and the shape of the body."""
@@ -121,7 +128,7 @@ class HeaderLink(Linked):
         header = page.headers.get(self.link_header.lower())
         if header is None:
             return ABSENT
-        links = links_in(as_utf8(header))
+        links = parse_link_header(as_utf8(header))
         target = links.target(self.relation)
         if target is not None or not header.strip():
             return target
@@ -130,19 +137,19 @@ class HeaderLink(Linked):
                 f"the {self.link_header} header mentions {self.relation!r}, but not in a valid link (RFC 8288)"
             )
         # An API that names the first page and the last has the relation, and no next page.
-        return None if any(link.relations & SIBLINGS for link in links.links) else ABSENT
+        return None if any(link.relations & PAGE_RELATIONS for link in links.links) else ABSENT
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``, as far as the last page that is known."""
-        links = links_in(as_utf8(page.headers.get(self.link_header.lower(), "")))
+        links = parse_link_header(as_utf8(page.headers.get(self.link_header.lower(), "")))
         following, last = links.target(self.relation), links.target("last")
         if not following or not last or not page.request.index:
             return None
-        series = series_of(page.request.path, resolved(page, following, self.own_host))
+        series = find_series(page.request.path, resolve_link(page, following, self.own_host))
         # A number that moves on by something else may be the key of a row: the next one cannot be known.
         if series is None or series.step not in (1, page.count):
             return None
-        steps, end = sent.index - page.request.index, number_in(last, series.name)
+        steps, end = sent.index - page.request.index, query_number(last, series.name)
         if end is None or series.value(steps) > end:
             return None
         # It is reckoned, not told: where it fails, a link may still lead elsewhere, or nowhere.

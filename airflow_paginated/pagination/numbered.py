@@ -1,4 +1,4 @@
-"""What page numbers and offsets have in common: a page's place follows from its index."""
+"""What page numbers and offsets have in common: a page.s parameters follow from its index."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from airflow_paginated.core.errors import ConfigurationError, ResponseError
-from airflow_paginated.core.injection import placed
+from airflow_paginated.core.injection import inject
 from airflow_paginated.core.validation import check_choice, check_flag, check_number
 from airflow_paginated.core.values import Json, Page, PageRecord, PageRequest, Stop
 from airflow_paginated.pagination.common import Strategy
@@ -41,17 +41,17 @@ class Numbered(Strategy, ABC):
             )
 
     @abstractmethod
-    def place(self, index: int, step: int) -> Mapping[str, Json]:
+    def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the parameters that name page ``index`` when each page has ``step`` rows."""
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for page 1."""
-        return placed(replace(request, index=0), self.inject_into, self.place(0, self.page_size or 0))
+        return inject(replace(request, index=0), self.inject_into, self.page_parameters(0, self.page_size or 0))
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
         known = self._known(page)
-        stop = self._stop(page, known, page.request.index + 1)
+        stop = self._stop_reason(page, known, page.request.index + 1)
         self._check_step(page, known, last=stop is not None)
         short = page.count < known.step and not page.ignored
         return stop or self._request(page.request, page.request.index + 1, known, short)
@@ -73,9 +73,9 @@ class Numbered(Strategy, ABC):
             return None
         return self._request(last.request, last.request.index + 1, _Known(step, state.get("total"), None))
 
-    def _stop(self, page: Page, known: _Known, done: int) -> Stop | None:
+    def _stop_reason(self, page: Page, known: _Known, done: int) -> Stop | None:
         if self.has_more_path:
-            if not self._more(page):
+            if not self._has_more(page):
                 return Stop("no more pages")
         elif known.pages is not None and self.total_is == "exact":
             return Stop("total reached") if done >= known.pages else None
@@ -88,15 +88,15 @@ class Numbered(Strategy, ABC):
         own = self.declared(page)
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
-            raise self._no_total(page)
-        step = state.get("step") or self._step(page)
+            raise self._missing_total_error(page)
+        step = state.get("step") or self._rows_per_step(page)
         if total is None or self.total_kind == "pages":
             return _Known(step, total, total)
         if total and not step:
             raise ResponseError(f"the API declares {total} items, but its first page has no rows")
         return _Known(step, total, self._pages(total, step))
 
-    def _step(self, page: Page) -> int:
+    def _rows_per_step(self, page: Page) -> int:
         """Return how many rows lie between the beginnings of two pages, by what page 1 served."""
         return page.count or self.page_size or 0
 
@@ -109,19 +109,19 @@ class Numbered(Strategy, ABC):
         if page.ignored or not state.get("step") or self._accepts_any_length():
             return
         if state.get("short") and page.count:
-            raise self._uneven(page, page.request.index, "fewer")
+            raise self._uneven_page_error(page, page.request.index, "fewer")
         # Without total and flag, a short page is the last one unless rows come after it.
         told = self.has_more_path or (known.pages is not None and self.total_is == "exact")
         if page.count < known.step and not last and told:
-            raise self._uneven(page, page.request.index + 1, "fewer")
+            raise self._uneven_page_error(page, page.request.index + 1, "fewer")
         if page.count > known.step:
-            raise self._uneven(page, page.request.index + 1, "more")
+            raise self._uneven_page_error(page, page.request.index + 1, "more")
 
     def _accepts_any_length(self) -> bool:
         """Say whether pages of other lengths than the first are no danger."""
         return self.on_short_page != "fail"
 
-    def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
+    def _uneven_page_error(self, page: Page, number: int, which: str) -> ResponseError:
         return ResponseError(
             f"page {number} has {which} rows than the first page and is not the last: rows may be missing or"
             " duplicated; if the API filters rows after paginating, set on_short_page='accept'"
@@ -131,7 +131,7 @@ class Numbered(Strategy, ABC):
         state = {"step": known.step, "total": known.total} | ({"short": True} if short else {})
         sure = known.pages is not None and self.total_is == "exact"
         request = replace(base, index=index, state=state, sure=sure)
-        return placed(request, self.inject_into, self.place(index, known.step))
+        return inject(request, self.inject_into, self.page_parameters(index, known.step))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class PageNumber(Numbered):
         if self.page_size_param and self.page_size is None:
             raise ConfigurationError("pagination: page_size_param requires page_size")
 
-    def place(self, index: int, step: int) -> Mapping[str, Json]:
+    def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the page's number, and the page size where it has a parameter."""
         size = {self.page_size_param: self.page_size} if self.page_size_param else {}
         return {self.page_param: self.base_page + index, **size}

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
-from airflow_paginated.core.injection import placed
+from airflow_paginated.core.injection import inject
 from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.core.values import Json, Page, PageRecord, PageRequest, Stop
 from airflow_paginated.pagination.numbered import Numbered
@@ -54,9 +54,9 @@ class Offset(Numbered):
         """Return this strategy, with pages that have ``rows`` in common."""
         return replace(self, overlap=rows)
 
-    def place(self, index: int, step: int) -> Mapping[str, Json]:
+    def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
         """Return the page's offset, and the limit where it has a parameter."""
-        return self._from(index * step)
+        return self._offset_parameters(index * step)
 
     def follow(self, page: Page) -> PageRequest | Stop:
         """Return the next page's request, or why this page was the last."""
@@ -67,13 +67,13 @@ class Offset(Numbered):
         own = self.declared(page)
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
-            raise self._no_total(page)
+            raise self._missing_total_error(page)
         rows = state.get("rows", 0) + page.count
-        stop = self._received_all(page, rows, total)
+        stop = self._stop_when_received(page, rows, total)
         if stop is not None:
             return stop
         request = replace(page.request, index=page.request.index + 1, state={"rows": rows, "total": total})
-        return placed(request, self.inject_into, self._from(rows))
+        return inject(request, self.inject_into, self._offset_parameters(rows))
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Return the request after ``sent``, where the offsets do not depend on what comes."""
@@ -85,13 +85,13 @@ class Offset(Numbered):
             behind = super().beyond(last)
             if behind is None or last.total is None or not self.overlap:
                 return behind
-            return placed(behind, self.inject_into, self._from(last.total.count))
+            return inject(behind, self.inject_into, self._offset_parameters(last.total.count))
         state: Mapping[str, Any] = last.request.state or {}
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
         if not by_total or last.rows < (self.page_size or 0):
             return None
         request = replace(last.request, index=last.request.index + 1)
-        return placed(request, self.inject_into, self._from(state.get("rows", 0) + last.rows))
+        return inject(request, self.inject_into, self._offset_parameters(state.get("rows", 0) + last.rows))
 
     def trim(self, page: Page) -> Page:
         """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
@@ -124,21 +124,21 @@ class Offset(Numbered):
         known = {"again": again, "tail": _digest(page.rows[-again:]), **({"alone": True} if alone else {})}
         return replace(successor, state={**successor.state, **known})
 
-    def _step(self, page: Page) -> int:
-        served = super()._step(page)
+    def _rows_per_step(self, page: Page) -> int:
+        served = super()._rows_per_step(page)
         return served if served < 2 * self.overlap else served - self.overlap
 
     def _pages(self, total: int, step: int) -> int:
         return super()._pages(max(total - self.overlap, min(total, 1)), step)
 
-    def _from(self, row: int) -> Mapping[str, Json]:
+    def _offset_parameters(self, row: int) -> Mapping[str, Json]:
         limit = {self.limit_param: self.page_size} if self.limit_param else {}
         return {self.offset_param: self.base_offset + row, **limit}
 
-    def _received_all(self, page: Page, rows: int, total: int | None) -> Stop | None:
+    def _stop_when_received(self, page: Page, rows: int, total: int | None) -> Stop | None:
         index = page.request.index + 1
         if self.has_more_path:
-            if not self._more(page):
+            if not self._has_more(page):
                 return Stop("no more pages")
         elif total is not None and self.total_is == "exact":
             if (rows if self.total_kind == "items" else index) >= total:
@@ -157,8 +157,8 @@ class Offset(Numbered):
         # The offsets count rows: only a total that must come true shows that none fell between two pages.
         return self.counts_rows
 
-    def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
-        return ResponseError(f"{super()._uneven(page, number, which)}, otherwise step='received'")
+    def _uneven_page_error(self, page: Page, number: int, which: str) -> ResponseError:
+        return ResponseError(f"{super()._uneven_page_error(page, number, which)}, otherwise step='received'")
 
 
 def _digest(rows: Iterable[bytes]) -> str:

@@ -8,13 +8,13 @@ from itertools import pairwise
 from typing import Any, Final, Literal, TypeAlias
 
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, placed, value_at
+from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, inject, injected_value
 from airflow_paginated.core.validation import check_choice, check_flag, check_number, check_text
 from airflow_paginated.core.values import Page, PageRecord, PageRequest, Split, Successor, Total
 from airflow_paginated.pagination.common import Strategy, check_distinct
 from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch, SupportsProbe, overlapped, trimmed_by
 
-Border: TypeAlias = int | str
+Bound: TypeAlias = int | str
 """A whole number, or a date or time in ISO 8601."""
 
 UNIX_EPOCH: Final = datetime(1970, 1, 1)  # the zone, which is UTC or unknown, is written down only
@@ -28,7 +28,7 @@ class Scale:
     zone: str = ""
     mark: str = "T"
 
-    def number(self, border: Border) -> int:
+    def number(self, border: Bound) -> int:
         """Return a border as an integer."""
         if self.kind == "numbers":
             return int(border)
@@ -36,7 +36,7 @@ class Scale:
             return date.fromisoformat(str(border)).toordinal()
         return (datetime.fromisoformat(str(border).removesuffix(self.zone)) - UNIX_EPOCH) // timedelta(seconds=1)
 
-    def text(self, number: int) -> Border:
+    def text(self, number: int) -> Bound:
         """Return what ``number`` was made of."""
         if self.kind == "numbers":
             return number
@@ -75,7 +75,7 @@ def scale_of(start: object, end: object) -> Scale:
     )
 
 
-MOST_PARTS: Final = 64
+MAX_PARTS: Final = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +96,8 @@ class Sliced:
     pagination: Pagination
     from_param: str
     to_param: str
-    start: Border
-    end: Border
+    start: Bound
+    end: Bound
     max_rows: int = 10_000
     to_inclusive: bool = False
     inject_into: InjectInto = "query"
@@ -122,12 +122,12 @@ class Sliced:
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page of the whole range."""
         scale = self._scale
-        return self._part(request, scale.number(self.start), scale.number(self.end))
+        return self._range_request(request, scale.number(self.start), scale.number(self.end))
 
     def follow(self, page: Page) -> Successor:
         """Return the next page's request, why this page was the last, or the parts of a range that is too large."""
         total = self._total_to_split(page)
-        return self.pagination.follow(page) if total is None else Split(self._parts(page.request, total))
+        return self.pagination.follow(page) if total is None else Split(self._split_range(page.request, total))
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
         """Ask the strategy inside."""
@@ -168,7 +168,7 @@ class Sliced:
             raise ResponseError("the first page of a slice must declare its total (pagination.pagination.total_path)")
         return declared.count if declared.count >= self.max_rows else None
 
-    def _parts(self, request: PageRequest, total: int) -> tuple[PageRequest, ...]:
+    def _split_range(self, request: PageRequest, total: int) -> tuple[PageRequest, ...]:
         low, high = self._range(request)
         if high - low < 2:
             raise LimitExceeded(
@@ -176,27 +176,27 @@ class Sliced:
                 " cannot be split: slice by a field with more distinct values; does the API support"
                 f" {self.from_param!r}?"
             )
-        count = min(max(2, 2 * total // self.max_rows), MOST_PARTS, high - low)
+        count = min(max(2, 2 * total // self.max_rows), MAX_PARTS, high - low)
         borders = [low + (high - low) * number // count for number in range(count + 1)]
         whole = replace(request, state=None, sure=True)
         return tuple(
-            self._part(replace(whole, partition=(*request.partition, number)), start, end)
+            self._range_request(replace(whole, partition=(*request.partition, number)), start, end)
             for number, (start, end) in enumerate(pairwise(borders))
         )
 
-    def _part(self, request: PageRequest, low: int, high: int) -> PageRequest:
+    def _range_request(self, request: PageRequest, low: int, high: int) -> PageRequest:
         scale = self._scale
         ends = {self.from_param: scale.text(low), self.to_param: scale.text(high - self.to_inclusive)}
-        return self.pagination.first(placed(request, self.inject_into, ends))
+        return self.pagination.first(inject(request, self.inject_into, ends))
 
     def _range(self, request: PageRequest) -> tuple[int, int]:
         """Read the range off a request: it is nowhere else."""
-        low, high = (value_at(request, self.inject_into, name) for name in (self.from_param, self.to_param))
-        return self._scale.number(_plain(low, self.start)), self._scale.number(_plain(high, self.end)) + (
+        low, high = (injected_value(request, self.inject_into, name) for name in (self.from_param, self.to_param))
+        return self._scale.number(_as_bound(low, self.start)), self._scale.number(_as_bound(high, self.end)) + (
             self.to_inclusive
         )
 
 
-def _plain(sent: Any, like: Border) -> Border:
+def _as_bound(sent: Any, like: Bound) -> Bound:
     """Return a border as it was before a query or a header made a text of it."""
     return int(sent) if isinstance(like, int) else str(sent)

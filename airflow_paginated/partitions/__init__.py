@@ -10,7 +10,7 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.validation import check_choice, value_from_dict
 from airflow_paginated.partitions.date_windows import DateWindows
 from airflow_paginated.partitions.parameter_sets import ParameterSets, Product, ResolvedParameterSets
-from airflow_paginated.partitions.protocol import ParentSource, Partitions, ReadParent, merged
+from airflow_paginated.partitions.protocol import Partitions, ReadParent, UnresolvedPartitions, build_partition_request
 from airflow_paginated.partitions.rows_of import RowsOf
 
 PARTITION_KINDS: Final[Mapping[str, type[Any]]] = {
@@ -28,7 +28,7 @@ __all__ = [
     "Product",
     "RowsOf",
     "as_partitions",
-    "merged",
+    "build_partition_request",
     "partitions_from",
     "resolved",
     "templates_in",
@@ -41,7 +41,7 @@ def partitions_from(given: Any) -> Any:
     Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
     """
     if not isinstance(given, Mapping):
-        return copy(given) if isinstance(given, ParentSource) else given
+        return copy(given) if isinstance(given, UnresolvedPartitions) else given
     options = dict(given)
     if "type" not in options:
         raise ConfigurationError(
@@ -65,7 +65,7 @@ def templates_in(given: Any) -> list[Any]:
 def resolved(given: Any, read: ReadParent) -> Partitions | None:
     """Return what to ask for the parameter sets, when all is rendered; ``read`` is what opens a dataset."""
     found = partitions_from(given)
-    return found.resolved(read) if isinstance(found, ParentSource) else as_partitions(found)
+    return found.resolved(read) if isinstance(found, UnresolvedPartitions) else as_partitions(found)
 
 
 def as_partitions(given: Any) -> Partitions | None:
@@ -75,7 +75,7 @@ def as_partitions(given: Any) -> Partitions | None:
     """
     if given is None:
         return None
-    if isinstance(given, ParentSource):
+    if isinstance(given, UnresolvedPartitions):
         raise ConfigurationError(f"partitions: {type(given).__name__} must be resolved first")
     # No isinstance(): it would ask for the names.
     found: Partitions = given if callable(getattr(given, "sets", None)) else ResolvedParameterSets(given)

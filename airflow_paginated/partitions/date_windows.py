@@ -23,9 +23,9 @@ from airflow_paginated.partitions.protocol import (
     places_of,
 )
 
-_SHORT: Final = re.compile(r"(\d{1,9}) ?(s|min|h|d|w|mo|y)")
+_SHORT_STEP: Final = re.compile(r"(\d{1,9}) ?(s|min|h|d|w|mo|y)")
 
-_LONG: Final = re.compile(
+_ISO_STEP: Final = re.compile(
     r"P(?:(?P<y>\d{1,9})Y)?(?:(?P<mo>\d{1,9})M)?(?:(?P<w>\d{1,9})W)?(?:(?P<d>\d{1,9})D)?"
     r"(?:T(?:(?P<h>\d{1,9})H)?(?:(?P<min>\d{1,9})M)?(?:(?P<s>\d{1,9})S)?)?"
 )
@@ -47,10 +47,10 @@ class CalendarStep:
         """
         if isinstance(given, timedelta) and not given.microseconds:
             return cls._checked(given, {"d": given.days, "s": given.seconds})
-        short = _SHORT.fullmatch(given) if isinstance(given, str) else None
+        short = _SHORT_STEP.fullmatch(given) if isinstance(given, str) else None
         if short:
             return cls._checked(given, {short[2]: short[1]})
-        long = _LONG.fullmatch(given) if isinstance(given, str) else None
+        long = _ISO_STEP.fullmatch(given) if isinstance(given, str) else None
         return cls._checked(given, long.groupdict() if long else {})
 
     @classmethod
@@ -70,7 +70,7 @@ class CalendarStep:
         instant = start
         if self.months or self.days:
             wall = start.astimezone(zone).replace(tzinfo=None)
-            instant = localized(_later(wall, self.months * times) + timedelta(days=self.days * times), zone)
+            instant = localize(_add_months(wall, self.months * times) + timedelta(days=self.days * times), zone)
         return instant + timedelta(seconds=self.seconds * times)
 
 
@@ -92,17 +92,17 @@ def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) ->
     yield end
 
 
-def localized(wall: datetime, zone: tzinfo) -> datetime:
+def localize(wall: datetime, zone: tzinfo) -> datetime:
     """Return the instant of a time on the wall; of one that is there twice the first, unless its ``fold`` is set."""
     return wall.replace(tzinfo=zone).astimezone(UTC)
 
 
-def instant_of(given: Any, zone: tzinfo, name: str) -> datetime:
+def parse_instant(given: Any, zone: tzinfo, name: str) -> datetime:
     """Return the instant of a date (its midnight in ``zone``), a time, a text of one in ISO 8601, or epoch seconds."""
     try:
-        found = _parsed(given)
+        found = _parse_datetime(given)
         if found.tzinfo is None:
-            return localized(found, zone)
+            return localize(found, zone)
         in_utc = found.astimezone(UTC)
         return datetime(*in_utc.timetuple()[:6], in_utc.microsecond, tzinfo=UTC)
     except (ValueError, OverflowError, TypeError):
@@ -111,7 +111,7 @@ def instant_of(given: Any, zone: tzinfo, name: str) -> datetime:
         ) from None
 
 
-def _parsed(given: Any) -> datetime:
+def _parse_datetime(given: Any) -> datetime:
     if isinstance(given, datetime):
         return given
     if isinstance(given, date):
@@ -124,7 +124,7 @@ def _parsed(given: Any) -> datetime:
     return datetime.fromisoformat(given)
 
 
-def _later(wall: datetime, months: int) -> datetime:
+def _add_months(wall: datetime, months: int) -> datetime:
     """Return the same day so many months later, or the last of a month that is too short."""
     year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
     day = min(wall.day, calendar.monthrange(year, month + 1)[1])
@@ -176,7 +176,7 @@ class DateWindows:
 
     def __post_init__(self) -> None:
         CalendarStep.parse(self.step)
-        zone = _zone(self.timezone)
+        zone = _load_zone(self.timezone)
         for name in ("from_param", "to_param"):
             check_text(getattr(self, name), f"partitions: {name}")
         if self.from_param == self.to_param:
@@ -188,15 +188,15 @@ class DateWindows:
         for name in ("start", "end"):
             given = getattr(self, name)
             if given is None or (isinstance(given, str | int | date) and "{" not in str(given)):
-                instant_of(given, zone, name)
+                parse_instant(given, zone, name)
 
     def resolved(self, read: ReadParent) -> Partitions:
         """Return the partitions, when the bounds are rendered.
 
         Raises ``ConfigurationError`` for a range that is empty: nothing would be collected, and nobody told.
         """
-        zone = _zone(self.timezone)
-        start, end = instant_of(self.start, zone, "start"), instant_of(self.end, zone, "end")
+        zone = _load_zone(self.timezone)
+        start, end = parse_instant(self.start, zone, "start"), parse_instant(self.end, zone, "end")
         if not start < end:
             raise ConfigurationError(
                 f"partitions: start {self.start!r} must be before end {self.end!r}; the data interval of a"
@@ -208,7 +208,7 @@ class DateWindows:
             step=CalendarStep.parse(self.step),
             from_param=self.from_param,
             to_param=self.to_param,
-            style=Style(self.datetime_format, zone),
+            format=BoundFormat(self.datetime_format, zone),
             to_inclusive=self.to_inclusive,
             places=places_of(self.inject_into, (self.from_param, self.to_param)),
         )
@@ -228,7 +228,7 @@ class DateWindows:
 
 
 @dataclass(frozen=True, slots=True)
-class Style:
+class BoundFormat:
     """How an instant is written, and read back."""
 
     name: str
@@ -251,7 +251,7 @@ class Style:
             return UNIX_EPOCH_DATE + written * (SECOND if self.name == "epoch" else MILLISECOND)
         pattern = "%" in self.name
         found = datetime.strptime(written, self.name) if pattern else datetime.fromisoformat(written)
-        return found.astimezone(UTC) if found.tzinfo else localized(found, self.zone)
+        return found.astimezone(UTC) if found.tzinfo else localize(found, self.zone)
 
     def last_before(self, instant: datetime) -> Json:
         """Write the last value that lies before an instant."""
@@ -269,7 +269,7 @@ class ResolvedDateWindows:
     step: CalendarStep
     from_param: str
     to_param: str
-    style: Style
+    format: BoundFormat
     to_inclusive: bool = False
     places: Mapping[str, ParameterPlace] = field(default_factory=dict)
 
@@ -283,9 +283,9 @@ class ResolvedDateWindows:
 
         Raises ``ConfigurationError`` for one that cannot be written: its window would overlap another, or leave a gap.
         """
-        end_of = self.style.last_before if self.to_inclusive else self._written
-        for start, end in pairwise(borders(self.start, self.end, self.step, self.style.zone)):
-            yield {self.from_param: self._written(start), self.to_param: end_of(end)}
+        end_of = self.format.last_before if self.to_inclusive else self._write_exactly
+        for start, end in pairwise(borders(self.start, self.end, self.step, self.format.zone)):
+            yield {self.from_param: self._write_exactly(start), self.to_param: end_of(end)}
 
     def describe(self) -> dict[str, Json]:
         """Return what tells these windows from others."""
@@ -295,30 +295,30 @@ class ResolvedDateWindows:
             "end": self.end.isoformat(),
             "step": [self.step.months, self.step.days, self.step.seconds],
             "params": [self.from_param, self.to_param],
-            "format": self.style.name,
-            "timezone": str(self.style.zone),
+            "format": self.format.name,
+            "timezone": str(self.format.zone),
             "to_inclusive": self.to_inclusive,
         }
 
     def check_bounds(self) -> None:
         """Refuse bounds of the range that cannot be written."""
         for bound in (self.start, self.end):
-            self._written(bound)
+            self._write_exactly(bound)
             if self.to_inclusive and bound.microsecond:
                 raise ConfigurationError("partitions: to_inclusive requires bounds of whole seconds")
 
-    def _written(self, bound: datetime) -> Json:
-        written = self.style.write(bound)
-        if self.style.read(written) != bound:
+    def _write_exactly(self, bound: datetime) -> Json:
+        written = self.format.write(bound)
+        if self.format.read(written) != bound:
             raise ConfigurationError(
-                f"partitions: datetime_format {self.style.name!r} writes the bound"
-                f" {bound.astimezone(self.style.zone).isoformat()} as {written!r}, which means another time: choose a"
+                f"partitions: datetime_format {self.format.name!r} writes the bound"
+                f" {bound.astimezone(self.format.zone).isoformat()} as {written!r}, which means another time: choose a"
                 " format with the time and its offset, or bounds and a step of whole days in that timezone"
             )
         return written
 
 
-def _zone(name: Any) -> tzinfo:
+def _load_zone(name: Any) -> tzinfo:
     check_text(name, "partitions: timezone")
     try:
         return ZoneInfo(name)

@@ -16,11 +16,11 @@ from airflow_paginated.core.validation import check_text
 from airflow_paginated.core.values import Check, Json
 from airflow_paginated.partitions.protocol import (
     ParameterPlace,
-    ParentSource,
     Partitions,
     Places,
     ReadParent,
     SupportsChecks,
+    UnresolvedPartitions,
     check_places,
     places_of,
 )
@@ -118,7 +118,7 @@ class Product:
             raise ConfigurationError("partitions: Product requires a list of at least two partitions")
         self.of = [ParameterSets(each) if isinstance(each, list | tuple) else each for each in given]
         for each in self.of:
-            if not isinstance(each, ParentSource):
+            if not isinstance(each, UnresolvedPartitions):
                 raise ConfigurationError(f"partitions: Product combines partitions, got {type(each).__name__}")
 
     def __copy__(self) -> Product:
@@ -155,7 +155,7 @@ class ResolvedProduct:
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
         """Yield each combination, one at a time: ``itertools.product`` would hold all sets of each part in memory."""
-        return reduce(_crossed, self.parts, iter([{}]))
+        return reduce(_combine, self.parts, iter([{}]))
 
     def describe(self) -> dict[str, Json]:
         """Return what tells these sets from others."""
@@ -166,5 +166,5 @@ class ResolvedProduct:
         return chain.from_iterable(part.checks() for part in self.parts if isinstance(part, SupportsChecks))
 
 
-def _crossed(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:
+def _combine(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:
     return ({**parameters, **others} for parameters in outer for others in part.sets())

@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, Protocol, TypeAlias, runtime_checkable
 from urllib.parse import quote
 
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.injection import check_parameter, placed
+from airflow_paginated.core.injection import check_parameter, inject
 from airflow_paginated.core.secrets import SENSITIVE
 from airflow_paginated.core.validation import check_choice, check_keys
 from airflow_paginated.core.values import Check, Json, PageRequest
@@ -75,7 +75,7 @@ ReadParent: TypeAlias = Callable[[str], Parent]
 
 
 @runtime_checkable
-class ParentSource(Protocol):
+class UnresolvedPartitions(Protocol):
     """Partitions as they are configured; its ``template_fields`` are rendered in place, so it is no frozen value."""
 
     def resolved(self, read: ReadParent) -> Partitions:
@@ -87,7 +87,7 @@ Places: TypeAlias = "ParameterPlace | Mapping[str, ParameterPlace] | None"
 
 PARAMETER_PLACES: Final = ("query", "header", "body", "none")
 
-_OPEN: Final = re.compile(r"\{[^{}/]*\}")
+_PLACEHOLDER: Final = re.compile(r"\{[^{}/]*\}")
 
 
 def check_places(inject_into: Any) -> None:
@@ -120,30 +120,30 @@ def places_of(inject_into: Places, names: Collection[str]) -> Mapping[str, Param
     return places
 
 
-def merged(
+def build_partition_request(
     request: PageRequest, number: int, parameters: Mapping[str, Json], places: Mapping[str, ParameterPlace]
 ) -> PageRequest:
     """Return the request of partition ``number``. Raises ``ConfigurationError`` for a value that cannot be sent."""
-    path, rest = _filled(request.path, parameters, f"partitions[{number}]")
+    path, rest = _fill_placeholders(request.path, parameters, f"partitions[{number}]")
     sent: dict[str, dict[str, Json]] = {place: {} for place in ("", *PARAMETER_PLACES)}
     for name, value in rest.items():
         sent[places.get(name, "")][name] = value
     asked = replace(request, path=path, partition=(number,))
     if places:
-        asked = placed(placed(asked, "header", sent["header"]), "body", sent["body"])
+        asked = inject(inject(asked, "header", sent["header"]), "body", sent["body"])
     if isinstance(request.body, Mapping):
         return replace(asked, query={**asked.query, **sent["query"]}, body={**asked.body, **sent[""]})
     return replace(asked, query={**asked.query, **sent["query"], **sent[""]})
 
 
-def _filled(path: str, parameters: Mapping[str, Json], where: str) -> tuple[str, dict[str, Json]]:
+def _fill_placeholders(path: str, parameters: Mapping[str, Json], where: str) -> tuple[str, dict[str, Json]]:
     """Return the endpoint with its placeholders filled, and the parameters that are left."""
     rest = dict(parameters)
     for name in parameters if "{" in path else ():
         mark = "{" + name + "}"
         if mark in path:
-            path = path.replace(mark, _segment(rest.pop(name), f"{where}: {name!r}"))
-    if unfilled := _OPEN.search(path):
+            path = path.replace(mark, _quote_segment(rest.pop(name), f"{where}: {name!r}"))
+    if unfilled := _PLACEHOLDER.search(path):
         known = ", ".join(parameters) or "none"
         raise ConfigurationError(
             f"{where}: no parameter fills {unfilled[0]} in the endpoint; the parameters are {known}"
@@ -151,7 +151,7 @@ def _filled(path: str, parameters: Mapping[str, Json], where: str) -> tuple[str,
     return path, rest
 
 
-def _segment(value: Json, where: str) -> str:
+def _quote_segment(value: Json, where: str) -> str:
     """Quote a value for the endpoint; an empty one or dots would ask another endpoint."""
     right = isinstance(value, str | int | float) and not isinstance(value, bool)
     if not right or value in ("", ".", ".."):

@@ -72,7 +72,7 @@ class RowsOf:
             raise ConfigurationError("partitions: RowsOf requires the manifest of an earlier collection")
         check_choice(self.on_duplicate, ("fail", "drop"), "partitions: on_duplicate")
         check_flag(self.allow_incomplete, "partitions: allow_incomplete")
-        paths = paths_of(self.fields)
+        paths = parameter_paths(self.fields)
         key_reader(tuple(paths.values()))
         check_places(self.inject_into)
         places_of(self.inject_into, paths)
@@ -82,13 +82,13 @@ class RowsOf:
 
         Raises ``ConfigurationError`` where there is none, or where it is not complete.
         """
-        parent = read(_path_of(self.manifest))
+        parent = read(_manifest_path(self.manifest))
         if not (parent.complete or self.allow_incomplete):
             raise ConfigurationError(
                 f"partitions: {parent.name} is not complete (its checks say why), so a collection of its rows would"
                 " not be complete either; RowsOf(..., allow_incomplete=True) accepts it"
             )
-        paths = paths_of(self.fields)
+        paths = parameter_paths(self.fields)
         return ResolvedRowsOf(parent, paths, self.on_duplicate, places_of(self.inject_into, paths))
 
 
@@ -109,7 +109,7 @@ class ResolvedRowsOf:
     def sets(self) -> Iterator[Mapping[str, Json]]:
         """Yield the parameters of each row, or of each that has others than the rows before it."""
         rows = self._rows()
-        return (dict(zip(self.paths, values, strict=True)) for values in self._values(self._distinct(rows)))
+        return (dict(zip(self.paths, values, strict=True)) for values in self._scalars(self._distinct(rows)))
 
     def describe(self) -> dict[str, Json]:
         """Return what tells these sets from others."""
@@ -128,7 +128,7 @@ class ResolvedRowsOf:
             try:
                 found = list(read(lines))
             except (msgspec.DecodeError, UnicodeDecodeError):
-                raise self._not_there(lines, before) from None
+                raise self._missing_value_error(lines, before) from None
             yield from found
             before += len(found)
 
@@ -139,14 +139,14 @@ class ResolvedRowsOf:
         with closing(SeenSet("BLOB", PARENTS_CACHE_KIB)) as known:
             yield from (row for row in rows if known.add(blake2b(b"\0".join(row), digest_size=16).digest()))
 
-    def _values(self, rows: Iterator[list[bytes]]) -> Iterator[list[Json]]:
+    def _scalars(self, rows: Iterator[list[bytes]]) -> Iterator[list[Json]]:
         for number, texts in enumerate(rows, 1):
             try:
-                yield [_value(text) for text in texts]
+                yield [_parse_scalar(text) for text in texts]
             except (ValueError, UnicodeDecodeError):
-                raise self._unfit(number, texts) from None
+                raise self._unfit_value_error(number, texts) from None
 
-    def _not_there(self, lines: bytes, before: int) -> PaginatedApiError:
+    def _missing_value_error(self, lines: bytes, before: int) -> PaginatedApiError:
         """Find the row that lacks a value."""
         for number, line in enumerate(lines.split(b"\n")[:-1], before + 1):
             try:
@@ -161,7 +161,7 @@ class ResolvedRowsOf:
                 )
         return StoreError(f"partitions: {self.parent.name} lists a damaged file")
 
-    def _unfit(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
+    def _unfit_value_error(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
         shapes = [describe_shape(msgspec.json.decode(text)) for text in texts]
         there = ", ".join(f"{path!r} is {shape}" for path, shape in zip(self.paths.values(), shapes, strict=True))
         which = "row" if self.on_duplicate == "fail" else "distinct row"
@@ -171,7 +171,7 @@ class ResolvedRowsOf:
         )
 
 
-def paths_of(fields: Any) -> dict[str, str]:
+def parameter_paths(fields: Any) -> dict[str, str]:
     """Return the path of each parameter. Raises ``ConfigurationError`` for what is none."""
     if isinstance(fields, Mapping):
         paths = dict(fields)
@@ -195,7 +195,7 @@ def paths_of(fields: Any) -> dict[str, str]:
     return paths
 
 
-def _path_of(manifest: Any) -> str:
+def _manifest_path(manifest: Any) -> str:
     """Return the path of a manifest, which the result of a task names."""
     found = manifest.get("manifest") if isinstance(manifest, Mapping) else manifest
     if not isinstance(found, str | os.PathLike) or not str(found):
@@ -213,7 +213,7 @@ def _path_of(manifest: Any) -> str:
     return text
 
 
-def _value(text: bytes) -> Json:
+def _parse_scalar(text: bytes) -> Json:
     """Return a scalar with the digits that were sent. Raises ``ValueError`` for anything else."""
     if text[:1] in (b"{", b"[", b"n"):
         raise ValueError("no scalar")

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
+from airflow_paginated.core.cursor_values import CursorValue, cursor_value_from_json, parse_cursor_value
 from airflow_paginated.core.errors import ConfigurationError
 
 
 def mark(value: Any, kind: Any = "auto") -> CursorValue:
-    found = mark_of(json.dumps(value).encode(), kind)
+    found = parse_cursor_value(json.dumps(value).encode(), kind)
     assert found is not None
     return found
 
@@ -101,13 +101,13 @@ def test_it_takes_a_value_for_what_it_is_told(value: Any, kind: str) -> None:
 )
 def test_what_cannot_be_compared_is_refused(raw: str, kind: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        mark_of(raw.encode(), kind)
+        parse_cursor_value(raw.encode(), kind)
 
 
 def test_a_null_is_no_mark() -> None:
-    assert mark_of(b"null", "auto") is None
+    assert parse_cursor_value(b"null", "auto") is None
     with pytest.raises(ValueError, match="null"):
-        mark_from(None, "auto")
+        cursor_value_from_json(None, "auto")
 
 
 @pytest.mark.parametrize(
@@ -192,4 +192,4 @@ def test_what_is_kept_becomes_the_same_again(value: Any) -> None:
         found = mark(value)
     except ValueError:
         return
-    assert mark_from(json.loads(json.dumps(found.json)), "auto") == found
+    assert cursor_value_from_json(json.loads(json.dumps(found.json)), "auto") == found

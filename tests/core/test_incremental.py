@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.core.cursor_values import mark_from
+from airflow_paginated.core.cursor_values import cursor_value_from_json
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.policies import Incremental, State, incremental_from, packed
+from airflow_paginated.core.policies import Incremental, State, incremental_from, pack_digests
 from airflow_paginated.core.values import PageRequest
 
 REQUEST = PageRequest("/orders", query={"active": "true"}, headers={"X-Tenant": "a"}, body={"page": {"size": 5}})
@@ -16,7 +16,7 @@ REQUEST = PageRequest("/orders", query={"active": "true"}, headers={"X-Tenant": 
 
 def asked(start: Any = None, request: PageRequest = REQUEST, **policy: Any) -> PageRequest:
     found = Incremental(field="at", **policy)
-    return found.asked(request, None if start is None else mark_from(start, "auto"))
+    return found.build_request(request, None if start is None else cursor_value_from_json(start, "auto"))
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,6 @@ def test_it_comes_as_a_value_a_dict_or_not_at_all() -> None:
 
 def test_digests_are_packed_in_their_order() -> None:
     digests = [bytes([number]) * 12 for number in (3, 1, 2, 1)]
-    state = State(watermark=5, seen=packed(digests))
+    state = State(watermark=5, seen=pack_digests(digests))
     assert list(state.digests) == sorted(digests)
     assert list(State(watermark=5).digests) == []

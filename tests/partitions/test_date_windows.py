@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_paginated import DateWindows
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.partitions import partitions_from, resolved
-from airflow_paginated.partitions.date_windows import CalendarStep, borders, instant_of, localized
+from airflow_paginated.partitions.date_windows import CalendarStep, borders, localize, parse_instant
 
 # Summer time at two in the morning, at midnight, by half an hour, the other way round; a day left out; odd offsets.
 ZONES = (
@@ -48,7 +48,7 @@ def ranges(draw: Any) -> tuple[datetime, datetime, CalendarStep, ZoneInfo]:
     zone, step = ZoneInfo(draw(st.sampled_from(ZONES))), CalendarStep.parse(draw(st.sampled_from(STEPS)))
     start = draw(instants).replace(microsecond=0)
     if draw(st.booleans()):
-        start = localized(start.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0), zone)
+        start = localize(start.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0), zone)
     length = timedelta(days=31 * step.months + step.days, seconds=step.seconds)
     return start, start + length * draw(st.floats(0.01, 40)), step, zone
 
@@ -77,7 +77,7 @@ def test_a_step_of_the_calendar_ends_at_the_time_on_the_wall_at_which_it_began(
     wall = start.astimezone(zone).time()
     for border in list(borders(start, end, step, zone))[1:-1]:
         local = border.astimezone(zone)
-        exists = localized(local.replace(tzinfo=None), zone).astimezone(zone).time() == wall
+        exists = localize(local.replace(tzinfo=None), zone).astimezone(zone).time() == wall
         if not step.seconds and exists:
             assert local.time() == wall
         if not (step.months or step.days):
@@ -165,7 +165,7 @@ def test_airflow_s_own_times_are_plain_ones() -> None:
 
     start, end = pendulum.datetime(2024, 1, 31, tz="Europe/Berlin"), pendulum.datetime(2024, 2, 1, tz="UTC")
     assert windows(start, end, "1y") == [("2024-01-30T23:00:00+00:00", "2024-02-01T00:00:00+00:00")]
-    assert type(instant_of(start, ZoneInfo("UTC"), "start")) is datetime
+    assert type(parse_instant(start, ZoneInfo("UTC"), "start")) is datetime
 
 
 @pytest.mark.parametrize(
