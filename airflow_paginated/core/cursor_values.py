@@ -1,4 +1,4 @@
-"""Values that put rows in an order, as an API sends them: numbers, timestamps and other texts."""
+"""Values that order rows, as an API sends them: numbers, timestamps and other strings."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _DAY_SECONDS: Final = 86400
 
 MAX_STRING_CHARS: Final = 256
-"""A longer text is hardly what rows are ordered by, and it would have to go into a query."""
+"""Rows are hardly ordered by a longer string, which would have to fit into a query."""
 
 _MAX_NUMBER_DIGITS: Final = 60
 
-# Rounded down, where it has to be: to start too early costs little, to start too late loses rows.
+# Rounds down if it must: starting too early costs little, starting too late loses rows.
 _subtract_down: Final = Context(prec=2 * _MAX_NUMBER_DIGITS, rounding=ROUND_FLOOR).subtract
 
 
 @dataclass(frozen=True, slots=True)
 class CursorValue:
-    """A value as it was sent: its characters, whether they were a string, its kind, and its place among its kind.
+    """A value as it was sent: its characters, whether it was a JSON string, its kind, and ``at``, which sorts it.
 
-    ``at`` is a number, the seconds of an instant since 1970 without rounding, or a text.
+    ``at`` is a number, the exact seconds since 1970 of a timestamp, or the string itself.
     """
 
     text: str
@@ -67,15 +67,15 @@ class CursorValue:
 
     @property
     def sent(self) -> str | int:
-        """The value for a request or a result: an integer as such, all else with its very characters."""
+        """The value for a request or a result: an integer, or exactly the characters that were sent."""
         if self.quoted or not self.text.lstrip("-").isdigit() or not -(2**63) <= int(self.text) < 2**63:
             return self.text
         return int(self.text)
 
     def before(self, less: Decimal, now: Decimal | None = None) -> CursorValue:
-        """Return the value that lies ``less`` before this one (seconds, units), and as much before ``now`` at least.
+        """Return the value ``less`` (seconds or units) before this one, or before ``now`` if that is earlier.
 
-        It is written as this one is, and rounded down to that. Raises ``ConfigurationError`` for a text.
+        It has the format of this one, rounded down. Raises ``ConfigurationError`` for a string.
         """
         if self.kind == "text":
             if less:
@@ -91,7 +91,7 @@ class CursorValue:
 
 
 def parse_cursor_value(raw: bytes, kind: KindOption) -> CursorValue | None:
-    """Return the mark of a JSON text, ``None`` for a null. Raises ``ValueError``, which says what is there instead."""
+    """Return the value that raw JSON holds, ``None`` for null. Raises ``ValueError``, which describes anything else."""
     if raw == b"null":
         return None
     if raw[:1] == b'"':
@@ -104,13 +104,13 @@ def parse_cursor_value(raw: bytes, kind: KindOption) -> CursorValue | None:
 
 
 def cursor_value_from_json(value: Json, kind: KindOption) -> CursorValue:
-    """Return the mark of a decoded value, as ``CursorValue.json`` gives it. Raises ``ValueError``."""
+    """Return the value that ``CursorValue.json`` stands for. Raises ``ValueError``."""
     if isinstance(value, dict) and isinstance(value.get("number"), str):
         return CursorValue(value["number"], False, "number", _parse_number(value["number"]))
-    mark = parse_cursor_value(json.dumps(value).encode(), kind)
-    if mark is None:
+    found = parse_cursor_value(json.dumps(value).encode(), kind)
+    if found is None:
         raise ValueError("null")
-    return mark
+    return found
 
 
 def _parse_string(text: str, kind: KindOption) -> CursorValue:
@@ -129,7 +129,7 @@ def _parse_string(text: str, kind: KindOption) -> CursorValue:
 
 
 def _parse_number(text: str) -> Decimal:
-    """Return a number of a size that somebody could have meant: writing 1e999999999 out would take a gigabyte."""
+    """Parse a number of plausible size: writing out 1e999999999 would take a gigabyte."""
     try:
         number = Decimal(text)
     except ArithmeticError:
@@ -141,9 +141,9 @@ def _parse_number(text: str) -> Decimal:
 
 
 def _parse_timestamp(text: str) -> Any:
-    """Return kind and seconds since 1970 of an ISO 8601 timestamp, or ``None`` for another text.
+    """Return the kind and the seconds since 1970 of an ISO 8601 timestamp, or ``None`` for any other string.
 
-    One without an offset stands as if it were UTC: it is compared with its like only.
+    A timestamp without an offset is read as UTC: it is only compared with others of its kind.
     """
     found = _TIMESTAMP.fullmatch(text)
     if found is None:
@@ -171,9 +171,9 @@ def _offset_seconds(text: str | None) -> int:
 
 
 def _format_like(text: str, at: Any) -> str:
-    """Return an instant in the notation of another timestamp, rounded down to what that can say."""
+    """Format an instant like another timestamp, rounded down to its precision."""
     found = _TIMESTAMP.fullmatch(text)
-    assert found is not None, "only timestamps are rewritten"  # noqa: S101  # for mypy
+    assert found is not None, "only timestamps are formatted"  # noqa: S101  # for mypy
     local = at + _offset_seconds(found["offset"])
     whole = math.floor(local)
     days, second = divmod(max(whole, (1 - _EPOCH_ORDINAL) * _DAY_SECONDS), _DAY_SECONDS)

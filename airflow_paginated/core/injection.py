@@ -1,4 +1,4 @@
-"""Where paging parameters go: into the query, a header or the JSON body."""
+"""Puts parameters into the query, a header or the JSON body of a request."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ PLACES: Final = ("query", "header", "body")
 
 
 def inject(request: PageRequest, place: InjectInto, parameters: Mapping[str, Json]) -> PageRequest:
-    """Return the request with parameters; for the body, a name is a path into it. ``None`` leaves one out.
+    """Return the request with parameters; in the body, a name is a path. A value of ``None`` removes the parameter.
 
-    Raises ``ConfigurationError`` where the body has something else than an object on that path.
+    Raises ``ConfigurationError`` if a path leads through something other than an object.
     """
     if place == "query":
         return replace(request, query={**request.query, **{name: _encode(each) for name, each in parameters.items()}})
     if place == "header":
-        # Case does not matter in names of headers: an API that gets both may read the older one.
+        # Header names are case-insensitive: of two spellings, an API might read the older one.
         taken = {name.lower() for name in parameters}
         kept = {name: each for name, each in request.headers.items() if name.lower() not in taken}
         sent = {name: _header_value(each) for name, each in parameters.items() if each is not None}
@@ -36,7 +36,7 @@ def inject(request: PageRequest, place: InjectInto, parameters: Mapping[str, Jso
 
 
 def injected_value(request: PageRequest, place: InjectInto, name: str) -> Json:
-    """Return what ``inject`` has put there, or ``None``."""
+    """Return the value that ``inject`` set, or ``None``."""
     if place != "body":
         return (request.query if place == "query" else request.headers).get(name)
     found = request.body
@@ -46,7 +46,7 @@ def injected_value(request: PageRequest, place: InjectInto, name: str) -> Json:
 
 
 def check_parameter(name: object, place: InjectInto, where: str) -> None:
-    """Refuse a name that cannot be put there."""
+    """Raise ``ConfigurationError`` for a name that cannot be used in this place."""
     if place == "body":
         check_path(name, where)
         if ALL in parse_path(str(name)):
@@ -54,7 +54,7 @@ def check_parameter(name: object, place: InjectInto, where: str) -> None:
 
 
 def _encode(value: Json) -> Json:
-    """Write as JSON what a query or a header cannot carry."""
+    """Encode as JSON a value that a query or a header cannot hold."""
     if value is None or isinstance(value, str | int | float):
         return value
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

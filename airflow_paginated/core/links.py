@@ -1,4 +1,4 @@
-"""Links to other pages: the Link header, and references that are not absolute."""
+"""Links to other pages: the Link header, relative references, and links that form a series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus, urljoin, urlsplit
 from airflow_paginated.core.errors import OriginError, ResponseError
 from airflow_paginated.core.values import Page, PageRequest
 
-# Each of them passes over a text once, whatever is in it: a header may be 64 kB of somebody's malice.
+# Each pattern matches in linear time: a header may be 64 kB of malicious input.
 _LINK_TARGET: Final = re.compile(r"[\s,]*<([^>]*)>")
 
 _LINK_PARAMETER: Final = re.compile(
@@ -24,11 +24,11 @@ _NEXT_TARGET: Final = re.compile(r",\s*(?=<)")
 _PLAIN_NUMBER: Final = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 
 PAGE_RELATIONS: Final = frozenset({"first", "last", "prev", "previous", "self"})
-"""Relations that an API gives to pages: where they are, and no next one, there is none."""
+"""Relations between pages: a response that has one of them, but no ``next``, is the last page."""
 
 
 def as_utf8(header: str) -> str:
-    """Return a header's value, which was read as Latin-1, as the UTF-8 that it may be."""
+    """Decode as UTF-8, if possible, a header value that was read as Latin-1."""
     try:
         return header.encode("latin-1").decode()
     except UnicodeError:
@@ -36,20 +36,20 @@ def as_utf8(header: str) -> str:
 
 
 class Link(NamedTuple):
-    """One link: where it leads, and its relations in lower case."""
+    """One link: its target, and its relations in lower case."""
 
     target: str
     relations: frozenset[str]
 
 
 class Links(NamedTuple):
-    """The links of a header, and what in it is none."""
+    """The links of a header, and the rest that is not a valid link."""
 
     links: tuple[Link, ...]
     rest: str
 
     def target(self, relation: str) -> str | None:
-        """Return where the first link with a relation leads."""
+        """Return the target of the first link with a relation."""
         return next((link.target for link in self.links if relation.lower() in link.relations), None)
 
 
@@ -57,7 +57,7 @@ class Links(NamedTuple):
 def parse_link_header(header: str) -> Links:
     """Return the links of a Link header (RFC 8288, section 3 and appendix B.2).
 
-    Several headers may be joined by commas. Links whose ``anchor`` says that they are not of this page are left out.
+    Several headers may be joined by commas. A link with an ``anchor`` is not about this page, and ignored.
     """
     found = list(_parse_links(header))
     links = tuple(each for each in found if isinstance(each, Link))
@@ -79,19 +79,19 @@ def _parse_links(header: str) -> Iterator[Link | str]:
             at = parameter.end()
             name, quoted, plain = parameter.groups()
             value = re.sub(r"\\(.)", r"\1", quoted) if quoted is not None else plain or ""
-            parameters.setdefault(name.lower(), value)  # of several, the first one counts
+            parameters.setdefault(name.lower(), value)  # the first occurrence counts
         if not parameters.get("anchor"):
             yield Link(found.group(1).strip(), frozenset(parameters.get("rel", "").lower().split()))
 
 
 def query_without_params(query: str, names: Collection[str]) -> str:
-    """Return a query without the parameters of these names; the others stay to the letter."""
+    """Return a query without the parameters of these names; the others stay byte for byte."""
     fields = query.split("&")
     return "&".join(field for field in fields if unquote_plus(field.partition("=")[0]) not in names)
 
 
 def without_auth_params(request: PageRequest, names: Collection[str]) -> PageRequest:
-    """Return a request without query parameters that are not its own: links repeat what authentication adds."""
+    """Return a request without the query parameters that authentication adds: APIs repeat them in their links."""
     if not names:
         return request
     path = url_without_params(request.path, names)
@@ -112,9 +112,9 @@ def url_without_params(url: str, names: Collection[str]) -> str:
 
 
 def resolve_link(page: Page, link: str, own_host: bool = False) -> str:
-    """Return where a link on a page leads (RFC 3986, section 5); with ``own_host`` on the page's own host.
+    """Resolve a link against its page (RFC 3986, section 5); ``own_host`` keeps the page's scheme and host.
 
-    Raises ``ResponseError`` for what is no URL, ``OriginError`` for one that HTTP does not lead to.
+    Raises ``ResponseError`` for an invalid URL, ``OriginError`` for one that is not http(s).
     """
     base = page.url or page.request.path
     try:
@@ -130,7 +130,7 @@ def resolve_link(page: Page, link: str, own_host: bool = False) -> str:
 
 
 class Series(NamedTuple):
-    """Links that differ in one number of their query only: ``at`` is that of the first one, ``step`` leads on."""
+    """Links that differ only in one number of their query: ``at`` in the first one, then ``step`` more in each."""
 
     path: str
     fields: tuple[str, ...]
@@ -140,7 +140,7 @@ class Series(NamedTuple):
     step: int
 
     def link(self, steps: int) -> str:
-        """Return the link that many steps after the first one."""
+        """Return the link ``steps`` after the first one."""
         moved = f"{self.name}={self.value(steps)}"
         return f"{self.path}?{'&'.join((*self.fields[: self.place], moved, *self.fields[self.place + 1 :]))}"
 
@@ -150,7 +150,7 @@ class Series(NamedTuple):
 
 
 def find_series(here: str, following: str) -> Series | None:
-    """Return the series from ``following`` on, or ``None`` where the links differ in more than a growing number."""
+    """Return the series that starts with ``following``, or ``None`` if more than one growing number differs."""
     path, _, query = following.partition("?")
     before, after = here.partition("?")[2].split("&"), query.split("&")
     if path != here.partition("?")[0] or len(before) != len(after):
@@ -165,12 +165,12 @@ def find_series(here: str, following: str) -> Series | None:
 
 
 def query_number(url: str, name: str) -> int | None:
-    """Return a number in the query of a URL."""
+    """Return the value of a query parameter, if it is a number."""
     numbers = dict(map(_split_number, url.partition("#")[0].partition("?")[2].split("&")))
     return numbers.get(name)
 
 
 def _split_number(field: str) -> tuple[str, int | None]:
-    """Split a parameter of a query, whose value counts where it is a number that is written in the one usual way."""
+    """Split a query parameter; the value is ``None`` unless it is a number in canonical form."""
     name, _, value = field.partition("=")
     return name, int(value) if _PLAIN_NUMBER.fullmatch(value) else None

@@ -17,7 +17,7 @@ from airflow_paginated.core.values import Json
 
 
 class _Sentinel:
-    """A value that no JSON text can be mistaken for."""
+    """A value that no JSON document can contain."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -43,7 +43,7 @@ _STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
 def parse_path(text: str) -> Path:
     """Split a path into its steps.
 
-    Raises ``ConfigurationError`` for a text that the grammar does not know.
+    Raises ``ConfigurationError`` for an invalid path.
     """
     steps: list[Step] = []
     at = 0
@@ -63,7 +63,7 @@ def parse_path(text: str) -> Path:
 
 
 def check_path(text: object, where: str, *, optional: bool = False) -> None:
-    """Refuse what is not a path; ``where`` names the argument."""
+    """Raise ``ConfigurationError`` for an invalid path; ``where`` names the argument."""
     check_text(text, where, optional=optional)
     if text is not None:
         try:
@@ -73,7 +73,7 @@ def check_path(text: object, where: str, *, optional: bool = False) -> None:
 
 
 def select(value: Json, path: str) -> Json:
-    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, one flat list of what lies there in each element."""
+    """Return the value at ``path``, or ``ABSENT``; with ``[*]``, a flat list of the values of all elements."""
     return _descend(value, parse_path(path))
 
 
@@ -92,7 +92,7 @@ def _descend(value: Json, path: Path) -> Json:
 
 
 def describe_shape(value: Json) -> str:
-    """Describe a value by its shape alone, for an error text: keys and types, never contents."""
+    """Describe the shape of a value for an error message: keys and types, never contents."""
     if isinstance(value, dict):
         keys = ", ".join(quoted(key) for key in list(value)[:12])
         return f"an object with the keys {keys}" if keys else "an empty object"
@@ -102,12 +102,12 @@ def describe_shape(value: Json) -> str:
 
 
 def describe_envelope(envelope: Json, *paths: str) -> str:
-    """Say what a body has, beside its rows, where paths into it end."""
+    """Describe how far ``paths`` lead into a response body, rows excluded."""
     return "the body contains only its rows" if envelope is None else describe_path(envelope, "the body", *paths)
 
 
 def describe_path(value: Json, name: str, *paths: str) -> str:
-    """Describe by its shape what is there as far as paths lead; ``name`` is that of the whole."""
+    """Describe the value where each path ends or breaks off; ``name`` is what to call ``value`` itself."""
     return ", and ".join(dict.fromkeys(_describe_path(value, name, parse_path(path)) for path in paths))
 
 
@@ -120,28 +120,28 @@ def _describe_path(value: Json, name: str, path: Path) -> str:
 
 
 def quoted(text: str) -> str:
-    """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
+    """Quote a short string from an API; a long one is not even cut, since part of a secret would escape scrubbing."""
     return repr(text) if len(text) <= 40 else f"(a string of {len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyReader:
-    """Reads some values of each row as JSON texts, and skips the rest unseen."""
+    """Reads some values of each row as raw JSON, and skips the rest without decoding it."""
 
     decoder: msgspec.json.Decoder[Any]
     values: tuple[Callable[[Any], msgspec.Raw], ...]
 
     def read(self, lines: bytes) -> Iterator[list[bytes]]:
-        """Yield the values of each row. Raises ``msgspec.ValidationError`` where one is missing."""
+        """Yield the values of each row. Raises ``msgspec.ValidationError`` for a row that lacks one."""
         for row in self.decoder.decode_lines(lines):
             yield [bytes(value(row)) for value in self.values]
 
 
 @lru_cache(maxsize=16)
 def key_reader(paths: tuple[str, ...]) -> KeyReader:
-    """Return what reads the values at paths.
+    """Return a reader for the values at ``paths``.
 
-    Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
+    Raises ``ConfigurationError`` for a name that must be escaped in JSON.
     """
     ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
     names = tuple(attrgetter(".".join(_field_name(step) for step in way)) for way in ways)
@@ -149,12 +149,12 @@ def key_reader(paths: tuple[str, ...]) -> KeyReader:
         return KeyReader(msgspec.json.Decoder(_struct_type(ways)), names)
     except ValueError:
         raise ConfigurationError(
-            f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"
+            f"paths into a row must not contain a quote, a backslash or a control character: {', '.join(paths)}"
         ) from None
 
 
 def _struct_type(ways: tuple[tuple[str, ...], ...]) -> Any:
-    """Return a type with what lies on the ways, and nothing else."""
+    """Return a struct type with the fields on these paths only."""
     if () in ways:
         return msgspec.Raw
     steps = tuple(dict.fromkeys(way[0] for way in ways))
@@ -164,5 +164,5 @@ def _struct_type(ways: tuple[tuple[str, ...], ...]) -> Any:
 
 
 def _field_name(step: str) -> str:
-    """Return a name for a key that may be no name."""
+    """Return a valid attribute name for any key."""
     return f"k{step.encode().hex()}"

@@ -29,23 +29,23 @@ MIB: Final = 1024 * 1024
 class Completeness:
     """What must hold before rows are published.
 
-    ``min_rows``: fewer rows fail the run. ``on_empty``: no rows at all are ``ok``, ``fail`` the run or ``skip`` the
-    task.
+    ``min_rows``: fewer rows fail the run. ``on_empty``: if there are no rows at all, the run succeeds (``ok``), fails
+    (``fail``) or skips the task (``skip``).
 
-    ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest total
-    (``extend``), or is tolerated, as is a wrong total (``warn``).
+    ``on_total_change``: if the total changes during the run, the run fails (``fail``), collects up to the newest total
+    (``extend``), or tolerates it, as it does a wrong total (``warn``).
 
-    ``probe_past_end``: where a total of items ends a partition with a full page, the page after it is asked for, which
-    must be empty or refused; of many partitions, behind the first hundred. ``overlap``: each page of an ``Offset``
-    begins with so many rows that end the page before it, and must be the same.
+    ``probe_past_end``: if a total of items ends a partition with a full page, request the page after it, which must be
+    empty or refused; only for the first hundred such partitions. ``overlap``: each page of an ``Offset`` begins with
+    this many rows from the end of the previous page, and they must be the same.
 
     ``on_repeat``: a page with the same rows or the same request as an earlier page of its partition fails the run
-    (``fail``), ends its partition without being counted where it is the page before it again, as some APIs serve past
-    their end (``end``), or is kept (``allow``). ``key``: the path of a value that no two rows of the run share, or
-    several paths of which they do not share all; ``on_duplicate``: a row whose key an earlier one has fails the run
-    (``fail``), is left out (``drop``) or stays (``keep``).
+    (``fail``), ends the partition, uncounted, if it repeats the page before it, as some APIs do past the end
+    (``end``), or is kept (``allow``). ``key``: the path of a value that is unique among all rows of the run, or several
+    paths whose values are unique together; ``on_duplicate``: a row with the key of an earlier row fails the run
+    (``fail``), is dropped (``drop``) or kept (``keep``).
 
-    What ``warn``, ``allow`` and ``keep`` waive makes the manifest ``complete: false``.
+    Whatever ``warn``, ``allow`` or ``keep`` tolerates makes the manifest ``complete: false``.
     """
 
     min_rows: int = 0
@@ -81,7 +81,7 @@ class Completeness:
 
 
 def key_paths(key: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return one or several paths as a tuple."""
+    """Return the paths of a key as a tuple."""
     return () if key is None else (key,) if isinstance(key, str) else tuple(key)
 
 
@@ -148,29 +148,29 @@ def _tighter(cap: Any, wanted: Any) -> Any:
 START_PLACEHOLDER: Final = "{start}"
 
 ROW_DIGEST_BYTES: Final = 12
-"""Of at most some 100,000 remembered rows, none is mistaken for another in any number of runs."""
+"""Enough to tell apart some 100,000 remembered rows over any number of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incremental:
     """Collect from where the last run stopped, and publish each change once.
 
-    ``field``: path in each row to what grows with every change; the greatest value that was published is the
-    watermark. ``kind`` says what its values are: numbers, ISO 8601 timestamps, which are compared as instants, or other
-    texts; ``auto`` looks at them. A row without a value fails the run, or is published whenever it comes
-    (``on_missing="include"``), or never (``"exclude"``).
+    ``field``: the path in each row of a value that grows with every change; the greatest value published is the
+    watermark. ``kind``: whether the values are numbers (``number``), ISO 8601 timestamps, compared as instants
+    (``timestamp``), or other strings (``text``); ``auto`` detects it. A row without a value fails the run, or is always
+    published (``on_missing="include"``) or never (``"exclude"``).
 
-    ``param``: the parameter of the API for the value to start from, in the ``query``, a ``header`` or the JSON ``body``
-    (``inject_into``), as it is or inside of an ``expression`` such as ``"updated_at ge {start}"``. Without it
-    everything is fetched, and what is new is published. The first run starts from ``initial_value``, every other one
-    from the watermark less ``lookback`` (seconds, or units of a number): for rows that can be seen some time after
-    their value, and changes while a run reads.
+    ``param``: the parameter that tells the API where to start, in the ``query``, a ``header`` or the JSON ``body``
+    (``inject_into``), as it is or inside an ``expression`` such as ``"updated_at ge {start}"``. Without it, each run
+    fetches everything and publishes what is new. The first run starts from ``initial_value``, later runs from the
+    watermark minus ``lookback`` (seconds, or units of a number). Set it to the longest delay before a change becomes
+    visible.
 
-    Rows between start and watermark were published already. They are remembered, and left out when they come again;
-    with ``remember=False`` they come again.
+    Rows between start and watermark have been published already. They are remembered, and dropped when they are
+    fetched again; with ``remember=False`` they are published again.
 
-    ``state_path``: a folder, local or in a store, where the watermark is kept. Without it, it is kept in Airflow's
-    store for the state of the task's first outlet asset (3.3).
+    ``state_path``: a folder, local or in an object store, for the watermark. By default it is stored in Airflow, as
+    state of the task's first outlet asset (Airflow 3.3).
     """
 
     field: str
@@ -213,9 +213,9 @@ class Incremental:
             )
 
     def build_request(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
-        """Return the request for what has changed since ``start``, or for the first run.
+        """Return the request for the changes since ``start``, or for the first run.
 
-        Raises ``ConfigurationError`` where the parameter is there already.
+        Raises ``ConfigurationError`` if the request already has the parameter.
         """
         value = self.initial_value if start is None else start.sent
         if self.param is None or value is None:
@@ -232,7 +232,7 @@ class Incremental:
 
 
 def incremental_from(given: object) -> Incremental | None:
-    """Return the value that an argument means: a value, a dict or nothing."""
+    """Return the policy that an argument gives as a value or a dict, or ``None``."""
     if given is None or isinstance(given, Incremental):
         return given
     if not isinstance(given, Mapping):
@@ -242,10 +242,10 @@ def incremental_from(given: object) -> Incremental | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What one run leaves to the next; all but the ``watermark`` can be left out, as by hand.
+    """What one run leaves for the next; only ``watermark`` is required, so that a state can be written by hand.
 
-    ``start``: where the next run begins. ``seen``: digests of the rows from there on. ``generation`` counts the states.
-    ``by`` is the run that left it, and ``before`` what that run began with: it may have to begin again.
+    ``start``: where the next run starts. ``seen``: digests of the published rows from there on. ``generation`` counts
+    the states. ``by`` is the run that left the state, and ``before`` the state it began with, in case it must rerun.
     """
 
     watermark: Json
@@ -259,11 +259,11 @@ class State:
 
     @property
     def digests(self) -> Iterator[bytes]:
-        """The digests of the rows that were published, from ``start`` on."""
+        """The digests of the rows published from ``start`` on."""
         data = b64decode(self.seen, validate=True)
         return (data[at : at + ROW_DIGEST_BYTES] for at in range(0, len(data), ROW_DIGEST_BYTES))
 
 
 def pack_digests(digests: Iterable[bytes]) -> str:
-    """Return digests as ``State.seen`` has them."""
+    """Encode digests for ``State.seen``."""
     return b64encode(b"".join(sorted(digests))).decode()

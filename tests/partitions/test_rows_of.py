@@ -154,7 +154,10 @@ def test_what_is_no_manifest_when_it_is_rendered_is_refused(rendered: Any, said:
         ({"fields": {"id": ""}}, "the path of 'id': expected a non-empty string"),
         ({"fields": {"id": "a..b"}}, "the path of 'id': invalid path 'a..b'"),
         ({"fields": {"id": "items[*].id"}}, r"'id' must lead to a single value of a row, but \[\*\] matches many"),
-        ({"fields": {"a": '["a\\"b"]'}}, "names with a quote, a backslash or a control character cannot be looked for"),
+        (
+            {"fields": {"a": '["a\\"b"]'}},
+            "paths into a row must not contain a quote, a backslash or a control character",
+        ),
         ({"fields": {"": "id"}}, "parameter name"),
         ({"on_duplicate": "keep"}, "'keep' is not one of fail, drop"),
         ({"allow_incomplete": 1}, "allow_incomplete: expected true or false"),
