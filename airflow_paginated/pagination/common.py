@@ -1,4 +1,4 @@
-"""What the strategies have in common: a page size, totals, a has-more flag, and where parameters go."""
+"""The base class of all strategies: page size, totals, has-more flag, and where parameters go."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from airflow_paginated.core.validation import check_choice, check_flag, check_nu
 from airflow_paginated.core.values import Json, Page, Total, TotalKind
 
 MAX_COUNT_DIGITS: Final = 18
-"""No table has more rows; Python refuses to read or print an integer of thousands of digits."""
+"""No table has more rows, and Python refuses to parse integers with thousands of digits."""
 
 FLAG_STRINGS: Final = {"true": True, "false": False, "1": True, "0": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """Fields of all strategies.
+    """The fields that all strategies share.
 
-    ``total_path`` (in the body) or ``total_header`` says how much there is, counted as ``total_kind`` says; the run
-    fails where it does not come to that, unless ``total_is`` a mere ``"hint"``. Where ``has_more_path`` is given, it
-    has the last word: there is more as long as ``has_more_value`` is there, ``False`` for a flag that means "last".
-    ``inject_into`` says where the parameters go; in the body, their names are paths.
+    ``total_path`` (in the body) or ``total_header`` locates the total, in ``items`` or ``pages`` (``total_kind``). The
+    run fails unless it collects exactly that, except with ``total_is="hint"``. ``has_more_path`` overrides any total:
+    more pages follow as long as the flag there is ``has_more_value``, ``False`` for a flag that means "last page".
+    ``inject_into`` says where parameters go; in the body, their names are paths.
     """
 
     page_size: int | None = None
@@ -55,21 +55,21 @@ class Strategy:
             raise ConfigurationError("pagination: give total_path or total_header, not both")
 
     def parameters(self) -> list[tuple[str, str]]:
-        """Return each field that names a parameter, with the name it gives."""
+        """Return each field that names a parameter, with that name."""
         named = [field.name for field in fields(self) if field.name.endswith("_param")]
         return [(name, each) for name in named for each in as_names(getattr(self, name))]
 
     @property
     def counts_rows(self) -> bool:
-        """Whether a total proves in the end that all rows are there."""
+        """Whether an exact total of items proves that no row is missing."""
         return self.total_is == "exact" and self.total_kind == "items" and bool(self.total_path or self.total_header)
 
     def total(self, page: Page) -> Total | None:
-        """Return the total that this very page declares, where it must come true."""
+        """Return the exact total that this page declares, if any."""
         return self.declared(page) if self.total_is == "exact" else None
 
     def declared(self, page: Page) -> Total | None:
-        """Return the total that this very page declares, if only as a hint."""
+        """Return the total that this page declares, exact or a hint."""
         found, where = self._read_total(page)
         if found in (ABSENT, None):
             return None
@@ -118,21 +118,21 @@ class Strategy:
 
 
 def as_names(given: object) -> tuple[str, ...]:
-    """Return one or several names as a tuple, an empty one for what is neither."""
+    """Return one name or several as a tuple; an empty one for anything else."""
     if isinstance(given, str):
         return (given,)
     return tuple(given) if isinstance(given, list | tuple) else ()
 
 
 def assign(names: Sequence[str], given: Json) -> dict[str, Json]:
-    """Return what is given for each name: its own element of a list for several names, else one and the same."""
+    """Map each name to its element of a list of the same length, else all names to the one value."""
     if len(names) > 1 and isinstance(given, list | tuple) and len(given) == len(names):
         return dict(zip(names, given, strict=True))
     return dict.fromkeys(names, given)
 
 
 def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
-    """Refuse two fields that name one parameter: a value would take the other's place."""
+    """Raise ``ConfigurationError`` if two fields name the same parameter: one would overwrite the other."""
     known: dict[str, str] = {}
     for field, name in parameters:
         if name in known:
@@ -141,7 +141,7 @@ def check_distinct(parameters: Iterable[tuple[str, str]]) -> None:
 
 
 def parse_count(found: Json) -> int | None:
-    """Return a count that is an integer or a string of digits, ``None`` for anything else."""
+    """Return the count that an integer or a string of digits means, ``None`` for anything else."""
     if isinstance(found, str) and len(found) <= MAX_COUNT_DIGITS and found.strip().isdecimal():
         found = int(found)
     if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < 10**MAX_COUNT_DIGITS:

@@ -1,4 +1,4 @@
-"""What cursors, keys and links have in common: only a page tells where the next one is."""
+"""Cursors, and the base class of cursors, keys and links, where each page leads to the next."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from airflow_paginated.core.values import Json, Page, PageRequest, Stop
 from airflow_paginated.pagination.common import Strategy, as_names, assign
 
 EMPTY_VALUES: Final = (None, "", 0, False)
-"""What APIs put in the place of a cursor or a link where there is none."""
+"""What APIs send instead of a cursor or a link when no page follows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sequential(Strategy, ABC):
-    """Pages that are found one after the other.
+    """Pages that are only found one after the other.
 
-    ``page_size`` is sent in ``page_size_param``. ``missing_next="error"``: an answer to the first request that lacks
-    the place of the next one fails, since a name that is written wrong looks the same as the end; ``"end"``: it is the
-    end. With ``stop_after_empty_page`` an empty page is the end, whatever link or cursor it has.
+    ``page_size`` is sent in ``page_size_param``. ``missing_next``: a first response without the field of the cursor or
+    link fails the run (``"error"``), since a misspelled path looks the same, or is the only page (``"end"``). With
+    ``stop_after_empty_page``, an empty page is the end, even if it has a cursor or a link.
     """
 
     page_size_param: str | None = None
@@ -42,15 +42,15 @@ class Sequential(Strategy, ABC):
 
     @abstractmethod
     def found(self, page: Page) -> Json:
-        """Return what the page says of the next one: something, one of ``EMPTY_VALUES``, or ``ABSENT``."""
+        """Return the page's reference to the next one: a value, one of ``EMPTY_VALUES``, or ``ABSENT``."""
 
     @abstractmethod
     def missing(self, page: Page) -> str:
-        """Say what is absent from the page, and what is there instead."""
+        """Describe what the page lacks, and what it has instead."""
 
     @abstractmethod
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
-        """Return the request that ``found`` stands for; its index is set by the caller."""
+        """Return the request that ``found`` leads to; the caller sets its index."""
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for the first page."""
@@ -58,7 +58,7 @@ class Sequential(Strategy, ABC):
         return inject(replace(request, index=0), self.inject_into, size)
 
     def follow(self, page: Page) -> PageRequest | Stop:
-        """Return the next page's request, or why this page was the last."""
+        """Return the request for the next page, or why this page is the last."""
         index = page.request.index + 1
         if index == 1 and self.total_is == "exact" and (self.total_path or self.total_header):
             self._expect_total(page)
@@ -89,11 +89,11 @@ class Sequential(Strategy, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokens(Sequential):
-    """Send back in ``cursor_param`` what the page before has given; several tokens travel side by side.
+    """Send each page's token, or several, in ``cursor_param`` of the next request.
 
-    ``first_cursor`` is what the first request sends, ``""`` for a parameter that must be there and empty, a list for
-    several tokens. Tokens are encoded once; ``cursor_encoded=True`` says that the API gives them percent-encoded
-    already. A token that is not a string is sent as JSON.
+    ``first_cursor`` is what the first request sends: ``""`` for a parameter that must be present but empty, a list for
+    several tokens. Tokens are percent-encoded, unless ``cursor_encoded=True`` says that the API has already done so. A
+    token that is not a string is sent as JSON.
     """
 
     cursor_param: str | Sequence[str] = "cursor"
@@ -111,11 +111,11 @@ class Tokens(Sequential):
     @property
     @abstractmethod
     def _sources(self) -> tuple[str, ...]:
-        """Where the tokens are."""
+        """The path or header of each token."""
 
     @abstractmethod
     def token(self, page: Page, source: str) -> Json:
-        """Return the token at one place of the page, or ``ABSENT``."""
+        """Return the token at one path or in one header, or ``ABSENT``."""
 
     @property
     def _params(self) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ class Tokens(Sequential):
         return self._inject_tokens(first, assign(self._params, self.first_cursor))
 
     def found(self, page: Page) -> Json:
-        """Return the tokens that are there, by parameter; ``None`` or ``ABSENT`` for none at all."""
+        """Return the page's tokens by parameter; ``None`` or ``ABSENT`` if it has none."""
         given = [self.token(page, source) for source in self._sources]
         tokens = {name: self._decode(each) for name, each in zip(self._params, given, strict=True) if _is_token(each)}
         if tokens:
@@ -137,11 +137,11 @@ class Tokens(Sequential):
         return ABSENT if all(each is ABSENT for each in given) else None
 
     def request(self, page: Page, found: Json) -> PageRequest:
-        """Return the request with the tokens in the place of those before."""
+        """Return the request with new tokens instead of the previous ones."""
         return self._inject_tokens(page.request, found)
 
     def _inject_tokens(self, request: PageRequest, tokens: Mapping[str, Json]) -> PageRequest:
-        # A token that is no longer there must not be sent once more.
+        # A token that the page no longer has must not be sent again.
         return inject(request, self.inject_into, {name: tokens.get(name) for name in self._params})
 
     def _decode(self, token: Json) -> Json:
@@ -155,7 +155,7 @@ class Tokens(Sequential):
 
 @dataclass(frozen=True, kw_only=True)
 class Cursor(Tokens):
-    """Send back the token at ``cursor_path`` of the body in ``cursor_param``.
+    """Send the token at ``cursor_path`` of the body in ``cursor_param`` of the next request.
 
     Example::
 
@@ -167,7 +167,7 @@ class Cursor(Tokens):
 
     @classmethod
     def relay(cls, connection: str, cursor_param: str = "variables.after", **fields: Any) -> Cursor:
-        """Return the strategy for a GraphQL query with a Relay connection at a path of the answer.
+        """Return the strategy for a GraphQL query with a Relay connection at a path of the response.
 
         Source: GraphQL Cursor Connections Specification, section "PageInfo".
         """
@@ -185,11 +185,11 @@ class Cursor(Tokens):
         return as_names(self.cursor_path)
 
     def token(self, page: Page, source: str) -> Json:
-        """Return what is at a path of the body."""
+        """Return the value at a path of the body."""
         return select(page.envelope, source)
 
     def missing(self, page: Page) -> str:
-        """Name the path, and the shape of the body."""
+        """Name the path, and describe the body."""
         where = " and ".join(repr(path) for path in self._sources)
         return f"cursor_path {where} does not lead to a cursor; {describe_envelope(page.envelope, *self._sources)}"
 
@@ -200,7 +200,7 @@ def _is_token(given: Json) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class HeaderCursor(Tokens):
-    """Send back the value of the header ``cursor_header`` in ``cursor_param``.
+    """Send the value of the header ``cursor_header`` in ``cursor_param`` of the next request.
 
     Example::
 
@@ -218,11 +218,11 @@ class HeaderCursor(Tokens):
     def token(self, page: Page, source: str) -> Json:
         """Return the value of a header."""
         found = page.headers.get(source.lower())
-        # From header to header, the bytes stay what they are.
+        # From header to header, the bytes stay unchanged.
         return ABSENT if found is None else found if self.inject_into == "header" else as_utf8(found)
 
     def missing(self, page: Page) -> str:
-        """Name the header, and those that are there."""
+        """Name the header, and list those of the response."""
         where = " and ".join(repr(name) for name in self._sources)
         names = ", ".join(quoted(name) for name in sorted(page.headers))
         return f"cursor_header {where} is missing from the response; its headers are {names}"

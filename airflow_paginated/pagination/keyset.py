@@ -1,4 +1,4 @@
-"""``?after_id=1234``: pages that begin behind the last row of the page before."""
+"""``?after_id=1234``: pages that start after the last row of the previous page."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ _decode_row: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 
 @dataclass(frozen=True, kw_only=True)
 class Keyset(Sequential):
-    """Send the value at ``key_path`` of the last row in ``key_param``; several make a compound key.
+    """Send the value at ``key_path`` of the last row in ``key_param``; several paths make a compound key.
 
-    The rows must come in the order of the key, and no two of them may share one. ``first_key`` is what the first
-    request sends. ``inclusive=True``: rows may share a key, fewer than a page holds; the next page begins with the rows
-    of the last key again, and those that are known are taken off. An empty page is the end, unless ``has_more_path``
-    says otherwise.
+    The rows must be sorted by the key, and it must be unique. ``first_key`` is what the first request sends. With
+    ``inclusive=True``, fewer rows than a page holds may share a key: the next page repeats the rows of the last key,
+    and those already collected are removed. An empty page is the end, unless ``has_more_path`` says otherwise.
 
     Example::
 
@@ -69,9 +68,9 @@ class Keyset(Sequential):
         return inject(replace(first, state={"key": key}), self.inject_into, key)
 
     def trim(self, page: Page) -> Page:
-        """Take off the rows at the beginning that the page before had at its end.
+        """Remove the rows at the start that the previous page had at its end.
 
-        Raises ``ResponseError`` where they show that the key cannot lead on.
+        Raises ``ResponseError`` if they show that the key cannot advance.
         """
         if not page.request.index:
             return page
@@ -90,11 +89,11 @@ class Keyset(Sequential):
         return self._key_of(page.rows[-1]) if page.count else None
 
     def missing(self, page: Page) -> str:
-        """Say that there is no row to go on from."""
+        """Say that the page has no row to continue from."""
         return f"{page.request.name} has no {'new ' if self.inclusive else ''}row to continue from"
 
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
-        """Return the request for what is behind the last row."""
+        """Return the request for the rows after the last one."""
         state: Mapping[str, Any] = page.request.state or {}
         if not self.counts_rows:
             self._check_order(page, found, state.get("key") if page.request.index else None)
@@ -102,7 +101,7 @@ class Keyset(Sequential):
             return inject(replace(page.request, state={"key": found}), self.inject_into, found)
         known = state.get("border", ()) if state.get("key") == found else ()
         border = [*known, *map(_row_digest, self._rows_of_last_key(page.rows, found))]
-        # One row in all is no sign of a page that holds one.
+        # A single row does not mean that a page holds only one.
         full = max(state.get("full", 2), page.count)
         if state.get("key") == found:
             return self._stop_at_same_key(page, len(border) < full)
@@ -114,7 +113,7 @@ class Keyset(Sequential):
         return as_names(self.key_param)
 
     def _without_known(self, rows: list[bytes], key: Json, known: Counter[str]) -> list[bytes]:
-        """Return the rows without those that are known, which are among the first: those of the same key."""
+        """Return the rows without the known ones, which are among the first rows, those with the same key."""
         new: list[bytes] = []
         for at, row in enumerate(rows):
             mark = _row_digest(row)
@@ -127,7 +126,7 @@ class Keyset(Sequential):
         return new
 
     def _check_border(self, page: Page, rows: int, new: int) -> None:
-        """Refuse a page that cannot be told from one that hides rows of the key that was sent."""
+        """Raise if rows with the key that was sent may be missing from the page."""
         if not new and rows >= page.request.state["full"] and not (self.counts_rows or self.has_more_path):
             raise self._too_many_rows_error(page)
         if new == rows and page.request.index == 1:
@@ -137,17 +136,17 @@ class Keyset(Sequential):
             )
 
     def _rows_of_last_key(self, rows: list[bytes], key: Json) -> list[bytes]:
-        """Return the rows of the last key."""
+        """Return the rows with the last key."""
         return rows[next((at for at in range(len(rows), 0, -1) if self._key_of(rows[at - 1]) != key), 0) :]
 
     def _stop_at_same_key(self, page: Page, all_there: bool) -> Stop:
-        """Say what a page means that ends with the key that was sent: asked again, it would be the same page."""
+        """Stop at a page that ends with the key that was sent: the next request would return the same page."""
         if self.has_more_path or not (all_there or self.counts_rows):
             raise self._too_many_rows_error(page)
         return Stop("no next page")
 
     def _check_order(self, page: Page, last: Json, sent: Json) -> None:
-        """Refuse rows in another order than that of the key, where numbers show it, and keys that are not unique."""
+        """Raise if keys repeat, or if numeric keys are out of order."""
         keys = [*([] if sent is None else [sent]), *map(self._key_of, page.rows[:-1]), last]
         if not self.inclusive and any(one == other for one, other in pairwise(keys)):
             raise ResponseError(
@@ -178,7 +177,7 @@ class Keyset(Sequential):
         return dict(zip(self._params, map(self._key_value, found), strict=True))
 
     def _key_value(self, value: Json) -> Json:
-        """Keep all digits of a fraction: as a text, or in a body as the number that it is."""
+        """Keep all digits of a fraction: as a string, or in a body as a number if that is exact."""
         if not isinstance(value, Decimal):
             return value
         return float(value) if self.inject_into == "body" and Decimal(repr(float(value))) == value else str(value)

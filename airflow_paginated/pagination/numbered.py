@@ -1,4 +1,4 @@
-"""What page numbers and offsets have in common: a page.s parameters follow from its index."""
+"""Page numbers, and the base class of page numbers and offsets, where the index gives the request."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from airflow_paginated.pagination.common import Strategy
 class Numbered(Strategy, ABC):
     """Pages whose request follows from their index.
 
-    A total plans the run; ``stop_after_empty_page`` ends it where the API says neither a total nor has-more. The step
-    between pages is the number of rows that page 1 really served. ``on_short_page`` says what it means when a later
-    page, not the last, has fewer: ``"fail"``, ``"accept"``, or ``None``: accept where that cannot cost rows, or an
-    exact total proves it.
+    The run ends with the total, the has-more flag, or, with ``stop_after_empty_page``, at an empty page. The step
+    between pages is the number of rows that page 1 really has. ``on_short_page`` decides about a later page that has
+    fewer rows and is not the last: ``"fail"``, ``"accept"``, or ``None`` to accept it only if no rows can be lost, or
+    an exact total would show it.
     """
 
     stop_after_empty_page: bool = False
@@ -42,14 +42,14 @@ class Numbered(Strategy, ABC):
 
     @abstractmethod
     def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
-        """Return the parameters that name page ``index`` when each page has ``step`` rows."""
+        """Return the parameters for page ``index`` if each page has ``step`` rows."""
 
     def first(self, request: PageRequest) -> PageRequest:
         """Return the request for page 1."""
         return inject(replace(request, index=0), self.inject_into, self.page_parameters(0, self.page_size or 0))
 
     def follow(self, page: Page) -> PageRequest | Stop:
-        """Return the next page's request, or why this page was the last."""
+        """Return the request for the next page, or why this page is the last."""
         known = self._known(page)
         stop = self._stop_reason(page, known, page.request.index + 1)
         self._check_step(page, known, last=stop is not None)
@@ -57,7 +57,7 @@ class Numbered(Strategy, ABC):
         return stop or self._request(page.request, page.request.index + 1, known, short)
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Return the request after ``sent``: sure within the known total, speculative without one."""
+        """Return the request after ``sent``: known to exist within an exact total, speculative without one."""
         known = self._known(page)
         index = sent.index + 1
         if known.pages is not None and index >= known.pages:
@@ -65,7 +65,7 @@ class Numbered(Strategy, ABC):
         return self._request(sent, index, known)
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
-        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        """Return the request for the page after ``last``, if a total of items ended the partition with a full page."""
         state: Mapping[str, Any] = last.request.state or {}
         step = state.get("step") or last.rows
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
@@ -97,20 +97,20 @@ class Numbered(Strategy, ABC):
         return _Known(step, total, self._pages(total, step))
 
     def _rows_per_step(self, page: Page) -> int:
-        """Return how many rows lie between the beginnings of two pages, by what page 1 served."""
+        """Return how many rows apart pages start, judging by page 1."""
         return page.count or self.page_size or 0
 
     def _pages(self, total: int, step: int) -> int:
         return -(-total // step) if total else 0
 
     def _check_step(self, page: Page, known: _Known, last: bool) -> None:
-        """Refuse a page that is not as long as the first one was, where that may cost or repeat rows."""
+        """Raise if a page is shorter or longer than the first one, and rows may be missing or duplicated."""
         state: Mapping[str, Any] = page.request.state or {}
         if page.ignored or not state.get("step") or self._accepts_any_length():
             return
         if state.get("short") and page.count:
             raise self._uneven_page_error(page, page.request.index, "fewer")
-        # Without total and flag, a short page is the last one unless rows come after it.
+        # Without total and flag, a short page is the last one unless rows follow.
         told = self.has_more_path or (known.pages is not None and self.total_is == "exact")
         if page.count < known.step and not last and told:
             raise self._uneven_page_error(page, page.request.index + 1, "fewer")
@@ -118,7 +118,7 @@ class Numbered(Strategy, ABC):
             raise self._uneven_page_error(page, page.request.index + 1, "more")
 
     def _accepts_any_length(self) -> bool:
-        """Say whether pages of other lengths than the first are no danger."""
+        """Return whether pages may differ in length from the first one."""
         return self.on_short_page != "fail"
 
     def _uneven_page_error(self, page: Page, number: int, which: str) -> ResponseError:
@@ -136,7 +136,7 @@ class Numbered(Strategy, ABC):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What is known once a page has come: the step, the newest total, and how many pages that makes."""
+    """What a page tells: the step, the newest total, and the number of pages that makes."""
 
     step: int
     total: int | None
@@ -145,9 +145,9 @@ class _Known:
 
 @dataclass(frozen=True, kw_only=True)
 class PageNumber(Numbered):
-    """Number the pages from ``base_page`` in the parameter ``page_param``.
+    """Number the pages from ``base_page`` on, in the parameter ``page_param``.
 
-    ``page_size`` is sent only where ``page_size_param`` names its parameter.
+    ``page_size`` is sent only if ``page_size_param`` names its parameter.
 
     Example::
 
@@ -165,6 +165,6 @@ class PageNumber(Numbered):
             raise ConfigurationError("pagination: page_size_param requires page_size")
 
     def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
-        """Return the page's number, and the page size where it has a parameter."""
+        """Return the page number, and the page size if it has a parameter."""
         size = {self.page_size_param: self.page_size} if self.page_size_param else {}
         return {self.page_param: self.base_page + index, **size}

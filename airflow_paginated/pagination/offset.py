@@ -1,4 +1,4 @@
-"""``?offset=200&limit=100``: pages that begin at a row."""
+"""``?offset=200&limit=100``: pages that start at a row number."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from airflow_paginated.pagination.numbered import Numbered
 
 @dataclass(frozen=True, kw_only=True)
 class Offset(Numbered):
-    """Begin each page at a row, counted from ``base_offset``, in the parameter ``offset_param``.
+    """Start each page at the row number in ``offset_param``, counted from ``base_offset``.
 
-    ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may serve fewer rows than it is asked
-    for: the offsets follow what page 1 really served, or with ``step="received"`` what each page did, one page after
-    the other. With an ``overlap``, each page begins with so many rows that end the page before it, and the run fails
-    where they are not the same: that shows any row that has moved from one page to another between the two requests.
+    ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may return fewer rows than requested:
+    the offsets follow the length of page 1, or, with ``step="received"``, the rows of each page, one page after the
+    other. With an ``overlap``, each page starts with that many rows from the end of the previous page, and the run
+    fails unless they are the same: this detects any row that moves from one page to another between two requests.
 
     Example::
 
@@ -51,15 +51,15 @@ class Offset(Numbered):
             raise ConfigurationError("pagination: overlap must be at most half of page_size")
 
     def overlapping(self, rows: int) -> Offset:
-        """Return this strategy, with pages that have ``rows`` in common."""
+        """Return this strategy with pages that overlap by ``rows``."""
         return replace(self, overlap=rows)
 
     def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
-        """Return the page's offset, and the limit where it has a parameter."""
+        """Return the offset, and the limit if it has a parameter."""
         return self._offset_parameters(index * step)
 
     def follow(self, page: Page) -> PageRequest | Stop:
-        """Return the next page's request, or why this page was the last."""
+        """Return the request for the next page, or why this page is the last."""
         if self.step == "served":
             successor = super().follow(page)
             return self._with_tail(successor, page) if self.overlap else successor
@@ -76,11 +76,11 @@ class Offset(Numbered):
         return inject(request, self.inject_into, self._offset_parameters(rows))
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Return the request after ``sent``, where the offsets do not depend on what comes."""
+        """Return the request after ``sent``, unless the offset depends on the rows received."""
         return super().ahead(page, sent) if self.step == "served" else None
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
-        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        """Return the request for the page after ``last``, if a total of items ended the partition with a full page."""
         if self.step == "served":
             behind = super().beyond(last)
             if behind is None or last.total is None or not self.overlap:
@@ -94,9 +94,9 @@ class Offset(Numbered):
         return inject(request, self.inject_into, self._offset_parameters(state.get("rows", 0) + last.rows))
 
     def trim(self, page: Page) -> Page:
-        """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
+        """Remove the overlap with the previous page.
 
-        Raises ``IncompleteError`` where they are not the same.
+        Raises ``IncompleteError`` if the rows there differ.
         """
         state: Mapping[str, Any] = page.request.state or {}
         again = state.get("again", 0)
@@ -111,12 +111,12 @@ class Offset(Numbered):
         return page.with_rows(rows[again:])
 
     def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
-        """Let the next page know what it has to begin with: after a short page, less than the overlap."""
+        """Tell the next page which rows it must start with: fewer than the overlap after a short page."""
         if isinstance(successor, Stop):
             return successor
         state: Mapping[str, Any] = page.request.state or {}
         step = successor.state["step"]
-        # So few rows on the first page may be the whole table: only rows behind it show that pages are that short.
+        # So short a first page may be the whole table: only rows after it show that pages are too short.
         if page.count and state.get("alone"):
             raise ResponseError(f"the API serves pages of {step} rows, too few for an overlap of {self.overlap}")
         alone = "step" not in state and page.count < 2 * self.overlap
@@ -154,7 +154,7 @@ class Offset(Numbered):
     def _accepts_any_length(self) -> bool:
         if self.on_short_page is not None:
             return self.on_short_page == "accept"
-        # The offsets count rows: only a total that must come true shows that none fell between two pages.
+        # The offsets count rows: only an exact total shows that none was skipped between two pages.
         return self.counts_rows
 
     def _uneven_page_error(self, page: Page, number: int, which: str) -> ResponseError:

@@ -1,4 +1,4 @@
-"""Ranges of numbers, dates and times, counted as whole numbers."""
+"""Ranges of numbers, dates or times, split until each is small enough to page through."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from airflow_paginated.pagination.common import Strategy, check_distinct
 from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch, SupportsProbe, overlapped, trimmed_by
 
 Bound: TypeAlias = int | str
-"""A whole number, or a date or time in ISO 8601."""
+"""An integer, or an ISO 8601 date or time."""
 
-UNIX_EPOCH: Final = datetime(1970, 1, 1)  # the zone, which is UTC or unknown, is written down only
+UNIX_EPOCH: Final = datetime(1970, 1, 1)  # naive: the zone, UTC or unknown, only matters for the format
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How the borders of ranges are counted, as they are, in days or in seconds, and how they are written."""
+    """Converts the bounds of ranges to integers (as they are, in days, or in seconds) and back."""
 
     kind: Literal["numbers", "days", "seconds"]
     zone: str = ""
     mark: str = "T"
 
-    def number(self, border: Bound) -> int:
-        """Return a border as an integer."""
+    def number(self, bound: Bound) -> int:
+        """Return a bound as an integer."""
         if self.kind == "numbers":
-            return int(border)
+            return int(bound)
         if self.kind == "days":
-            return date.fromisoformat(str(border)).toordinal()
-        return (datetime.fromisoformat(str(border).removesuffix(self.zone)) - UNIX_EPOCH) // timedelta(seconds=1)
+            return date.fromisoformat(str(bound)).toordinal()
+        return (datetime.fromisoformat(str(bound).removesuffix(self.zone)) - UNIX_EPOCH) // timedelta(seconds=1)
 
     def text(self, number: int) -> Bound:
-        """Return what ``number`` was made of."""
+        """Return the bound that ``number`` stands for."""
         if self.kind == "numbers":
             return number
         if self.kind == "days":
             return date.fromordinal(number).isoformat()
         return (UNIX_EPOCH + timedelta(seconds=number)).isoformat(self.mark) + self.zone
 
-    def writes(self, border: object) -> bool:
-        """Say whether this is how a border is written: the API will see others that are written alike."""
-        if isinstance(border, bool) or not isinstance(border, int if self.kind == "numbers" else str):
+    def writes(self, bound: object) -> bool:
+        """Return whether the bound has this format, in which all other bounds will be sent."""
+        if isinstance(bound, bool) or not isinstance(bound, int if self.kind == "numbers" else str):
             return False
         try:
-            return self.text(self.number(border)) == border
+            return self.text(self.number(bound)) == bound
         except (ValueError, TypeError):
             return False
 
@@ -62,9 +62,9 @@ SCALES: Final = (
 
 
 def scale_of(start: object, end: object) -> Scale:
-    """Return how two borders are counted.
+    """Return the scale of two bounds.
 
-    Raises ``ConfigurationError`` where they are not written alike.
+    Raises ``ConfigurationError`` if their formats differ.
     """
     for scale in SCALES:
         if scale.writes(start) and scale.writes(end):
@@ -82,11 +82,11 @@ MAX_PARTS: Final = 64
 class Sliced:
     """Page through ranges of a field with ``pagination``, each small enough for an API that refuses deep pages.
 
-    The first page of a range tells its total: from ``max_rows`` on, the range is split, again and again. Where the API
-    caps its totals, ``max_rows`` must be that cap or less. ``start`` and ``end`` are whole numbers, dates or times
-    (ISO 8601, UTC), ``end`` not included; they are sent in ``from_param`` and ``to_param``, with ``to_inclusive=True``
-    as the last value that is included: then the field must have whole seconds too. Rows outside the range, or without
-    the field, are not asked for.
+    The first page of a range declares its total: a range of ``max_rows`` or more is split, recursively. If the API
+    caps its totals, ``max_rows`` must be at most that cap. ``start`` and ``end`` (exclusive) are integers, or ISO 8601
+    dates or times in UTC, sent in ``from_param`` and ``to_param``; with ``to_inclusive=True``, the last value inside
+    the range is sent, so the field must not have fractions of seconds. Rows outside the range, or without the field,
+    are not collected.
 
     Example::
 
@@ -125,35 +125,35 @@ class Sliced:
         return self._range_request(request, scale.number(self.start), scale.number(self.end))
 
     def follow(self, page: Page) -> Successor:
-        """Return the next page's request, why this page was the last, or the parts of a range that is too large."""
+        """Return the request for the next page, a reason to stop, or the parts of a range that is too large."""
         total = self._total_to_split(page)
         return self.pagination.follow(page) if total is None else Split(self._split_range(page.request, total))
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Ask the strategy inside."""
+        """Delegate to the inner strategy."""
         return self.pagination.ahead(page, sent) if isinstance(self.pagination, SupportsPrefetch) else None
 
     def overlapping(self, rows: int) -> Sliced:
-        """Ask the strategy of the slices."""
+        """Delegate to the inner strategy."""
         return replace(self, pagination=overlapped(self.pagination, rows))
 
     def trim(self, page: Page) -> Page:
-        """Ask the strategy inside."""
+        """Delegate to the inner strategy."""
         return trimmed_by(self.pagination)(page)
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
-        """Ask the strategy inside."""
+        """Delegate to the inner strategy."""
         return self.pagination.beyond(last) if isinstance(self.pagination, SupportsProbe) else None
 
     def total(self, page: Page) -> Total | None:
-        """Return the total of a range; one that equals ``max_rows`` may be capped, and says nothing."""
+        """Return the total of a range, unless it equals ``max_rows`` and may be capped."""
         found = self._inner.total(page)
         return None if found and found.count == self.max_rows and self._total_to_split(page) is not None else found
 
     @property
     def _inner(self) -> Strategy:
         inner = self.pagination
-        assert isinstance(inner, Strategy), "checked when it was made"  # noqa: S101  # for mypy
+        assert isinstance(inner, Strategy), "checked in __post_init__"  # noqa: S101  # for mypy
         return inner
 
     @property
@@ -177,11 +177,11 @@ class Sliced:
                 f" {self.from_param!r}?"
             )
         count = min(max(2, 2 * total // self.max_rows), MAX_PARTS, high - low)
-        borders = [low + (high - low) * number // count for number in range(count + 1)]
+        bounds = [low + (high - low) * number // count for number in range(count + 1)]
         whole = replace(request, state=None, sure=True)
         return tuple(
             self._range_request(replace(whole, partition=(*request.partition, number)), start, end)
-            for number, (start, end) in enumerate(pairwise(borders))
+            for number, (start, end) in enumerate(pairwise(bounds))
         )
 
     def _range_request(self, request: PageRequest, low: int, high: int) -> PageRequest:
@@ -190,7 +190,7 @@ class Sliced:
         return self.pagination.first(inject(request, self.inject_into, ends))
 
     def _range(self, request: PageRequest) -> tuple[int, int]:
-        """Read the range off a request: it is nowhere else."""
+        """Return the range of a request, which is stored nowhere else."""
         low, high = (injected_value(request, self.inject_into, name) for name in (self.from_param, self.to_param))
         return self._scale.number(_as_bound(low, self.start)), self._scale.number(_as_bound(high, self.end)) + (
             self.to_inclusive
@@ -198,5 +198,5 @@ class Sliced:
 
 
 def _as_bound(sent: Any, like: Bound) -> Bound:
-    """Return a border as it was before a query or a header made a text of it."""
+    """Return a bound as it was before a query or a header turned it into a string."""
     return int(sent) if isinstance(like, int) else str(sent)
