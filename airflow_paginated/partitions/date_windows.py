@@ -1,4 +1,4 @@
-"""Time ranges cut into steps: clock time by the second, days and months by the calendar of a time zone."""
+"""Time ranges cut into windows: hours and less by the clock, days and more by the calendar of a time zone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _ISO_STEP: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CalendarStep:
-    """A length of time: ``months`` and ``days`` of the calendar, then ``seconds`` of the clock."""
+    """A duration: ``months`` and ``days`` of the calendar, then ``seconds`` of the clock."""
 
     months: int = 0
     days: int = 0
@@ -41,9 +41,9 @@ class CalendarStep:
 
     @classmethod
     def parse(cls, given: Any) -> CalendarStep:
-        """Read ``"1d"``, ``"6h"``, ``"1mo"``, ``"P1M"``, ``"PT15M"`` or a ``timedelta``.
+        """Parse ``"1d"``, ``"6h"``, ``"1mo"``, ``"P1M"``, ``"PT15M"`` or a ``timedelta``.
 
-        Raises ``ConfigurationError`` for anything else, and for what is no time at all.
+        Raises ``ConfigurationError`` for anything else, and for a duration of zero.
         """
         if isinstance(given, timedelta) and not given.microseconds:
             return cls._checked(given, {"d": given.days, "s": given.seconds})
@@ -66,7 +66,7 @@ class CalendarStep:
         return step
 
     def after(self, start: datetime, times: int, zone: tzinfo) -> datetime:
-        """Return the instant so many steps after ``start``: each is counted from there, so that no day drifts."""
+        """Return the instant ``times`` steps after ``start``: counted from there, the day of the month does not drift."""
         instant = start
         if self.months or self.days:
             wall = start.astimezone(zone).replace(tzinfo=None)
@@ -75,7 +75,7 @@ class CalendarStep:
 
 
 def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) -> Iterator[datetime]:
-    """Yield ``start``, each instant at which a step ends, and ``end``: strictly growing."""
+    """Yield ``start``, the end of each step, and ``end``, strictly increasing."""
     yield start
     last = start
     for times in count(1):
@@ -85,7 +85,7 @@ def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) ->
             break
         if border >= end:
             break
-        # Where a zone has left out a day, two of them end at once.
+        # In a zone that once skipped a day, two steps end at the same instant.
         if border > last:
             yield border
             last = border
@@ -93,12 +93,12 @@ def borders(start: datetime, end: datetime, step: CalendarStep, zone: tzinfo) ->
 
 
 def localize(wall: datetime, zone: tzinfo) -> datetime:
-    """Return the instant of a time on the wall; of one that is there twice the first, unless its ``fold`` is set."""
+    """Return the instant of a local time; the first of two, unless its ``fold`` is set."""
     return wall.replace(tzinfo=zone).astimezone(UTC)
 
 
 def parse_instant(given: Any, zone: tzinfo, name: str) -> datetime:
-    """Return the instant of a date (its midnight in ``zone``), a time, a text of one in ISO 8601, or epoch seconds."""
+    """Parse a date (its midnight in ``zone``), a datetime, an ISO 8601 string of either, or epoch seconds."""
     try:
         found = _parse_datetime(given)
         if found.tzinfo is None:
@@ -116,7 +116,7 @@ def _parse_datetime(given: Any) -> datetime:
         return given
     if isinstance(given, date):
         return datetime(given.year, given.month, given.day)
-    # Eight digits are a date, as {{ ds_nodash }} writes it.
+    # Eight digits are a date, as in {{ ds_nodash }}.
     if isinstance(given, str) and given.isdecimal() and len(given) != len("20240131"):
         given = int(given)
     if isinstance(given, int) and not isinstance(given, bool):
@@ -125,7 +125,7 @@ def _parse_datetime(given: Any) -> datetime:
 
 
 def _add_months(wall: datetime, months: int) -> datetime:
-    """Return the same day so many months later, or the last of a month that is too short."""
+    """Return the same day ``months`` later, or the last day of a shorter month."""
     year, month = divmod(wall.year * 12 + wall.month - 1 + months, 12)
     day = min(wall.day, calendar.monthrange(year, month + 1)[1])
     return wall.replace(year=year, month=month + 1, day=day)
@@ -144,16 +144,17 @@ _ANY_TIME: Final = datetime(2024, 2, 29, 13, 14, 15, tzinfo=UTC)
 
 @dataclass
 class DateWindows:
-    """One partition for each ``step`` of the time from ``start`` to ``end``, which is not included.
+    """One partition for each ``step`` from ``start`` to ``end`` (exclusive).
 
-    The bounds are dates, times, their texts in ISO 8601, or epoch seconds; what has no offset is in ``timezone``. A
-    ``step`` of days, weeks, months or years (``"1d"``, ``"1mo"``, ``"P1M"``) follows the calendar of ``timezone``, one
-    of hours and less (``"6h"``, ``"PT15M"``) the clock. Windows touch, never overlap, and make up the range exactly.
+    The bounds are dates or datetimes, as objects or ISO 8601 strings, or epoch seconds; without an offset they are in
+    ``timezone``. A ``step`` of days, weeks, months or years (``"1d"``, ``"1mo"``, ``"P1M"``) follows the calendar of
+    ``timezone``, one of hours or less (``"6h"``, ``"PT15M"``) the clock. The windows cover the range without gaps or
+    overlaps.
 
-    ``datetime_format`` says how bounds are sent, in ``from_param`` and ``to_param``: ``iso``, with an offset; ``date``;
-    ``epoch`` or ``epoch_ms``; or a pattern as ``"%Y-%m-%dT%H:%M:%SZ"``, in ``timezone``. A bound that would lose
-    something in it is refused. With ``to_inclusive``, the last day, second or millisecond of the window is sent.
-    ``inject_into`` is that of ``ParameterSets``.
+    ``datetime_format`` is the format of the bounds in ``from_param`` and ``to_param``: ``iso``, with an offset;
+    ``date``; ``epoch`` or ``epoch_ms``; or a pattern such as ``"%Y-%m-%dT%H:%M:%SZ"``, in ``timezone``. A bound that it
+    cannot express exactly is refused. With ``to_inclusive``, the last day, second or millisecond of the window is sent.
+    ``inject_into`` works as in ``ParameterSets``.
 
     Example::
 
@@ -191,9 +192,9 @@ class DateWindows:
                 parse_instant(given, zone, name)
 
     def resolved(self, read: ReadParent) -> Partitions:
-        """Return the partitions, when the bounds are rendered.
+        """Return the partitions, once the bounds are rendered.
 
-        Raises ``ConfigurationError`` for a range that is empty: nothing would be collected, and nobody told.
+        Raises ``ConfigurationError`` for an empty range, which would silently collect nothing.
         """
         zone = _load_zone(self.timezone)
         start, end = parse_instant(self.start, zone, "start"), parse_instant(self.end, zone, "end")
@@ -229,13 +230,13 @@ class DateWindows:
 
 @dataclass(frozen=True, slots=True)
 class BoundFormat:
-    """How an instant is written, and read back."""
+    """Formats and parses instants."""
 
     name: str
     zone: tzinfo
 
     def write(self, instant: datetime) -> Json:
-        """Write an instant, as far as the format can."""
+        """Format an instant, as precisely as the format allows."""
         local = instant.astimezone(self.zone)
         if self.name == "iso":
             return local.isoformat()
@@ -246,7 +247,7 @@ class BoundFormat:
         return local.strftime(self.name)
 
     def read(self, written: Json) -> datetime:
-        """Return the instant that was written, without what the format has lost."""
+        """Parse an instant, without what the format has lost."""
         if isinstance(written, int):
             return UNIX_EPOCH_DATE + written * (SECOND if self.name == "epoch" else MILLISECOND)
         pattern = "%" in self.name
@@ -254,7 +255,7 @@ class BoundFormat:
         return found.astimezone(UTC) if found.tzinfo else localize(found, self.zone)
 
     def last_before(self, instant: datetime) -> Json:
-        """Write the last value that lies before an instant."""
+        """Format the last value before an instant."""
         if self.name == "date":
             return (instant.astimezone(self.zone).date() - timedelta(days=1)).isoformat()
         return self.write(instant - (MILLISECOND if self.name == "epoch_ms" else SECOND))
@@ -275,20 +276,20 @@ class ResolvedDateWindows:
 
     @property
     def names(self) -> tuple[str, str]:
-        """The names of both bounds."""
+        """The names of both parameters."""
         return self.from_param, self.to_param
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
         """Yield the bounds of each window.
 
-        Raises ``ConfigurationError`` for one that cannot be written: its window would overlap another, or leave a gap.
+        Raises ``ConfigurationError`` for a bound without an exact format: windows would overlap, or leave gaps.
         """
         end_of = self.format.last_before if self.to_inclusive else self._write_exactly
         for start, end in pairwise(borders(self.start, self.end, self.step, self.format.zone)):
             yield {self.from_param: self._write_exactly(start), self.to_param: end_of(end)}
 
     def describe(self) -> dict[str, Json]:
-        """Return what tells these windows from others."""
+        """Return everything that defines the windows."""
         return {
             "type": "date_windows",
             "start": self.start.isoformat(),
@@ -301,7 +302,7 @@ class ResolvedDateWindows:
         }
 
     def check_bounds(self) -> None:
-        """Refuse bounds of the range that cannot be written."""
+        """Raise ``ConfigurationError`` for bounds of the range that have no exact format."""
         for bound in (self.start, self.end):
             self._write_exactly(bound)
             if self.to_inclusive and bound.microsecond:

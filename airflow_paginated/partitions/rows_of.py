@@ -1,4 +1,4 @@
-"""``RowsOf("{{ ti.xcom_pull('orders')['manifest'] }}", ["id"])``: the rows of an earlier collection."""
+"""``RowsOf("{{ ti.xcom_pull('orders')['manifest'] }}", ["id"])``: one partition per row of an earlier collection."""
 
 from __future__ import annotations
 
@@ -45,12 +45,11 @@ class RowsOf:
     """One partition for each row of an earlier collection, in the order of its rows.
 
     ``manifest`` is the path of its manifest, or the result of its task: a template, or ``orders.output``. ``fields``
-    are names that the rows have, or a dict of parameters and the paths in a row where their values are. The rows are
-    read from the published files, and never are all in memory.
+    lists names in each row, or maps parameters to paths in a row. The rows are streamed from the published files.
 
-    With ``on_duplicate="drop"``, rows with the same values are one partition; else they fail the run. A dataset that is
-    not complete is refused, unless ``allow_incomplete``: then this one is not complete either. ``inject_into`` is that
-    of ``ParameterSets``.
+    Rows with the same values fail the run, or become one partition with ``on_duplicate="drop"``. An incomplete dataset
+    is refused, unless ``allow_incomplete`` accepts it; this collection is then incomplete, too. ``inject_into`` works
+    as in ``ParameterSets``.
 
     Example::
 
@@ -78,9 +77,9 @@ class RowsOf:
         places_of(self.inject_into, paths)
 
     def resolved(self, read: ReadParent) -> Partitions:
-        """Return the partitions, when the manifest is written.
+        """Return the partitions, once the manifest has been written.
 
-        Raises ``ConfigurationError`` where there is none, or where it is not complete.
+        Raises ``ConfigurationError`` if there is no manifest, or if it is not complete.
         """
         parent = read(_manifest_path(self.manifest))
         if not (parent.complete or self.allow_incomplete):
@@ -94,7 +93,7 @@ class RowsOf:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRowsOf:
-    """Implements ``Partitions``; ``paths`` has that of each parameter."""
+    """Implements ``Partitions``; ``paths`` maps each parameter to its path in a row."""
 
     parent: Parent
     paths: Mapping[str, str]
@@ -107,22 +106,22 @@ class ResolvedRowsOf:
         return frozenset(self.paths)
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
-        """Yield the parameters of each row, or of each that has others than the rows before it."""
+        """Yield the parameters of each row, without duplicates if they are dropped."""
         rows = self._rows()
         return (dict(zip(self.paths, values, strict=True)) for values in self._scalars(self._distinct(rows)))
 
     def describe(self) -> dict[str, Json]:
-        """Return what tells these sets from others."""
+        """Return the digest of the dataset and the fields."""
         dropped = {"on_duplicate": self.on_duplicate} if self.on_duplicate != "fail" else {}
         return {"type": "rows_of", "digest": self.parent.digest, "fields": dict(self.paths), **dropped}
 
     def checks(self) -> Iterator[Check]:
-        """Say what is known of the dataset that the rows are of."""
-        told = f"{self.parent.count} rows of {self.parent.name}, digest {self.parent.digest}"
-        yield Check("parents_complete", "passed" if self.parent.complete else "waived", told)
+        """Yield whether the dataset is complete."""
+        evidence = f"{self.parent.count} rows of {self.parent.name}, digest {self.parent.digest}"
+        yield Check("parents_complete", "passed" if self.parent.complete else "waived", evidence)
 
     def _rows(self) -> Iterator[list[bytes]]:
-        """Yield the JSON texts of the values of each row."""
+        """Yield the raw JSON values of each row."""
         read, before = key_reader(tuple(self.paths.values())).read, 0
         for lines in self.parent.blocks():
             try:
@@ -147,7 +146,7 @@ class ResolvedRowsOf:
                 raise self._unfit_value_error(number, texts) from None
 
     def _missing_value_error(self, lines: bytes, before: int) -> PaginatedApiError:
-        """Find the row that lacks a value."""
+        """Return an error that names the row without a value."""
         for number, line in enumerate(lines.split(b"\n")[:-1], before + 1):
             try:
                 row = msgspec.json.decode(line)
@@ -155,9 +154,9 @@ class ResolvedRowsOf:
                 break
             lacking = [path for path in self.paths.values() if select(row, path) is ABSENT]
             if lacking:
-                said = describe_path(row, "the row", *lacking)
+                shape = describe_path(row, "the row", *lacking)
                 return ConfigurationError(
-                    f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {said}"
+                    f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {shape}"
                 )
         return StoreError(f"partitions: {self.parent.name} lists a damaged file")
 
@@ -172,7 +171,7 @@ class ResolvedRowsOf:
 
 
 def parameter_paths(fields: Any) -> dict[str, str]:
-    """Return the path of each parameter. Raises ``ConfigurationError`` for what is none."""
+    """Return the path of each parameter. Raises ``ConfigurationError`` for invalid fields."""
     if isinstance(fields, Mapping):
         paths = dict(fields)
     elif isinstance(fields, Sequence) and not isinstance(fields, str):
@@ -196,7 +195,7 @@ def parameter_paths(fields: Any) -> dict[str, str]:
 
 
 def _manifest_path(manifest: Any) -> str:
-    """Return the path of a manifest, which the result of a task names."""
+    """Return the path of a manifest, given as such or in the result of a task."""
     found = manifest.get("manifest") if isinstance(manifest, Mapping) else manifest
     if not isinstance(found, str | os.PathLike) or not str(found):
         raise ConfigurationError(
@@ -214,9 +213,9 @@ def _manifest_path(manifest: Any) -> str:
 
 
 def _parse_scalar(text: bytes) -> Json:
-    """Return a scalar with the digits that were sent. Raises ``ValueError`` for anything else."""
+    """Return a scalar, with its digits as sent. Raises ``ValueError`` for anything else."""
     if text[:1] in (b"{", b"[", b"n"):
-        raise ValueError("no scalar")
+        raise ValueError("not a scalar")
     value = msgspec.json.decode(text)
-    # The API that wrote 1.10 may not know 1.1.
+    # An API that sent 1.10 may not accept 1.1.
     return text.decode() if isinstance(value, float) and repr(value).encode() != text else value
