@@ -66,7 +66,7 @@ class CalendarStep:
         return step
 
     def after(self, start: datetime, times: int, zone: tzinfo) -> datetime:
-        """Return the instant ``times`` steps after ``start``: counted from there, the day of the month does not drift."""
+        """Return the instant ``times`` steps after ``start``; counting from there keeps the day of the month."""
         instant = start
         if self.months or self.days:
             wall = start.astimezone(zone).replace(tzinfo=None)
