@@ -93,7 +93,7 @@ class Collector:
                 result = self.dataset.publish(account)
             self.published(account)
         except RunTimeout as exc:
-            raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
+            raise exc.with_message(f"{exc}; {self._stored(self.dataset)}") from None
         return result | self._figures(started) if isinstance(result, dict) else result
 
     def pages(self) -> Generator[Page, None, CollectionReport]:

@@ -87,7 +87,7 @@ def resolve_next(page: Page, pagination: Pagination) -> OrderedPage:
         return OrderedPage(page, successor)
     if isinstance(successor, Split):
         _check_split(successor, page.request)
-        parts = tuple(without_auth_params(part, page.owned) for part in successor.requests)
+        parts = tuple(without_auth_params(part, page.auth_params) for part in successor.requests)
         return OrderedPage(page.with_rows(()), Split(parts))
     return OrderedPage(page, _checked(successor, page.request, "follow", page))
 
@@ -310,7 +310,7 @@ class _Scheduler:
 def _checked(answer: object, after: PageRequest, method: str, page: Page) -> PageRequest:
     """Return the request without auth parameters. Refuse one for any other page: the run would never end."""
     if isinstance(answer, PageRequest) and answer.index == after.index + 1 and answer.partition == after.partition:
-        return without_auth_params(answer, page.owned) if page.owned else answer
+        return without_auth_params(answer, page.auth_params) if page.auth_params else answer
     got = f"{answer.partition}, {answer.index}" if isinstance(answer, PageRequest) else repr(answer)
     raise ConfigurationError(
         f"pagination: {method}() must lead from page (partition, index) {after.partition}, {after.index} to"

@@ -65,7 +65,7 @@ class Watermark:
 
     def asked(self, request: PageRequest) -> PageRequest:
         """Return the request for what has changed."""
-        return self._policy.asked(request, self.changes.start)
+        return self._policy.build_request(request, self.changes.start)
 
     def published(self, account: CollectionReport) -> None:
         """Move on, if what was published is complete and some of it is new.

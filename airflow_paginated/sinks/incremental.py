@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
+from airflow_paginated.core.cursor_values import CursorValue, cursor_value_from_json, parse_cursor_value
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.core.paths import key_reader, seen_along
-from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, packed
+from airflow_paginated.core.paths import describe_path, key_reader
+from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, pack_digests
 from airflow_paginated.core.values import Json
 
 
@@ -58,8 +58,10 @@ class IncrementalFilter:
         if self.base is None:
             return
         try:
-            self.first = self.top = mark_from(self.base.watermark, self.policy.kind)
-            self.start = self.top if self.base.start is None else mark_from(self.base.start, self.policy.kind)
+            self.first = self.top = cursor_value_from_json(self.base.watermark, self.policy.kind)
+            self.start = (
+                self.top if self.base.start is None else cursor_value_from_json(self.base.start, self.policy.kind)
+            )
             self._known.update(self.base.digests if self.policy.remember else ())
         except ValueError as exc:
             raise ConfigurationError(f"incremental: the stored watermark is not understood: {exc}") from None
@@ -107,7 +109,7 @@ class IncrementalFilter:
                 f" {self.top.text!r} and would have to be remembered: a shorter lookback takes fewer, a"
                 " state_path takes more of them, and with remember=False they come again in the next run"
             )
-        return State(watermark=self.top.json, start=start.json, seen=packed(digests), field=self.policy.field)
+        return State(watermark=self.top.json, start=start.json, seen=pack_digests(digests), field=self.policy.field)
 
     def reached(self, complete: bool) -> Json:
         """Return the watermark after the run; with rows that may not be all, that before it. Raises as ``next``."""
@@ -156,7 +158,7 @@ class IncrementalFilter:
     def _mark(self, row: bytes, raw: bytes, where: str) -> CursorValue | None:
         path = self.policy.field
         try:
-            mark = mark_of(raw, self.policy.kind)
+            mark = parse_cursor_value(raw, self.policy.kind)
         except ValueError as exc:
             raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
         if mark is None and self.policy.missing_value == "fail":
@@ -197,7 +199,7 @@ class _Newest:
 
 def _there(row: bytes, path: str) -> str:
     """Say what the row has in the place of a path."""
-    return seen_along(msgspec.json.decode(row), "the row", path)
+    return describe_path(msgspec.json.decode(row), "the row", path)
 
 
 def _value_of(row: bytes, path: str) -> bytes:

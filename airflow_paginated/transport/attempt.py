@@ -18,7 +18,7 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.core.links import as_utf8, without, without_auth_params
+from airflow_paginated.core.links import as_utf8, query_without_params, without_auth_params
 from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.values import HTTP_TOKEN, Json, PageRequest
 from airflow_paginated.transport.auth.credentials import Auth, Credentials, Grant
@@ -158,7 +158,8 @@ class Exchange:
         prepared = self._prepared(path, request.method, generation)
         own = request.query
         if prepared.owned:
-            query, own = without(query, prepared.owned), {n: each for n, each in own.items() if n not in prepared.owned}
+            query = query_without_params(query, prepared.owned)
+            own = {name: value for name, value in own.items() if name not in prepared.owned}
         target = with_query(prepared.target, query, encode_query(own))
         headers, body = _payload(request, prepared.headers)
         wire = Wire(request.method, target, headers, body)

@@ -227,7 +227,7 @@ class PageClient:
             url=answer.url,
             end=content.end,
             ignored=content.ignored,
-            owned=answer.owned,
+            auth_params=answer.owned,
         )
 
     def _heed_quota(self, answer: Response) -> None:
@@ -269,7 +269,7 @@ class PageClient:
 
     def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
         self._patience.check_open()
-        return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
+        return error.with_message(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"

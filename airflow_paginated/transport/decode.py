@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from airflow_paginated.core.errors import LimitExceeded, ResponseError
-from airflow_paginated.core.paths import ABSENT, ALL, Path, parse_path, quoted, seen
+from airflow_paginated.core.paths import ABSENT, ALL, Path, describe_shape, parse_path, quoted
 from airflow_paginated.core.values import Json
 from airflow_paginated.transport.retry import RetryableError
 
@@ -410,7 +410,7 @@ def _refuse_twice(body: bytes, found: Raw | None) -> None:
 def _once(pairs: list[tuple[str, Any]]) -> None:
     names = {name for name, _ in pairs}
     if len(names) < len(pairs):
-        raise ResponseError(f"the answer has a name twice in {seen(dict(pairs))}")
+        raise ResponseError(f"the answer has a name twice in {describe_shape(dict(pairs))}")
 
 
 # Numbers may be longer than Python likes to convert; their values are not wanted.
@@ -434,7 +434,7 @@ def _line(row: bytes) -> bytes:
 def _absent(path: Path, beside: Mapping[str, Any]) -> ResponseError:
     way = ".".join(str(step) for step in path).replace(".[*]", "[*]")
     return ResponseError(
-        f"data_selector: the answer has nothing at {way!r}, only {seen(dict(beside))};"
+        f"data_selector: the answer has nothing at {way!r}, only {describe_shape(dict(beside))};"
         " if that says that there are no rows, set missing_rows='empty' in response"
     )
 
@@ -453,9 +453,9 @@ def _unexpected(body: bytes, selector: str | None, most: int) -> Exception:
     advice = "; if that says that there are no rows, set null_rows='empty' in response" if misfit is None else ""
     if selector is None:
         advice = "; name the list in it with data_selector" if isinstance(value, dict) else advice
-        return ResponseError(f"the answer should be a list of rows, it is {seen(value)}{advice}")
+        return ResponseError(f"the answer should be a list of rows, it is {describe_shape(value)}{advice}")
     return ResponseError(
-        f"data_selector {selector!r} should lead to a list of rows, it leads to {seen(misfit)}{advice}"
+        f"data_selector {selector!r} should lead to a list of rows, it leads to {describe_shape(misfit)}{advice}"
     )
 
 

@@ -266,7 +266,7 @@ class ResponseClassifier:
         try:
             judge_status(answer.status, answer.headers, self._retry, connection=self._connection)
         except PermanentError as exc:
-            raise exc.told(self._with_words(str(exc), reading)) from None
+            raise exc.with_message(self._with_words(str(exc), reading)) from None
 
     def _checked_parts(self, answer: Response, reading: DecodedBody) -> Parts:
         if self._rules.response_format == "csv" and not is_blank(reading.body):

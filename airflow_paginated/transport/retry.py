@@ -291,7 +291,7 @@ class RetryController:
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:
             raise RunTimeout(
-                f"the time of this try is over ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
+                f"this try ran out of time ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
             )
 
 

@@ -100,12 +100,12 @@ def test_a_row_without_its_key_fails(rows: list[Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ({"key": "rows[*].id"}, "leads to one value of a row"),
+        ({"key": "rows[*].id"}, "must lead to a single value of a row"),
         ({"key": ""}, "completeness: key"),
         ({"key": []}, "completeness: key must not be empty"),
         ({"key": 5}, "completeness: key"),
         ({"key": "id", "on_duplicate": "ignore"}, "completeness: on_duplicate"),
-        ({"on_duplicate": "drop"}, "on_duplicate needs a key"),
+        ({"on_duplicate": "drop"}, "on_duplicate requires key"),
     ],
 )
 def test_wrong_policies_are_refused(policy: dict[str, Any], said: str) -> None:

@@ -67,7 +67,7 @@ def test_the_smaller_of_both_limits_holds(
 def test_a_deadline_is_there_or_is_not() -> None:
     NEVER.check()
     Deadline.within(60, "a minute").check()
-    with pytest.raises(RunTimeout, match=r"^the time of this try is over \(no time at all\)$"):
+    with pytest.raises(RunTimeout, match=r"^this try ran out of time \(no time at all\)$"):
         Deadline.within(0, "no time at all").check()
 
 

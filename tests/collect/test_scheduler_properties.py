@@ -172,7 +172,7 @@ def test_an_empty_page_in_the_middle_fails_where_it_may_cost_rows(case: Case) ->
             landings.append(landing)
     except ResponseError as exc:
         raised = str(exc)
-    assert raised.startswith(f"page {hole + 1} has fewer rows than the first one, and is not the last")
+    assert raised.startswith(f"page {hole + 1} has fewer rows than the first page and is not the last")
     expected = replace(case, api=replace(case.api, holes=())).expected(case.seeds)[(0,)]
     assert [one.page for one in landings] == [one.page for one in expected[:hole]]
     event("fails")

@@ -327,7 +327,7 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
         ({"pagination": {"type": "offset", "totl_path": "x"}}, "unknown key 'totl_path' (did you mean 'total_path'?)"),
         ({"pagination": {"type": "page_number"}}, "no stop rule"),
         ({"pagination": None}, "pagination: expected a strategy"),
-        ({"max_workers": 0}, "max_workers: expected a whole number of at least 1, got 0"),
+        ({"max_workers": 0}, "max_workers: expected an integer of at least 1, got 0"),
         ({"retry": {"attempts": 3}}, "retry: unknown key 'attempts'"),
         ({"rate_limit": {"requests": 0}}, "rate_limit: requests"),
         ({"timeouts": {"read": "1"}}, "timeouts: read"),

@@ -71,7 +71,9 @@ def test_what_the_page_before_ends_with_is_taken_off() -> None:
 
 @pytest.mark.parametrize("start", [7, 9, 10])
 def test_a_row_that_has_moved_is_noticed(start: int) -> None:
-    with pytest.raises(IncompleteError, match=r"page 2 of partition 0 does not begin with the last rows of the page"):
+    with pytest.raises(
+        IncompleteError, match=r"page 2 of partition 0 does not begin with the last rows of the previous page"
+    ):
         second_page([b"%d" % n for n in range(start, start + 10)])
 
 
@@ -103,8 +105,8 @@ def test_no_overlap_is_no_change() -> None:
     ("given", "text"),
     [
         ({"overlap": 3, "page_size": 5}, "overlap must be at most half of page_size"),
-        ({"overlap": 1, "step": "received"}, "overlap goes with step='served'"),
-        ({"overlap": 1, "total_kind": "pages"}, "overlap goes with step='served'"),
+        ({"overlap": 1, "step": "received"}, "overlap requires step='served'"),
+        ({"overlap": 1, "total_kind": "pages"}, "overlap requires step='served'"),
         ({"overlap": -1}, "overlap"),
     ],
 )
@@ -114,5 +116,5 @@ def test_what_does_not_go_together(given: dict[str, Any], text: str) -> None:
 
 
 def test_pages_without_offsets_cannot_overlap() -> None:
-    with pytest.raises(ConfigurationError, match="completeness: overlap needs pages that may begin at any row"):
+    with pytest.raises(ConfigurationError, match="completeness: overlap requires pages that can begin at any row"):
         overlapped(PageNumber(total_path="n"), 1)

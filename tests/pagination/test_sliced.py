@@ -118,8 +118,8 @@ class TestOneRange:
         with pytest.raises(LimitExceeded) as caught:
             strategy.follow(told(strategy, 50))
         assert str(caught.value) == (
-            "the slice from 7 has 50 rows, as many as max_rows=50 or more, and cannot be split: slice by a field with"
-            " more values; does the API know 'low'?"
+            "the slice from 7 has 50 rows, at least max_rows=50, and cannot be split: slice by a field with more"
+            " distinct values; does the API support 'low'?"
         )
 
     @pytest.mark.parametrize("total", [None, "abc"])
@@ -127,7 +127,7 @@ class TestOneRange:
         with pytest.raises(ResponseError):
             SLICED.follow(told(SLICED, total))
         hinted = replace(SLICED, pagination=replace(INNER, total_is="hint", stop_after_empty_page=True))
-        with pytest.raises(ResponseError, match="the first page of a slice must tell its total"):
+        with pytest.raises(ResponseError, match="the first page of a slice must declare its total"):
             hinted.follow(told(hinted, total))
 
     def test_a_total_that_may_be_capped_proves_nothing(self) -> None:
@@ -253,7 +253,7 @@ class TestTheWhole:
             return answer(request, 10, {"meta": {"total": 10**6}})
 
         strategy = replace(SLICED, end=10**9, max_rows=1000)
-        with pytest.raises(LimitExceeded, match="does the API know 'low'"):
+        with pytest.raises(LimitExceeded, match="does the API support 'low'"):
             list(plain_pages(strategy.first(TABLE), fetch, strategy))
         assert asked < 10
 

@@ -133,7 +133,7 @@ def test_partitions_in_order_are_gone_through_once() -> None:
     [
         ({}, "expected a dict of columns"),
         ("page", "expected a dict of columns"),
-        ({"": "page"}, "the name of a column: expected a string"),
+        ({"": "page"}, "the name of a column: expected a non-empty string"),
         ({'a"b': "page"}, "has a quote, a backslash or a control character"),
         ({"p": "pages"}, "'p' must be page, fetched_at or partition.NAME, got 'pages'"),
         ({"p": "partition"}, "'p' must be page, fetched_at or partition.NAME"),

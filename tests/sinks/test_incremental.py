@@ -173,8 +173,8 @@ def test_a_value_within_a_row() -> None:
         ([1, "2024-01-01T00:00:00Z"], "is a timestamp in a row of page 1 of partition 0, and a number in others"),
         (["2024-01-01T00:00:00Z", "2024-01-01T00:00:00"], "is a timestamp without an offset in a row"),
         (["abc", "17"], "is a number in a row of page 1 of partition 0, and a text in others"),
-        ([True], "is neither a number nor a text, in a row of page 1"),
-        (["01/02/2024"], "is a date in a notation that does not sort"),
+        ([True], "is neither a number nor a string, in a row of page 1"),
+        (["01/02/2024"], "is a date in a format that does not sort"),
     ],
 )
 def test_values_that_cannot_be_compared_fail(values: list[Any], said: str) -> None:

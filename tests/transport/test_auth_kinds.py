@@ -168,7 +168,7 @@ def test_any_class_of_requests_is_made_from_login_and_password() -> None:
         ({**LOGIN, "login": "a", "password": "b", "login_endpoint": ""}, "needs 'login_endpoint'"),
         (
             {**LOGIN, "login": "a", "password": "b", "session_path": "a..b"},
-            "session_path: path 'a..b' is not understood",
+            "session_path: invalid path 'a..b'",
         ),
         (
             {**LOGIN, "login": "a", "password": "b", "session_path": "a[*]"},

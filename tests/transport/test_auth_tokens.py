@@ -281,10 +281,10 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
         (
             200,
             {"session": {"key": "s3cr3t"}},
-            "session_path 'session.id' leads to no text; at 'session' there is an obj",
+            "session_path 'session.id' leads to no text; 'session' is an obj",
         ),
-        (200, {"session": {"id": None}}, "session_path 'session.id' leads to no text; at 'session.id' there is null"),
-        (200, ["s3cr3t"], "session_path 'session.id' leads to no text; the answer is a list of 1"),
+        (200, {"session": {"id": None}}, "session_path 'session.id' leads to no text; 'session.id' is null"),
+        (200, ["s3cr3t"], "session_path 'session.id' leads to no text; the answer is a list of length 1"),
     ],
 )
 def test_a_login_that_fails_says_what_to_do(

@@ -78,7 +78,7 @@ def test_selectors(body: str, selector: str | None, expected: list[bytes] | None
         ('{"a": 1}', "data", "the answer has nothing at 'data', only an object with the keys 'a'"),
         ("{}", "data", "the answer has nothing at 'data', only an empty object"),
         ('{"data": {"b": 1}}', "data.rows", "the answer has nothing at 'data.rows', only an object with the keys 'b'"),
-        ('{"data": [1]}', "data.rows", "'data.rows' should lead to a list of rows, it leads to a list of 1"),
+        ('{"data": [1]}', "data.rows", "'data.rows' should lead to a list of rows, it leads to a list of length 1"),
         ('{"data": null}', "data.rows", "it leads to null"),
         ('{"data": {"rows": {}}}', "data.rows", "it leads to an empty object"),
         ('{"data": 1}', "data[*].x", "it leads to a number"),
@@ -90,7 +90,7 @@ def test_selectors(body: str, selector: str | None, expected: list[bytes] | None
         ('{"data": [1], "d\\u0061ta": []}', "data", "a name twice"),
         ('{"data": {"rows": [1]}, "data": {"rows": []}}', "data.rows", "a name twice"),
         ('{"data": {"rows": [1], "rows": []}}', "data.rows", "a name twice"),
-        ('{"%s": 1}' % ("k" * 41), "data", "only an object with the keys (a text of 41 characters)"),
+        ('{"%s": 1}' % ("k" * 41), "data", "only an object with the keys (a string of 41 characters)"),
     ],
 )
 def test_what_is_no_list(body: str, selector: str | None, said: str) -> None:

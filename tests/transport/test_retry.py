@@ -154,7 +154,7 @@ def test_when_the_try_is_over_nothing_is_waited_for(trouble: RetryableError | Th
     with pytest.raises(RunTimeout) as caught:
         of.wait(trouble, attempts, name)
     assert str(caught.value) == (
-        "the time of this try is over (timeouts.run=60 s); page 7 was still to come, last cause: cut"
+        "this try ran out of time (timeouts.run=60 s); page 7 was still to come, last cause: cut"
     )
     assert attempts.charged == 0
 

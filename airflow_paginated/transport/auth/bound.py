@@ -13,7 +13,7 @@ from airflow_paginated.core.errors import (
     OriginError,
     TransientError,
 )
-from airflow_paginated.core.links import disowned_url
+from airflow_paginated.core.links import url_without_params
 from airflow_paginated.transport.attempt import Endpoint
 from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.auth.signing import owned_by
@@ -57,7 +57,7 @@ class BoundAuth(AuthBase):
         """Take the credentials off a redirected request, and authenticate it anew if it stays at the origin."""
         for name in tuple(self._headers):
             request.headers.pop(name, None)
-        request.url = disowned_url(str(request.url), tuple(self._parameters))
+        request.url = url_without_params(str(request.url), tuple(self._parameters))
         kept = [hook for hook in request.hooks["response"] if not isinstance(hook, _AuthHook)]
         request.hooks = {**request.hooks, "response": kept}
         request.prepare_auth(self)

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, quote_plus, urlencode
 import requests
 
 from airflow_paginated.core.errors import RequestRefused, ResponseError
-from airflow_paginated.core.paths import seen
+from airflow_paginated.core.paths import describe_shape
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS
 from airflow_paginated.core.values import Json
 from airflow_paginated.transport.auth import fields as placement
@@ -83,7 +83,8 @@ class ClientCredentials:
         if isinstance(token, str) and token:
             return Token(token, _lifetime(answer.get("expires_in")))
         if isinstance(reading.value, dict):
-            raise ResponseError(f"the answer has no access_token, it is {seen(reading.value)}; check token_url")
+            shape = describe_shape(reading.value)
+            raise ResponseError(f"the answer has no access_token, it is {shape}; check token_url")
         raise RetryableError("the answer is no JSON object with an access_token; check token_url", SERVER)
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 import requests
 
 from airflow_paginated.core.errors import RequestRefused, ResponseError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, describe_path, parse_path, select
 from airflow_paginated.core.values import Json
 from airflow_paginated.transport.auth import fields as placement
 from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
@@ -64,7 +64,7 @@ class Login:
             raise RetryableError("the answer is no JSON; check login_endpoint", SERVER)
         token = select(reading.value, self.session_path)
         if not isinstance(token, str) or not token:
-            there = seen_along(reading.value, "the answer", self.session_path)
+            there = describe_path(reading.value, "the answer", self.session_path)
             raise ResponseError(f"session_path {self.session_path!r} leads to no text; {there}")
         return Token(token)
 

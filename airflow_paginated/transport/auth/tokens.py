@@ -100,7 +100,7 @@ class TokenFetcher:
             return grant.read(answer.status, DecodedBody(answer, TOKEN_BYTES), self._scrub.quote)
         except PaginatedApiError as exc:
             self._patience.check_open()
-            raise exc.told(f"{grant.name}: {self._scrub(str(exc))}") from None
+            raise exc.with_message(f"{grant.name}: {self._scrub(str(exc))}") from None
 
     def _answer(self, request: TokenRequest, tries: AttemptState) -> Response:
         sent = PageRequest("", "POST", headers=request.headers, body=request.body)
