@@ -105,8 +105,8 @@ class Exchange:
         request: PageRequest,
         lease: Lease,
         deadline: float,
-        settles: Callable[[Response], bool],
-        turn: Callable[[], None],
+        is_final: Callable[[Response], bool],
+        before_resend: Callable[[], None],
     ) -> Response:
         """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
 
@@ -116,11 +116,11 @@ class Exchange:
         lease.watch.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
-                turn()
-            answer = self._exchange(request, lease, turn)
-            if answer.status not in REDIRECTS or settles(answer):
-                return answer
-            request = self._redirected(request, answer)
+                before_resend()
+            response = self._exchange(request, lease, before_resend)
+            if response.status not in REDIRECTS or is_final(response):
+                return response
+            request = self._redirected(request, response)
         raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
 
     def url(self, request: PageRequest) -> str:
@@ -150,7 +150,7 @@ class Exchange:
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
         return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*owned, *self._endpoint.query}))
 
-    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Response:
+    def _exchange(self, request: PageRequest, lease: Lease, before_resend: Callable[[], None]) -> Response:
         # Links differ in their query from page to page: what is costly is made once for all of them.
         path, query = cut(request.path)
         generation = self._credentials.generation
@@ -159,7 +159,9 @@ class Exchange:
         if prepared.owned:
             query, own = without(query, prepared.owned), {n: each for n, each in own.items() if n not in prepared.owned}
         target = with_query(prepared.target, query, encode_query(own))
-        headers, body = _payload(request, prepared.headers)
+        headers, body = prepared.headers, None
+        if request.headers or request.body is not None:
+            headers, body = _payload(request, headers)
         wire = Wire(request.method, target, headers, body)
         if not self._endpoint.signs:
             return self._roundtrip(lease, prepared, wire, generation)
@@ -167,7 +169,7 @@ class Exchange:
 
         def send(signed: requests.PreparedRequest) -> Response:
             if next(sent):
-                turn()
+                before_resend()
             check_origin(str(signed.url), self.origin)
             _check_headers(signed.headers)
             return self._roundtrip(lease, prepared, wire_of(signed), generation)
@@ -184,67 +186,64 @@ class Exchange:
         return replace(with_hooks(signed.request, send), owned=signed.owned | prepared.owned)
 
     def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Response:
-        connections, answered = lease.watch.connections, False
+        connections, has_headers = lease.watch.connections, False
         try:
-            response = self._send(lease, prepared, wire)
-            answered = True
-            answer = self._read(response)
+            route = lease.routes.get(self.origin)
+            if route is None:
+                # Finding the pool costs as much as writing the request: once is enough.
+                route = lease.routes[self.origin] = _route(lease, prepared)
+            raw = route.pool.urlopen(
+                wire.method,
+                f"{self.origin}{wire.target}" if route.proxied else wire.target,
+                body=wire.body,
+                headers=wire.headers,
+                retries=NO_RETRIES,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+            has_headers = True
+            response = self._read(raw)
         except (HTTPError, OSError) as exc:
             if not lease.watch.expired:
-                reused = not answered and connections == lease.watch.connections
+                reused = not has_headers and connections == lease.watch.connections
                 raise judge_exception(exc, reused) from None
         # A socket that is shut reads like an answer that ends: cut headers are a 200 with nothing in it.
         if lease.watch.expired:
             raise RetryableError("the answer took longer than its deadline", SERVER) from None
-        return replace(answer, url=prepared.url, generation=generation, owned=prepared.owned)
+        return replace(response, url=prepared.url, generation=generation, owned=prepared.owned)
 
-    def _send(self, lease: Lease, prepared: _Prepared, wire: Wire) -> BaseHTTPResponse:
-        route = lease.routes.get(self.origin)
-        if route is None:
-            # Finding the pool costs as much as writing the request: once is enough.
-            route = lease.routes[self.origin] = _route(lease, prepared)
-        return route.pool.urlopen(
-            wire.method,
-            f"{self.origin}{wire.target}" if route.proxied else wire.target,
-            body=wire.body,
-            headers=wire.headers,
-            retries=NO_RETRIES,
-            redirect=False,
-            assert_same_host=False,
-            timeout=self._timeout,
-            preload_content=False,
-            decode_content=False,
-        )
-
-    def _read(self, response: BaseHTTPResponse) -> Response:
-        headers = {name.lower(): value for name, value in response.headers.itermerged()}
+    def _read(self, raw: BaseHTTPResponse) -> Response:
+        headers = {name.lower(): value for name, value in raw.headers.itermerged()}
         most = self._limits.page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
-            while chunk := response.read1(READ_CHUNK_BYTES):
+            while chunk := raw.read1(READ_CHUNK_BYTES):
                 body.write(chunk)
                 if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
                     )
         except BaseException:
-            response.close()
+            raw.close()
             raise
-        return Response(response.status, headers, body.getvalue())
+        return Response(raw.status, headers, body.getvalue())
 
-    def _redirected(self, request: PageRequest, answer: Response) -> PageRequest:
-        location = as_utf8(answer.headers.get("location", ""))
+    def _redirected(self, request: PageRequest, response: Response) -> PageRequest:
+        location = as_utf8(response.headers.get("location", ""))
         if not location:
-            raise RequestRefused(f"{answer.status} without a Location")
-        if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
-            raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
-        here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
+            raise RequestRefused(f"{response.status} without a Location")
+        if request.method not in ("GET", "HEAD") and response.status not in (307, 308):
+            raise RequestRefused(f"{response.status} would turn a {request.method} into a GET: check the endpoint")
+        here = with_query(response.url, cut(request.path)[1], encode_query(request.query))
         try:
             url = urljoin(here, location)
         except ValueError:
             raise OriginError("the API redirects to what is no URL") from None
         check_origin(url, self.origin)
-        return without_auth_params(replace(request, path=url, query={}), answer.owned)
+        return without_auth_params(replace(request, path=url, query={}), response.owned)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Final
 
@@ -131,6 +131,7 @@ def _is_utf8(body: bytes) -> bool:
     return True
 
 
+@lru_cache(maxsize=16)
 def _charset(content_type: str) -> str:
     """Return Python's name of the charset that a media type declares, of UTF-8 for none.
 
@@ -167,11 +168,13 @@ class DecodedBody:
     Only one at a time has a body that inflates to much; ``proceed`` is asked when its turn comes, and may raise.
     """
 
-    def __init__(self, answer: Response, most: int, proceed: Callable[[], None] = lambda: None) -> None:
-        self._answer = answer
+    def __init__(self, response: Response, most: int, check_cancelled: Callable[[], None] = lambda: None) -> None:
+        self._response = response
         self._most = most
-        self._proceed = proceed
+        self._check_cancelled = check_cancelled
         self._alone = False
+        if not response.headers.get("content-encoding"):
+            self._inflated = response.body
 
     def __enter__(self) -> DecodedBody:
         return self
@@ -183,9 +186,9 @@ class DecodedBody:
     @property
     def framed(self) -> bool:
         """Whether the end of the body can be told from a connection that broke (RFC 9112, 6.3)."""
-        headers, status = self._answer.headers, self._answer.status
+        headers, status = self._response.headers, self._response.status
         length, coding = headers.get("content-length", ""), headers.get("transfer-encoding", "")
-        packed = bool(self._answer.body) and headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip")
+        packed = bool(self._response.body) and headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip")
         return status in BODILESS or length.strip().isdecimal() or coding.strip().lower() == "chunked" or packed
 
     @cached_property
@@ -194,7 +197,7 @@ class DecodedBody:
 
         Raises ``RetryableError`` or a ``PermanentError`` for what is not that.
         """
-        return to_utf8(self._inflated, self._answer.headers.get("content-type", ""))
+        return to_utf8(self._inflated, self._response.headers.get("content-type", ""))
 
     @cached_property
     def text(self) -> str:
@@ -211,11 +214,10 @@ class DecodedBody:
 
     @cached_property
     def _inflated(self) -> bytes:
-        body, coding = self._answer.body, self._answer.headers.get("content-encoding", "")
-        return inflate(body, coding, self._most, self._be_alone)
+        return inflate(self._response.body, self._response.headers["content-encoding"], self._most, self._be_alone)
 
     def _be_alone(self) -> None:
         if not self._alone:
             _ONE.acquire()
             self._alone = True
-            self._proceed()
+            self._check_cancelled()

@@ -108,10 +108,10 @@ class PageClient:
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._patience = RetryController(options.retry, options.limits, options.deadline, self._gate, budget)
+        self._controller = RetryController(options.retry, options.limits, options.deadline, self._gate, budget)
         self.traffic = Traffic()
-        self._renewals = TokenFetcher(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
-        self._judge = ResponseClassifier(
+        self._token_fetcher = TokenFetcher(endpoint, self._pool, self._controller, self._scrub, self._learn, self._sent)
+        self._classifier = ResponseClassifier(
             options.rules,
             options.data_selector,
             options.retry,
@@ -119,7 +119,7 @@ class PageClient:
             self._scrub,
             self._credentials.refreshable,
             endpoint.name,
-            self._patience.check_open,
+            self._controller.check_open,
         )
         self._columns = CsvColumnsCheck()
 
@@ -139,7 +139,7 @@ class PageClient:
 
     def authenticated(self) -> Credentials:
         """Return the credentials, with a token that is valid now where they need one; raises what ``fetch`` raises."""
-        self._credentials.ready(self._renewals)
+        self._credentials.ready(self._token_fetcher)
         return self._credentials
 
     def close(self) -> None:
@@ -154,22 +154,22 @@ class PageClient:
         """
         self._gate.enter()
         started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
+        state = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
         while True:
             try:
-                page = self._attempt(request, tries, started)
+                page = self._attempt(request, state, started)
             except (Throttled, RetryableError, Expired, PaginatedApiError) as exc:
                 trouble = exc
             except Exception as exc:
-                self._patience.check_open()
+                self._controller.check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
-                self._patience.budget.earn()
+                self._controller.budget.earn()
                 self._gate.served()
                 return page
             # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
             try:
-                self._recover(trouble, request, tries)
+                self._recover(trouble, request, state)
             finally:
                 del trouble  # it refers to this frame, which would keep the answer and its socket
             self._gate.enter()
@@ -178,35 +178,43 @@ class PageClient:
         self,
         trouble: Throttled | RetryableError | Expired | PaginatedApiError,
         request: PageRequest,
-        tries: _PageAttemptState,
+        state: _PageAttemptState,
     ) -> None:
         if isinstance(trouble, PaginatedApiError):
-            raise self._told(trouble, request)
+            raise self._with_message(trouble, request)
         if isinstance(trouble, Expired):
-            self._replay(trouble, request, tries)
+            self._replay(trouble, request, state)
         else:
             once = None if request.method in self._options.retry.allowed_methods else request.method
-            self._patience.wait(trouble, tries, lambda: self._name(request), once)
+            self._controller.wait(trouble, state, lambda: self._name(request), once)
 
-    def _attempt(self, request: PageRequest, tries: _PageAttemptState, started: float) -> Page:
+    def _attempt(self, request: PageRequest, state: _PageAttemptState, started: float) -> Page:
         self._options.deadline.check()
-        self._authenticate(tries)
-        tries.sent += 1
-        tries.sent_at = time.monotonic()
-        self.traffic.sent(retry=tries.sent > 1)
-        deadline = self._patience.attempt_ends(tries)
+        if state.expired is not None and not state.renewed:
+            self._credentials.renew(state.expired, self._token_fetcher)
+            state.renewed = True
+        self._credentials.ready(self._token_fetcher)
+        state.sent += 1
+        state.sent_at = time.monotonic()
+        self.traffic.sent(retry=state.sent > 1)
+        deadline = self._controller.attempt_ends(state)
         with self._pool.lease() as lease:
-            if tries.stale:
+            if state.stale:
                 # Idle connections die together, and only the first death is free.
                 lease.watch.drop()
-            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
-        return self._page(request, answer, tries.sent, started)
+            response = self._exchange.attempt(request, lease, deadline, self._classifier.is_final, self._before_resend)
+        return self._page(request, response, state.sent, started)
 
-    def _page(self, request: PageRequest, answer: Response, attempts: int, started: float) -> Page:
+    def _page(self, request: PageRequest, response: Response, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
-        content = self._judge.content(answer, request.behind)
-        self._heed_quota(answer)
+            log.debug("%s: %s, %d bytes", self._name(request), phrase(response.status), len(response.body))
+        content = self._classifier.content(response, request.behind)
+        # Pause before the quota is exceeded, where the response says that this page used up the last of it.
+        if self._options.retry.respect_retry_after_header and (wait := quota_wait(response.headers)):
+            if excess := self._controller.excess(wait):
+                self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
+            else:
+                self._gate.pause(wait)
         rows = content.parts
         if rows.columns is not None:
             self._columns.check(request.partition, rows.columns)
@@ -216,43 +224,26 @@ class PageClient:
             count=rows.count,
             sha256=hashlib.sha256(rows.lines).hexdigest(),
             envelope=rows.envelope,
-            headers=answer.headers,
+            headers=response.headers,
             attempts=attempts,
             bytes=content.size,
             seconds=time.monotonic() - started,
-            url=answer.url,
+            url=response.url,
             end=content.end,
             ignored=content.ignored,
-            owned=answer.owned,
+            owned=response.owned,
         )
 
-    def _heed_quota(self, answer: Response) -> None:
-        """Pause before the quota is exceeded, where the answer says that this page took the last of it."""
-        retry = self._options.retry
-        wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
-        if not wait:
-            return
-        if excess := self._patience.excess(wait):
-            self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
-        else:
-            self._gate.pause(wait)
-
-    def _follow(self) -> None:
+    def _before_resend(self) -> None:
         self._gate.enter()
         self._sent()
 
-    def _authenticate(self, tries: _PageAttemptState) -> None:
-        if tries.expired is not None and not tries.renewed:
-            self._credentials.renew(tries.expired, self._renewals)
-            tries.renewed = True
-        self._credentials.ready(self._renewals)
-
-    def _replay(self, expired: Expired, request: PageRequest, tries: _PageAttemptState) -> None:
-        if tries.renewed:
+    def _replay(self, expired: Expired, request: PageRequest, state: _PageAttemptState) -> None:
+        if state.renewed:
             advice = f"check those on {self._options.endpoint.name}"
             refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"
-            raise self._told(RequestRefused(refusal, expired.status), request)
-        tries.expired = expired.generation
+            raise self._with_message(RequestRefused(refusal, expired.status), request)
+        state.expired = expired.generation
 
     def _sent(self) -> None:
         self.traffic.sent(retry=False)
@@ -263,8 +254,8 @@ class PageClient:
         for secret in learned:
             self._options.learned(secret)
 
-    def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
-        self._patience.check_open()
+    def _with_message(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
+        self._controller.check_open()
         return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:

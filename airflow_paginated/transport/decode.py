@@ -295,14 +295,25 @@ def split(body: bytes, selector: str | None, tolerance: Tolerance = STRICT) -> P
     Raises ``RetryableError`` for a body that is no JSON, ``ResponseError`` for one in which the selector finds no list,
     ``LimitExceeded`` for one with too much in it.
     """
+    steps = _steps(selector)
+    at = steps.index(ALL)
     try:
-        return _split(body, _steps(selector), tolerance)
+        envelope, found = _peel(Raw(body), steps[:at], tolerance)
+        rows = _elements(found, tolerance)
+        if at:
+            _refuse_twice(body, found)
+        if rest := steps[at + 1 :]:
+            rows = _dug(rows, rest, tolerance)
     except msgspec.ValidationError:
         raise _unexpected(body, selector, tolerance.most) from None
     except msgspec.DecodeError:
         raise RetryableError("the body is empty" if is_blank(body) else "the body is not JSON") from None
     except RecursionError:
         raise ResponseError(TOO_DEEP) from None
+    lines = b"\n".join([*rows, b""])
+    if lines.count(b"\n") != len(rows) or b"\r" in lines:
+        lines = b"".join(_line(bytes(row)) for row in rows)
+    return Parts(lines, len(rows), envelope)
 
 
 def json_value(text: str, most: int = sys.maxsize) -> Json:
@@ -315,21 +326,11 @@ def json_value(text: str, most: int = sys.maxsize) -> Json:
         return ABSENT
 
 
+@lru_cache(maxsize=64)
 def _steps(selector: str | None) -> Path:
     """Return the way to the single row; a selector without [*] names the list."""
     path = parse_path(selector) if selector else ()
     return path if ALL in path else (*path, ALL)
-
-
-def _split(body: bytes, steps: Path, tolerance: Tolerance) -> Parts:
-    at = steps.index(ALL)
-    envelope, found = _peel(Raw(body), steps[:at], tolerance)
-    rows = _elements(found, tolerance)
-    if at:
-        _refuse_twice(body, found)
-    if rest := steps[at + 1 :]:
-        rows = _dug(rows, rest, tolerance)
-    return Parts(_lines(rows), len(rows), envelope)
 
 
 def _peel(raw: Raw, names: Path, tolerance: Tolerance) -> tuple[Json, Raw | None]:
@@ -339,7 +340,8 @@ def _peel(raw: Raw, names: Path, tolerance: Tolerance) -> tuple[Json, Raw | None
     for depth, name in enumerate(names):
         if tolerance.null and _is_null(raw):
             return envelope, raw
-        check_beside(raw, str(name), tolerance.most)
+        if memoryview(raw).nbytes > LIGHT:
+            check_beside(raw, str(name), tolerance.most)
         beside = _OBJECT.decode(raw)
         rows = beside.pop(str(name), None)
         level = {key: _ANY.decode(value) for key, value in beside.items()}
@@ -385,7 +387,8 @@ def _dig(raw: Raw, steps: Path, tolerance: Tolerance) -> list[Raw]:
 def _elements(raw: Raw | None, tolerance: Tolerance) -> list[Raw]:
     if raw is None or (tolerance.null and _is_null(raw)):
         return []
-    check_rows(raw, tolerance.most)
+    if memoryview(raw).nbytes > LIGHT:
+        check_rows(raw, tolerance.most)
     return _LIST.decode(raw)
 
 
@@ -408,20 +411,13 @@ def _refuse_twice(body: bytes, found: Raw | None) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> None:
-    names = {name for name, _ in pairs}
-    if len(names) < len(pairs):
-        raise ResponseError(f"the answer has a name twice in {seen(dict(pairs))}")
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ResponseError(f"the response has a name twice in {seen(value)}")
 
 
 # Numbers may be longer than Python likes to convert; their values are not wanted.
 _ONCE: Final = json.JSONDecoder(object_pairs_hook=_once, parse_int=str, parse_float=str)
-
-
-def _lines(rows: list[Raw]) -> bytes:
-    lines = b"\n".join([*rows, b""])
-    if lines.count(b"\n") != len(rows) or b"\r" in lines:
-        lines = b"".join(_line(bytes(row)) for row in rows)
-    return lines
 
 
 def _line(row: bytes) -> bytes:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from airflow_paginated.core.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
 
@@ -98,19 +98,16 @@ def quota_wait(headers: Mapping[str, str], now: float | None = None) -> float | 
 
     ``headers`` have names in lower case; ``now`` is in seconds since 1970. What is malformed says nothing.
     """
-    waits = [_wait(left, reset, time.time() if now is None else now) for left, reset in _told(headers)]
-    return max((wait for wait in waits if wait is not None), default=None)
-
-
-def _told(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what is left and the reset, as they are written, by each kind of header that is there."""
-    told = [(headers[left], headers.get(reset, "")) for left, reset in PAIRS if left in headers]
+    quotas = [(headers[left], headers.get(reset, "")) for left, reset in PAIRS if left in headers]
     if "ratelimit" in headers:
-        # Of several policies each is one item of a list.
+        # Each policy is one item of a list.
         for item in re.split(r",(?=\s*\")", headers["ratelimit"]):
-            left, reset = _LEFT.search(item), _RESET.search(item)
-            told.append((left[1] if left else "", reset[1] if reset else ""))
-    return told
+            found, moment = _LEFT.search(item), _RESET.search(item)
+            quotas.append((found[1] if found else "", moment[1] if moment else ""))
+    if not quotas:
+        return None
+    waits = [_wait(left, reset, time.time() if now is None else now) for left, reset in quotas]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _wait(left: str, reset: str, now: float) -> float | None:
@@ -126,19 +123,11 @@ def _wait(left: str, reset: str, now: float) -> float | None:
 SPREAD: Final = 0.1
 """After a pause the threads come back over this share of it (at most a second), not in one instant."""
 
-GLANCE: Final = 0.25
-"""How often one who waits looks whether the turn still holds."""
+POLL_SECONDS: Final = 0.25
+"""Polling interval of a waiting thread."""
 
 COST: Final = 5
 """How many pages must succeed to pay for one retry."""
-
-
-class _Turn(NamedTuple):
-    """When a request may go out, as long as the round lasts; or when the gate opens, where it is not ``open``."""
-
-    at: float
-    round: int
-    open: bool = True
 
 
 class Gate:
@@ -148,14 +137,14 @@ class Gate:
         self._interval = interval
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._pace = AdaptiveRate()
+        self._rate = AdaptiveRate()
         """Guarded by the lock."""
         self._next_slot = 0.0
         """Guarded by the lock."""
         self._opens_at = 0.0
         """Guarded by the lock."""
-        self._paused = False
-        """Guarded by the lock; whether nobody has come through since the last pause began."""
+        self._fresh = True
+        """Guarded by the lock; whether no request has passed since the start, or since the last pause began."""
         self._spread = 0.0
         """Guarded by the lock."""
         self._round = 0
@@ -171,23 +160,34 @@ class Gate:
         return self._closed.is_set()
 
     def enter(self) -> None:
-        """Wait for this request's turn. Raises ``Cancelled`` when the run is over, ``QuotaExceeded`` without quota."""
-        held = False
+        """Wait for this request's slot. Raises ``Cancelled`` when the run ends, ``QuotaExceeded`` without quota."""
+        waited = False
         while True:
             if self._exhausted is not None:
                 raise QuotaExceeded(*self._exhausted)
-            turn = self._turn(held)
-            self._wait(turn)
-            if turn.open and turn.round == self._round:
+            with self._lock:
+                now = time.monotonic()
+                round_, is_open = self._round, now >= self._opens_at
+                if not is_open:
+                    # The rate after the pause is known only when the pause has ended.
+                    slot = self._opens_at
+                else:
+                    if self._fresh:
+                        self._fresh = False
+                        self._rate.settle(self._opens_at)
+                        self._rate.begin(now)
+                    if spacing := max(self._interval, self._rate.interval):
+                        slot = max(now, self._next_slot)
+                        self._next_slot = slot + spacing
+                    else:
+                        slot = now + random.uniform(0, self._spread) if waited else now  # noqa: S311 - spreads load
+            while (wait := slot - time.monotonic()) > 0 and round_ == self._round:
+                self.sleep(min(wait, POLL_SECONDS))
+            if self._closed.is_set():
+                raise Cancelled("the run was told to stop")
+            if is_open and round_ == self._round:
                 return
-            held = True
-
-    def _wait(self, turn: _Turn) -> None:
-        """Wait for a turn, or until it is void."""
-        while (wait := turn.at - time.monotonic()) > 0 and turn.round == self._round:
-            self.sleep(min(wait, GLANCE))
-        if self.closed:
-            self.sleep(0.0)
+            waited = True
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the run ends before. Raises ``Cancelled`` then."""
@@ -197,7 +197,7 @@ class Gate:
     def served(self) -> None:
         """Count a request that was not refused."""
         with self._lock:
-            if self._pace.served():
+            if self._rate.served():
                 self._recall(time.monotonic())
 
     def exhaust(self, message: str, seconds: float) -> None:
@@ -211,46 +211,24 @@ class Gate:
         """
         with self._lock:
             if refused is not None:
-                self._pace.refused(refused)
+                self._rate.refused(refused)
             now = time.monotonic()
             until = now + seconds
             if until > self._opens_at:
                 self.paused_seconds += until - max(now, self._opens_at)
-                self._opens_at, self._paused = until, True
+                self._opens_at, self._fresh = until, True
                 self._spread = min(1.0, seconds * SPREAD)
                 # Turns that fell into the pause must not all come at its end.
                 self._recall(now)
 
-    @property
-    def _spacing(self) -> float:
-        return max(self._interval, self._pace.interval)
-
     def _recall(self, now: float) -> None:
         """Let whoever waits for a turn take a new one."""
         self._round += 1
-        self._next_slot = min(self._next_slot, max(self._opens_at, now + self._spacing))
+        self._next_slot = min(self._next_slot, max(self._opens_at, now + max(self._interval, self._rate.interval)))
 
     def close(self) -> None:
         """End all waits, now and later."""
         self._closed.set()
-
-    def _turn(self, held: bool) -> _Turn:
-        """Return when the next request may go out; ``held`` says that this one has waited for a pause to end."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._opens_at:
-                # At what pace requests go out then is known when the pause has ended.
-                return _Turn(self._opens_at, self._round, open=False)
-            if self._paused:
-                self._paused = False
-                self._pace.settle(self._opens_at)
-            self._pace.begin(now)
-            if not self._spacing:
-                spread = self._spread if held else 0.0
-                return _Turn(now + random.uniform(0, spread), self._round)  # noqa: S311 - spreads load, guards nothing
-            turn = max(now, self._next_slot)
-            self._next_slot = turn + self._spacing
-            return _Turn(turn, self._round)
 
 
 class RetryBudget:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -57,6 +58,7 @@ def join(base_url: str, path: str) -> str:
     return f"{url}{mark}{query}"
 
 
+@lru_cache(maxsize=64)
 def cut(path: str) -> tuple[str, str]:
     """Return a path or URL without query and fragment, and the query as it goes over the wire.
 
@@ -98,8 +100,15 @@ def encode_query(query: Mapping[str, Json]) -> str:
     """
     pairs: list[tuple[str, str]] = []
     for name, value in query.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        pairs += [(name, _text(each, name)) for each in values if each is not None]
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(each, bool):
+                pairs.append((name, "true" if each else "false"))
+            elif isinstance(each, str | int | float):
+                pairs.append((name, str(each)))
+            elif each is not None:
+                raise ConfigurationError(
+                    f"query: {name!r} must be a string, a number, a boolean or a list of them, got {each!r}"
+                )
     try:
         return urlencode(pairs)
     except UnicodeEncodeError:
@@ -122,11 +131,3 @@ def shown_url(url: str, query: Mapping[str, Json], shown: Collection[str]) -> st
 
 def _printed(value: object) -> str:
     return quote(str(value), errors="replace")
-
-
-def _text(value: Json, name: str) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise ConfigurationError(f"query: {name!r} must be a string, a number, a boolean or a list of them, got {value!r}")

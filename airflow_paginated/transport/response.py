@@ -30,7 +30,7 @@ from airflow_paginated.transport.gate import MAX_WAIT_SECONDS, quota_wait
 from airflow_paginated.transport.retry import CONNECTION, SERVER, Expired, RequestRetry, RetryableError, Throttled
 from airflow_paginated.transport.rules import ResponseAction, ResponseRules, is_something, quoting
 
-GOOD: Final = frozenset({200, 201, 203})
+SUCCESS_STATUSES: Final = frozenset({200, 201, 203})
 
 REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
@@ -62,7 +62,7 @@ def judge_status(
 
     Raises ``Throttled``, ``RetryableError`` or ``RequestRefused``.
     """
-    if status in GOOD:
+    if status in SUCCESS_STATUSES:
         return
     judge_trouble(status, headers, retry, now)
     advice = STATUS_ADVICE.get(status, "only 200, 201 and 203 carry a page").format(connection=connection)
@@ -199,128 +199,130 @@ class ResponseClassifier:
         scrub: Scrubber,
         refreshable: bool = False,
         connection: str = THE_CONNECTION,
-        proceed: Callable[[], None] = lambda: None,
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> None:
         rules.check_selector(data_selector)
         self._rules = rules
+        self._has_actions = bool(rules.actions)
         self._selector = data_selector
         self._retry = retry
         self._page_bytes = page_bytes
         self._scrub = scrub
         self._refreshable = refreshable
         self._connection = connection
-        self._proceed = proceed
+        self._check_cancelled = check_cancelled
         self._tolerance = Tolerance(rules.missing_rows == "empty", rules.null_rows == "empty", most_values(page_bytes))
 
-    def settles(self, answer: Response) -> bool:
+    def is_final(self, response: Response) -> bool:
         """Say whether an action decides over an answer, so that a redirect in it must not be followed."""
-        with DecodedBody(answer, self._page_bytes, self._proceed) as reading:
-            return self._action(answer, reading) is not None
+        if not self._has_actions:
+            return False
+        with DecodedBody(response, self._page_bytes, self._check_cancelled) as body:
+            return self._rules.first_match(response.status, response.headers, body) is not None
 
-    def content(self, answer: Response, behind: bool = False) -> Content:
-        """Return what the answer holds; ``behind`` the last page, that may be nothing.
+    def content(self, response: Response, behind: bool = False) -> Content:
+        """Return the page's content. A request ``behind`` the last page may get an empty body.
 
-        Raises ``Throttled``, ``Expired`` or ``RetryableError`` for what may be tried again, a ``PermanentError``
-        for what may not.
+        Raises ``Throttled``, ``Expired`` or ``RetryableError`` for what a retry may mend, a ``PermanentError`` for
+        what it cannot.
         """
-        with DecodedBody(answer, self._page_bytes, self._proceed) as reading:
-            return self._content(answer, reading, behind)
+        with DecodedBody(response, self._page_bytes, self._check_cancelled) as body:
+            action = None
+            if self._has_actions:
+                action = self._rules.first_match(response.status, response.headers, body)
+            if action is None:
+                if response.status not in SUCCESS_STATUSES:
+                    self._refuse_status(response, body)
+            elif action.action != "SUCCESS":
+                return self._act(action, response, body)
+            if (behind or action is not None) and _is_blank(response, body):
+                return Content()
+            # An action that declares success overrides error_path.
+            parts = self._parts(body) if action is not None else self._checked_parts(response, body)
+            return Content(parts, len(body.body))
 
-    def _content(self, answer: Response, reading: DecodedBody, behind: bool) -> Content:
-        action = self._action(answer, reading)
-        if action is None:
-            self._check_status(answer, reading)
-        elif action.action != "SUCCESS":
-            return self._act(action, answer, reading)
-        if (behind or action is not None) and _is_blank(answer, reading):
-            return Content()
-        # What an action takes for a page is one, whatever it says of errors.
-        parts = self._parts(reading) if action is not None else self._checked_parts(answer, reading)
-        return Content(parts, len(reading.body))
-
-    def _action(self, answer: Response, reading: DecodedBody) -> ResponseAction | None:
-        return self._rules.first_match(answer.status, answer.headers, reading)
-
-    def _act(self, action: ResponseAction, answer: Response, reading: DecodedBody) -> Content:
-        why = action.message or phrase(answer.status)
+    def _act(self, action: ResponseAction, response: Response, body: DecodedBody) -> Content:
+        why = action.message or phrase(response.status)
         cause = f"{why} ({action.action} by response_actions)"
         match action.action:
             case "END":
-                return Content(size=len(answer.body), end=why)
+                return Content(size=len(response.body), end=why)
             case "IGNORE":
-                return Content(size=len(answer.body), ignored=True)
+                return Content(size=len(response.body), ignored=True)
             case "RETRY":
                 raise RetryableError(cause, SERVER)
             case "RATE_LIMITED":
-                raise Throttled(cause, asked_wait(answer.headers, self._retry))
+                raise Throttled(cause, asked_wait(response.headers, self._retry))
             case "REFRESH_TOKEN_THEN_RETRY" if self._refreshable:
-                raise Expired(self._with_words(why, reading), answer.generation, answer.status)
+                raise Expired(self._with_words(why, body), response.generation, response.status)
             case "REFRESH_TOKEN_THEN_RETRY":
-                raise RequestRefused(self._with_words(f"{cause}: {STATIC}", reading), answer.status)
+                raise RequestRefused(self._with_words(f"{cause}: {STATIC}", body), response.status)
             case _:
-                raise ResponseError(self._with_words(f"{phrase(answer.status)}: {action.message or FAILS}", reading))
+                raise ResponseError(self._with_words(f"{phrase(response.status)}: {action.message or FAILS}", body))
 
-    def _check_status(self, answer: Response, reading: DecodedBody) -> None:
-        if answer.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
-            raise Expired(self._with_words(phrase(answer.status), reading), answer.generation, answer.status)
+    def _refuse_status(self, response: Response, body: DecodedBody) -> None:
+        if response.status == HTTPStatus.UNAUTHORIZED and self._refreshable:
+            raise Expired(self._with_words(phrase(response.status), body), response.generation, response.status)
         try:
-            judge_status(answer.status, answer.headers, self._retry, connection=self._connection)
+            judge_status(response.status, response.headers, self._retry, connection=self._connection)
         except PermanentError as exc:
-            raise exc.told(self._with_words(str(exc), reading)) from None
+            raise exc.told(self._with_words(str(exc), body)) from None
 
-    def _checked_parts(self, answer: Response, reading: DecodedBody) -> Parts:
-        if self._rules.response_format == "csv" and not is_blank(reading.body):
-            self._check_type(answer, reading)
+    def _checked_parts(self, response: Response, body: DecodedBody) -> Parts:
+        if self._rules.response_format == "csv" and not is_blank(body.body):
+            self._check_type(response, body)
         if self._rules.error_path is None:
-            return self._parts(reading)
+            return self._parts(body)
         try:
-            parts = self._parts(reading)
+            parts = self._parts(body)
         except (RetryableError, ResponseError):
-            self._check_error(answer, reading.value)
+            self._check_error(response, body.value)
             raise
         # Only JSON has something beside its rows; any other answer may still be a JSON error as a whole.
-        self._check_error(answer, parts.envelope if self._rules.response_format == "json" else reading.value)
+        self._check_error(response, parts.envelope if self._rules.response_format == "json" else body.value)
         return parts
 
-    def _check_type(self, answer: Response, reading: DecodedBody) -> None:
+    def _check_type(self, response: Response, body: DecodedBody) -> None:
         """Refuse what says that it is no CSV: one line of anything is a header without rows."""
-        media_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type.endswith("html"):
             raise RetryableError("the answer is HTML where CSV is due")
         if media_type.endswith(("json", "xml")):
-            raise ResponseError(self._with_words("the answer is JSON or XML where CSV is due", reading))
+            raise ResponseError(self._with_words("the answer is JSON or XML where CSV is due", body))
 
-    def _parts(self, reading: DecodedBody) -> Parts:
+    def _parts(self, body: DecodedBody) -> Parts:
         rules = self._rules
         if rules.response_format == "json":
-            return split(reading.body, self._selector, self._tolerance)
-        if not (is_blank(reading.body) or reading.framed):
+            return split(body.body, self._selector, self._tolerance)
+        if not (is_blank(body.body) or body.framed):
             raise ResponseError(
                 f"a {rules.response_format} answer without Content-Length, chunked or gzip coding may have been cut,"
                 " and nothing would show it: it is refused"
             )
         if rules.response_format == "jsonl":
-            return split_jsonl(reading.body, self._tolerance.most)
+            return split_jsonl(body.body, self._tolerance.most)
         dialect = {"delimiter": rules.csv_delimiter, "quotechar": rules.csv_quotechar}
         most, quotes = self._tolerance.most, quoting(rules.csv_quotechar)
-        return split_csv(reading.body, rules.csv_columns, most, quoting=quotes, **dialect)
+        return split_csv(body.body, rules.csv_columns, most, quoting=quotes, **dialect)
 
-    def _check_error(self, answer: Response, body: Json) -> None:
+    def _check_error(self, response: Response, value: Json) -> None:
         path = self._rules.error_path or ""
-        found = select(body, path)
+        found = select(value, path)
         if is_something(found):
             said = self._scrub.excerpt(_words(found))
             advice = f"; {TOO_MANY}" if ABOUT_SIZE.search(said) else ""
-            raise ResponseError(f"{phrase(answer.status)}, but the body says at error_path {path!r}: {said!r}{advice}")
+            raise ResponseError(
+                f"{phrase(response.status)}, but the body says at error_path {path!r}: {said!r}{advice}"
+            )
 
-    def _with_words(self, text: str, reading: DecodedBody) -> str:
-        said = self._scrub.excerpt(reading.text)
+    def _with_words(self, text: str, body: DecodedBody) -> str:
+        said = self._scrub.excerpt(body.text)
         return f"{text}; the API says: {said!r}" if said.strip() else text
 
 
-def _is_blank(answer: Response, reading: DecodedBody) -> bool:
+def _is_blank(response: Response, body: DecodedBody) -> bool:
     """Say whether a body is empty because it was sent so, and not because the connection broke."""
-    return reading.framed and (not answer.body or is_blank(reading.body))
+    return body.framed and (not response.body or is_blank(body.body))
 
 
 def _words(found: Json) -> str:

@@ -100,9 +100,9 @@ def test_depth_is_an_error_and_no_crash(server: FaultServer, body: bytes, deep: 
         (b'{"data": "none"}', "it leads to a text"),
         (b"[]", "it leads to a list of 0"),
         (b"null", "it leads to null"),
-        (b'{"data": [1], "data": []}', "the answer has a name twice in an object with the keys 'data'"),
-        (b'{"data": [1], "next": {"page": 2, "page": null}}', "the answer has a name twice in an object with the keys"),
-        (b'{"total": 1, "data": [1], "total": 2}', "the answer has a name twice in an object with the keys"),
+        (b'{"data": [1], "data": []}', "the response has a name twice in an object with the keys 'data'"),
+        (b'{"data": [1], "next": {"page": 2, "page": null}}', "the response has a name twice in an object with the keys"),
+        (b'{"total": 1, "data": [1], "total": 2}', "the response has a name twice in an object with the keys"),
     ],
 )
 def test_an_envelope_without_rows_is_never_the_last_page(server: FaultServer, body: bytes, said: str) -> None:

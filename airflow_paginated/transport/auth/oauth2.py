@@ -19,7 +19,7 @@ from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequ
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
 from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import origin_of
-from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.response import SUCCESS_STATUSES, phrase
 from airflow_paginated.transport.retry import SERVER, RetryableError
 
 OAUTH2_CLIENT_CREDENTIALS: Final = "oauth2_client_credentials"
@@ -76,7 +76,7 @@ class ClientCredentials:
         """Return the token (RFC 6749, 5.1), or raise what the error is (5.2)."""
         # Some old servers send a form in place of JSON.
         answer = reading.value if isinstance(reading.value, dict) else dict(parse_qsl(reading.text))
-        if status not in GOOD or answer.get("error"):
+        if status not in SUCCESS_STATUSES or answer.get("error"):
             said = f"; the server says: {quote(reading.text)}" if reading.text.strip() else ""
             raise _refused(status, str(answer.get("error")), said)
         token = answer.get("access_token")

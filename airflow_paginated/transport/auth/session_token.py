@@ -18,7 +18,7 @@ from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequ
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
 from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.response import GOOD, phrase
+from airflow_paginated.transport.response import SUCCESS_STATUSES, phrase
 from airflow_paginated.transport.retry import SERVER, RetryableError
 
 SESSION_TOKEN: Final = "session_token"  # noqa: S105  # the name of an auth type
@@ -56,7 +56,7 @@ class Login:
 
     def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
         """Return the token that lies at ``session_path``."""
-        if status not in GOOD:
+        if status not in SUCCESS_STATUSES:
             said = f"; the API says: {quote(reading.text)}" if reading.text.strip() else ""
             advice = "login and password" if status in (400, 401, 403, 422) else "login_endpoint"
             raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{said}")
