@@ -1,4 +1,4 @@
-"""The client: one page request in, one page out, whatever it takes within the policies."""
+"""The client: one page request in, one page out, within the run's policies."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """Everything a client has to know.
+    """The client's configuration.
 
-    ``deadline`` is the end of the run: no attempt and no wait goes past it. ``secrets`` are kept out of messages; of
-    query parameters, only the values of those in ``shown`` stand in them. ``shared`` are the credentials of
-    ``endpoint`` where several clients use the same; ``learned`` is told, in any thread, what authentication puts on
-    requests, and may hear of it more than once.
+    No attempt and no wait passes ``deadline``, the end of the run. ``secrets`` are kept out of messages, which show
+    the values of the query parameters in ``shown`` only. ``shared`` are the credentials of ``endpoint`` when several
+    clients use them. ``learned`` receives, in any thread and possibly more than once, each secret that authentication
+    puts on requests.
     """
 
     endpoint: Endpoint
@@ -68,7 +68,7 @@ class ClientOptions:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire so far. Changed by all threads, under its lock."""
+    """Requests sent so far. Changed by all threads, under its lock."""
 
     requests: int = 0
     retries: int = 0
@@ -83,10 +83,10 @@ class Traffic:
 
 @dataclass(slots=True)
 class _PageAttemptState(AttemptState):
-    """The attempts at one page. Changed by the thread that fetches it."""
+    """Retry state of one page. Changed by the thread that fetches it."""
 
     expired: int | None = None
-    """The generation of the credentials that were refused."""
+    """The generation of the refused credentials."""
     renewed: bool = False
 
 
@@ -129,16 +129,16 @@ class PageClient:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
         if isinstance(error, PaginatedApiError):
-            # What a strategy says of an answer may hold a secret that the answer repeats.
+            # A strategy's message may quote a secret that the response repeats.
             error.args = (self._scrub(str(error)),)
 
     @property
     def throttled_seconds(self) -> float:
-        """How long the API kept everybody waiting."""
+        """Seconds for which the gate was closed to all workers."""
         return self._gate.paused_seconds
 
     def authenticated(self) -> Credentials:
-        """Return the credentials, with a token that is valid now where they need one; raises what ``fetch`` raises."""
+        """Return the credentials with a valid token, if they need one; raises what ``fetch`` raises."""
         self._credentials.ready(self._token_fetcher)
         return self._credentials
 
@@ -148,12 +148,12 @@ class PageClient:
         self._pool.close()
 
     def fetch(self, request: PageRequest) -> Page:
-        """Return the page that answers ``request``, after as many attempts as the policies allow.
+        """Return the page for ``request``, with as many attempts as the policies allow.
 
-        Raises a ``TransientError`` when they are used up, a ``PermanentError`` for what no attempt can mend.
+        Raises a ``TransientError`` when they are used up, a ``PermanentError`` when a retry cannot help.
         """
         self._gate.enter()
-        started = time.monotonic()  # the wait for the first turn is nobody's fault
+        started = time.monotonic()  # waiting for the first slot does not count against the page
         state = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
         while True:
             try:
@@ -167,11 +167,11 @@ class PageClient:
                 self._controller.budget.earn()
                 self._gate.served()
                 return page
-            # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
+            # Outside the handler: an error raised there would have the trouble, with its text, as its context.
             try:
                 self._recover(trouble, request, state)
             finally:
-                del trouble  # it refers to this frame, which would keep the answer and its socket
+                del trouble  # its traceback would keep this frame, the response and its socket alive
             self._gate.enter()
 
     def _recover(
@@ -200,8 +200,8 @@ class PageClient:
         deadline = self._controller.attempt_ends(state)
         with self._pool.lease() as lease:
             if state.stale:
-                # Idle connections die together, and only the first death is free.
-                lease.watch.drop()
+                # Idle connections die together, and only the first stale one is not charged.
+                lease.registry.drop()
             response = self._exchange.attempt(request, lease, deadline, self._classifier.is_final, self._before_resend)
         return self._page(request, response, state.sent, started)
 
@@ -241,7 +241,7 @@ class PageClient:
     def _replay(self, expired: Expired, request: PageRequest, state: _PageAttemptState) -> None:
         if state.renewed:
             advice = f"check those on {self._options.endpoint.name}"
-            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"
+            refusal = f"the API refuses the credentials, even after renewal: {expired.cause}; {advice}"
             raise self._with_message(RequestRefused(refusal, expired.status), request)
         state.expired = expired.generation
 
