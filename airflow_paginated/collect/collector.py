@@ -118,7 +118,7 @@ class Collector:
                     record = PageRecord.of(landing, total(landing.page))
                     audit.see(record)
                     if self.dataset is not None:
-                        self.dataset.land(record, landing.page.lines)
+                        self.dataset.store_page(record, landing.page.lines)
                     self.progress.saw(record)
                     yield landing.page
                     self.stop.check()
@@ -177,7 +177,7 @@ class Collector:
             last = dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
                 again = landed(page, strategy)
-                dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
+                dataset.store_page(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
                     "page %s has changed since it was stored: its partition starts over", page.request.index + 1

@@ -73,7 +73,7 @@ class Dataset(Protocol):
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest stored page of a partition."""
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Store a page; it takes the place of a stored page with the same partition and index."""
 
     def restart(self, partition: tuple[int, ...]) -> None:

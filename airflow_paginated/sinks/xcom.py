@@ -60,7 +60,7 @@ class XComDataset:
         index = max((index for part, index in self._pages if part == partition), default=None)
         return None if index is None else self._pages[partition, index][0]
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Keep a page.
 
         Raises ``LimitExceeded`` once all rows together pass the limit.

@@ -157,8 +157,8 @@ class _Doomed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
-        self._whole.land(record, lines)
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
+        self._whole.store_page(record, lines)
         self._watch.landed.append((record.request.partition, record.request.index))
         self._strike("landing")
 

@@ -1,4 +1,4 @@
-"""Pages to land, as a walk would hand them out, and what must be published of them."""
+"""Pages as the scheduler yields them, and what must be published of them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def record_of(landing: Landing) -> PageRecord:
     return PageRecord.of(landing, Total(6, "pages"))
 
 
-def land(dataset: Dataset, landings: Iterable[Landing]) -> None:
+def store_pages(dataset: Dataset, landings: Iterable[Landing]) -> None:
     for landing in landings:
-        dataset.land(record_of(landing), landing.page.lines)
+        dataset.store_page(record_of(landing), landing.page.lines)
 
 
 def account_of(dataset: Dataset) -> CollectionReport:
@@ -85,7 +85,7 @@ def missing(dataset: Dataset, api: Api) -> Iterator[Landing]:
 def collect(dataset: Dataset, api: Api) -> Any:
     """Collect what is missing, publish, and return the result."""
     try:
-        land(dataset, list(missing(dataset, api)))
+        store_pages(dataset, list(missing(dataset, api)))
         return dataset.publish(account_of(dataset))
     finally:
         dataset.close()

@@ -16,7 +16,7 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import AddColumns, XComSink
 from airflow_paginated.sinks.rows import Columns, RowFunctions, RowOrigin, columns_from
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
 from tests.sinks.reading import published
 
 API = Api(pages=3, partitions=2, rows=2)
@@ -187,7 +187,7 @@ def test_row_functions_see_the_columns(near: Lake) -> None:
 def test_a_later_try_publishes_the_times_of_the_pages(near: Lake) -> None:
     begun = time.time()
     dataset = near.open("out/", run_with({"at": "fetched_at"}))
-    land(dataset, API.landings())
+    store_pages(dataset, API.landings())
     dataset.close()
     ended = time.time()
     again = near.open("out/", run_with({"at": "fetched_at"}))

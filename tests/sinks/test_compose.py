@@ -30,7 +30,7 @@ def peak_of_a_run(lake: Lake, pages: int, file_format: str) -> int:
         partition = (index % 10,)
         request = replace(record.request, partition=partition, index=index // 10)
         successor = replace(request, index=request.index + 1) if index + 10 < pages else ROWS.landing((0,), 5).successor
-        dataset.land(replace(record, request=request, successor=successor), landing.page.lines)
+        dataset.store_page(replace(record, request=request, successor=successor), landing.page.lines)
     dataset.close()
     again = lake.open(f"{pages}/", run_of(str(pages)), file_format=file_format, part_bytes=20_000)
     account = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())

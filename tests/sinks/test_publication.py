@@ -15,7 +15,7 @@ from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, land, run_of
+from tests.sinks.pages import Api, account_of, run_of, store_pages
 
 API = Api(pages=4, partitions=2)
 
@@ -23,7 +23,7 @@ API = Api(pages=4, partitions=2)
 def landed(lake: Lake, run: Run, path: str) -> FileDataset:
     dataset = lake.open(path, run, part_bytes=2_000)
     assert isinstance(dataset, FileDataset)
-    land(dataset, API.landings())
+    store_pages(dataset, API.landings())
     return dataset
 
 

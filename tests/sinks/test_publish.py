@@ -17,7 +17,7 @@ from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
 from tests.sinks.s3_server import Fault, S3Server
 
 OLD = Api(pages=4, partitions=2, version=1)
@@ -51,7 +51,7 @@ def leftovers(lake: Lake, path: str) -> set[str]:
 def begin(lake: Lake, path: str, run: str, api: Api) -> tuple[FileDataset, Publication]:
     dataset = lake.open(path, run_of(run), part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
-    land(dataset, api.landings())
+    store_pages(dataset, api.landings())
     return dataset, dataset.publication(account_of(dataset))
 
 
@@ -203,7 +203,7 @@ def test_cleaning_that_fails_does_not_undo_the_success(
 ) -> None:
     collect(store.open("out/", part_bytes=PART_BYTES), OLD)
     dataset = store.open("out/", run_of("run-2"), part_bytes=PART_BYTES)
-    land(dataset, NEW.landings())
+    store_pages(dataset, NEW.landings())
     s3.faults.append(Fault("POST", "delete", 1_000))
     assert dataset.publish(account_of(dataset))["rows"] == 60
     s3.faults.clear()
@@ -250,7 +250,7 @@ def test_a_young_staging_is_left_alone(near: Lake) -> None:
 def test_a_staging_folder_that_targets_share(near: Lake) -> None:
     dataset = near.open("out/", run_of("run-1"), staging="tmp/", part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
-    land(dataset, OLD.landings())
+    store_pages(dataset, OLD.landings())
     publication = dataset.publication(account_of(dataset))
     for step in islice(publication.commit_steps(), 6):
         step.run()
@@ -298,7 +298,7 @@ def test_the_schema_is_a_schema() -> None:
 @pytest.mark.parametrize(("path", "api"), [("out/", NEW), ("out/e.jsonl", NEW), ("out/", Api(rows=0))])
 def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     dataset = local.open(path, run_of(map_index=3, plan={"query": {"a": [1, None]}}))
-    land(dataset, api.landings())
+    store_pages(dataset, api.landings())
     account = account_of(dataset)
     checks = (Check("rows_equal_total", "passed", "60 rows"), Check("total_is_stable", "waived", "changed"))
     waived = CollectionReport(account.partitions, account.pages, account.rows, account.bytes, "total reached", checks)

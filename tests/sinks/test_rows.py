@@ -21,7 +21,7 @@ from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
 from tests.sinks.reading import published
 
 SCHEMA = Path(manifest.__file__).with_name("manifest.schema.json")
@@ -128,7 +128,7 @@ def test_it_stops_when_told_to(near: Lake) -> None:
 
 def test_what_was_damaged_is_noticed(local: Lake) -> None:
     dataset = local.open(run=run_with(even))
-    land(dataset, API.landings())
+    store_pages(dataset, API.landings())
     account = account_of(dataset)
     (segment,) = [name for name in local.files() if "/segment-" in name]
     local.write(f"out/{segment}", local.files()[segment].replace(b'"price"', b'"prise"'))
@@ -165,7 +165,7 @@ def test_an_empty_page_is_nothing() -> None:
     assert RowFunctions(even).apply(b"", RowOrigin((0,), 0, 0.0)) == []
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
-    land(dataset, [Landing(page, Stop("single page"))])
+    store_pages(dataset, [Landing(page, Stop("single page"))])
     assert dataset.publish(account_of(dataset)) == []
 
 

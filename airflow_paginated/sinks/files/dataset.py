@@ -69,7 +69,7 @@ class FileDataset:
         """Return the newest stored page of a partition."""
         return self._index.last(partition)
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Store a page."""
         if record.bytes != len(lines):
             raise ValueError(f"a page of {record.bytes} bytes came with {len(lines)} bytes of rows")
