@@ -54,7 +54,7 @@ class Watermark:
         self._check_is_ours(self._newest)
         counted = self._newest is not None and self._newest.by == asdict(owner)
         self._base = self._newest.before if self._newest is not None and counted else self._newest
-        self.changes = IncrementalFilter(policy, self._base, time.time(), store.most, self._check_unmoved, counted)
+        self.changes = IncrementalFilter(policy, self._base, time.time(), store.most, self._check_unchanged, counted)
 
     @property
     def plan(self) -> dict[str, Json]:
@@ -96,7 +96,7 @@ class Watermark:
                 " both: remove that of this run and clear its task (max_active_runs=1 lets runs follow each other)"
             ) from None
 
-    def _check_unmoved(self) -> None:
+    def _check_unchanged(self) -> None:
         now = self._store.read()
         if (now and now.generation) != (self._newest and self._newest.generation):
             raise moved(now)

@@ -109,7 +109,7 @@ class Publication:
         yield PublishStep("write the accounting", self._accounting)
         yield PublishStep("verify", self._verify)
         if self._run.rows.changes is not None:
-            yield PublishStep("look at the watermark", self._run.rows.changes.unmoved)
+            yield PublishStep("look at the watermark", self._run.rows.changes.check_unchanged)
         yield PublishStep("write the manifest", self._write_manifest)
         if self._site.layout.name is not None:
             yield PublishStep("replace the file", self._release)
