@@ -28,7 +28,7 @@ class Run:
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
     ``apart``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
-    repeats of it is left out. ``rows`` are applied when the rows are published. ``proceed`` is called before each step
+    repeats of it is left out. ``rows`` are applied when the rows are published. ``check_cancelled`` is called before each step
     of publishing, up to the commit, and raises what ends the run: ``Cancelled``, or ``RunTimeout``.
     """
 
@@ -37,7 +37,7 @@ class Run:
     base: PageRequest = field(default_factory=lambda: PageRequest(path=""))
     resume_max_age: float = 24 * 3600.0
     xcom_bytes: int = 1024 * 1024
-    proceed: Callable[[], None] = lambda: None
+    check_cancelled: Callable[[], None] = lambda: None
     rows: RowFunctions = field(default_factory=RowFunctions)
     apart: str = ""
 

@@ -176,7 +176,7 @@ def test_while_it_publishes(tmp_path: Path) -> None:
                 stop.deadline = Deadline.within(0, "a test")
 
         stop = StopSignal()
-        error = ends_early(job, stop=stop, proceed=slowly)
+        error = ends_early(job, stop=stop, check_cancelled=slowly)
         assert isinstance(error, RunTimeout)
         assert "40 pages with 400 rows are stored" in str(error)
         check_the_next_try(job, server)

@@ -77,7 +77,7 @@ def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
     monkeypatch.setattr(compose, "COMPOSE_BLOCK_BYTES", 2_000)
     asked = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal asked
         asked += 1
         if asked > steps:
@@ -85,7 +85,7 @@ def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
 
     before = threading.active_count()
     with pytest.raises(Cancelled):
-        collect(near.open(run=run_of(proceed=proceed)), MANY)
+        collect(near.open(run=run_of(check_cancelled=check_cancelled)), MANY)
     assert threading.active_count() == before
     assert parts(near) == {}
     assert not [name for name in near.files() if name.endswith(".tmp")]

@@ -49,7 +49,7 @@ def noted(publication: Publication, order: list[str], at: str, action: Callable[
 
 def test_a_run_may_end_before_each_step_up_to_the_commit(local: Lake) -> None:
     order: list[str] = []
-    dataset, publication = begin(local, run_of(proceed=lambda: order.append("may go on")))
+    dataset, publication = begin(local, run_of(check_cancelled=lambda: order.append("may go on")))
     order.clear()
     noted(publication, order, "", lambda: None)
     publication.publish()
@@ -84,21 +84,21 @@ def test_a_store_that_fails_may_be_a_newer_trys_doing(local: Lake, taken: bool, 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
 def test_what_is_written_when_a_newer_try_takes_over_never_appears(local: Lake, path: str) -> None:
-    """``proceed`` is called between any two pages that are composed, too."""
+    """``check_cancelled`` is called between any two pages that are composed, too."""
     number = 0
     while True:
         local.storage().drop()
         calls = 0
         seen: set[str] = set()
 
-        def proceed(number: int = number, seen: set[str] = seen) -> None:
+        def check_cancelled(number: int = number, seen: set[str] = seen) -> None:
             nonlocal calls
             calls += 1
             if calls == number:
                 local.open(path, run_of()).close()
                 seen.update(shown(local))
 
-        dataset, publication = begin(local, run_of(proceed=proceed), path)
+        dataset, publication = begin(local, run_of(check_cancelled=check_cancelled), path)
         calls = 0
         if number == 0:
             publication.publish()
@@ -130,13 +130,13 @@ def open_files() -> int:
 def test_it_lets_go_of_all_files(local: Lake, path: str, rows: RowFunctions, stop: int | None) -> None:
     calls = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal calls
         calls += 1
         if calls == stop:
             raise Cancelled("told to")
 
-    dataset = landed(local, run_of(proceed=proceed, rows=rows), path)
+    dataset = landed(local, run_of(check_cancelled=check_cancelled, rows=rows), path)
     kept: list[Any] = []
     try:
         kept.append(dataset.publication(account_of(dataset)))

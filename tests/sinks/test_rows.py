@@ -116,14 +116,14 @@ def test_a_function_that_fails_shows_nothing_and_costs_nothing(near: Lake, funct
 def test_it_stops_when_told_to(near: Lake) -> None:
     calls = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise Cancelled("told to")
 
     with pytest.raises(Cancelled):
-        collect(near.open(run=run_with(even, proceed=proceed)), API)
+        collect(near.open(run=run_with(even, check_cancelled=check_cancelled)), API)
 
 
 def test_what_was_damaged_is_noticed(local: Lake) -> None:

@@ -52,7 +52,7 @@ class Publication:
         self._pages = index if self._mapped is None else self._mapped.index
         landed = None if self._mapped is None else index
         self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
-        self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.proceed)
+        self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.check_cancelled)
         self._format = site.file_format
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
@@ -63,7 +63,7 @@ class Publication:
         self._check_sums()
         try:
             for step in self.commit_steps():
-                self._run.proceed()
+                self._run.check_cancelled()
                 self._claim.check()
                 step.run()
             for step in self.cleaning_steps():
@@ -80,7 +80,7 @@ class Publication:
     def _map(self) -> MappedPages:
         mapped = MappedPages(self._run.base)
         try:
-            mapped.fill(self._index, self._reader, self._run.rows, self._run.proceed)
+            mapped.fill(self._index, self._reader, self._run.rows, self._run.check_cancelled)
             if self._run.rows.changes is not None:
                 self._watermark = self._run.rows.changes.reached(self._account.complete)
         except BaseException:
@@ -151,7 +151,9 @@ class Publication:
             sweep.write_note(self._staging, old.digest, self._site.target, names)
 
     def _look(self) -> None:
-        self._format = self._format.seen(compose.payloads(self._pages, self._mapped or self._reader, self._run.proceed))
+        self._format = self._format.seen(
+            compose.payloads(self._pages, self._mapped or self._reader, self._run.check_cancelled)
+        )
 
     def _part(self, number: int, cut: compose.Cut) -> None:
         self._settle(self._compose(self._site.layout.part(self._plan.digest, number), cut))
