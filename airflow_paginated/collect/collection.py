@@ -121,7 +121,7 @@ class Collection:
         }
 
     @property
-    def apart(self) -> str:
+    def credentials_fingerprint(self) -> str:
         """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
         return sha256(_text(self.secret_query)).hexdigest() if self.secret_query else ""
 

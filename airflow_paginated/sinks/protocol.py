@@ -27,7 +27,7 @@ class Run:
     """What a sink has to know of the run it stores.
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
-    ``apart``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
+    ``credentials_fingerprint``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
     repeats of it is left out. ``rows`` are applied when the rows are published. ``check_cancelled`` is called before each step
     of publishing, up to the commit, and raises what ends the run: ``Cancelled``, or ``RunTimeout``.
     """
@@ -39,12 +39,14 @@ class Run:
     xcom_bytes: int = 1024 * 1024
     check_cancelled: Callable[[], None] = lambda: None
     rows: RowFunctions = field(default_factory=RowFunctions)
-    apart: str = ""
+    credentials_fingerprint: str = ""
 
     @property
     def fingerprint(self) -> str:
         """A digest of the plan and of what it leaves out, in hex."""
-        return sha256(f"{json.dumps(self.plan, sort_keys=True, default=str)}{self.apart}".encode()).hexdigest()
+        return sha256(
+            f"{json.dumps(self.plan, sort_keys=True, default=str)}{self.credentials_fingerprint}".encode()
+        ).hexdigest()
 
     @property
     def key(self) -> str:
