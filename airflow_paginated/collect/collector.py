@@ -70,7 +70,7 @@ class Collector:
     dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
     report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
-    published: Callable[[CollectionReport], None] = lambda account: None
+    published: Callable[[CollectionReport], None] = lambda report: None
     """Called when the rows are visible, with what was collected."""
     progress: Progress = field(init=False)
 
@@ -85,13 +85,13 @@ class Collector:
         assert self.dataset is not None, "only a dataset can be published"  # noqa: S101  # for mypy
         started = time.monotonic()
         try:
-            account = self._drain()
+            report = self._drain()
             self.report(self.progress.standing())
             self.stop.check()
             with self.collection.naming_parameters():
-                account = replace(account, checks=(*account.checks, *self.collection.checks()))
-                result = self.dataset.publish(account)
-            self.published(account)
+                report = replace(report, checks=(*report.checks, *self.collection.checks()))
+                result = self.dataset.publish(report)
+            self.published(report)
         except RunTimeout as exc:
             raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
         return result | self._figures(started) if isinstance(result, dict) else result
@@ -132,8 +132,8 @@ class Collector:
             while True:
                 next(pages)
         except StopIteration as done:
-            account: CollectionReport = done.value
-            return account
+            report: CollectionReport = done.value
+            return report
         except IncompleteError:
             # The data changed while it was read: what is stored would fail the next try in the same way.
             if self.dataset is not None:

@@ -67,17 +67,17 @@ class Watermark:
         """Return the request for what has changed."""
         return self._policy.asked(request, self.changes.start)
 
-    def published(self, account: CollectionReport) -> None:
+    def published(self, report: CollectionReport) -> None:
         """Move on, if what was published is complete and some of it is new.
 
         Raises ``TargetError`` where another run has published the same meanwhile.
         """
-        if self.changes.rows != account.rows:
+        if self.changes.rows != report.rows:
             raise ConfigurationError(
-                f"incremental: the sink has looked at {self.changes.rows} of {account.rows} rows; it has to pass each"
+                f"incremental: the sink has looked at {self.changes.rows} of {report.rows} rows; it has to pass each"
                 " of them through Run.rows once"
             )
-        state = self.changes.next() if account.complete and self.changes.new else None
+        state = self.changes.next() if report.complete and self.changes.new else None
         if state is None:
             return
         try:

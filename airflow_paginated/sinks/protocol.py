@@ -81,7 +81,7 @@ class Dataset(Protocol):
     def restart(self, partition: tuple[int, ...]) -> None:
         """Forget what is stored of a partition."""
 
-    def publish(self, account: CollectionReport) -> Any:
+    def publish(self, report: CollectionReport) -> Any:
         """Make all stored rows visible at once and return what the task returns."""
 
     def discard(self) -> None:

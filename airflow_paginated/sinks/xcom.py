@@ -80,7 +80,7 @@ class XComDataset:
         for key in [key for key in self._pages if key[0] == partition]:
             self._bytes -= len(self._pages.pop(key)[1])
 
-    def publish(self, account: CollectionReport) -> list[Json]:
+    def publish(self, report: CollectionReport) -> list[Json]:
         """Return all rows in the order of partition, page and row."""
         decoder = msgspec.json.Decoder()
         return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._published(*self._pages[key]))]

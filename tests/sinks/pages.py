@@ -66,7 +66,7 @@ def store_pages(dataset: Dataset, landings: Iterable[Landing]) -> None:
         dataset.store_page(record_of(landing), landing.page.lines)
 
 
-def account_of(dataset: Dataset) -> CollectionReport:
+def report_of(dataset: Dataset) -> CollectionReport:
     """Fold what a dataset stores as a run does."""
     audit = Audit(Completeness(on_total_change="warn", on_repeat="allow"))
     for record in dataset.records():
@@ -86,6 +86,6 @@ def collect(dataset: Dataset, api: Api) -> Any:
     """Collect what is missing, publish, and return the result."""
     try:
         store_pages(dataset, list(missing(dataset, api)))
-        return dataset.publish(account_of(dataset))
+        return dataset.publish(report_of(dataset))
     finally:
         dataset.close()

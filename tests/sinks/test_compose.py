@@ -33,8 +33,8 @@ def peak_of_a_run(lake: Lake, pages: int, file_format: str) -> int:
         dataset.store_page(replace(record, request=request, successor=successor), landing.page.lines)
     dataset.close()
     again = lake.open(f"{pages}/", run_of(str(pages)), file_format=file_format, part_bytes=20_000)
-    account = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
-    result = again.publish(account)
+    report = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
+    result = again.publish(report)
     again.close()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

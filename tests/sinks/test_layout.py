@@ -8,7 +8,7 @@ import pytest
 
 from airflow_paginated.core.errors import TargetError
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
 from tests.sinks.reading import parts, published
 
 API = Api(pages=5, partitions=3)
@@ -82,7 +82,7 @@ def test_another_map_index_of_the_same_run_is_refused(near: Lake, path: str) -> 
     with pytest.raises(TargetError, match=r"map index 0 of this same run; put {{ ti\.map_index }} into the path"):
         near.open(path, run_of(map_index=1))
     with pytest.raises(TargetError, match="map index 0"):
-        early.publish(account_of(early))
+        early.publish(report_of(early))
     early.close()
     assert json.loads(near.files()[manifest_name(path)])["owner"]["map_index"] == 0
     collect(near.open(path, run_of("run-2", map_index=1)), API)

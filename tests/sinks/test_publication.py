@@ -15,7 +15,7 @@ from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, run_of, store_pages
+from tests.sinks.pages import Api, report_of, run_of, store_pages
 
 API = Api(pages=4, partitions=2)
 
@@ -29,7 +29,7 @@ def landed(lake: Lake, run: Run, path: str) -> FileDataset:
 
 def begin(lake: Lake, run: Run, path: str = "out/") -> tuple[FileDataset, Publication]:
     dataset = landed(lake, run, path)
-    return dataset, dataset.publication(account_of(dataset))
+    return dataset, dataset.publication(report_of(dataset))
 
 
 def noted(publication: Publication, order: list[str], at: str, action: Callable[[], None]) -> None:
@@ -139,7 +139,7 @@ def test_it_lets_go_of_all_files(local: Lake, path: str, rows: RowFunctions, sto
     dataset = landed(local, run_of(check_cancelled=check_cancelled, rows=rows), path)
     kept: list[Any] = []
     try:
-        kept.append(dataset.publication(account_of(dataset)))
+        kept.append(dataset.publication(report_of(dataset)))
         kept[0].publish()
     except Cancelled as exc:
         kept.append(exc)
@@ -165,7 +165,7 @@ def test_a_row_function_that_fails_leaves_no_file_open(local: Lake) -> None:
     dataset = landed(local, run_of(rows=RowFunctions(keep=fails)), "out/")
     kept: list[Any] = []
     try:
-        dataset.publication(account_of(dataset))
+        dataset.publication(report_of(dataset))
     except ConfigurationError as exc:
         kept.append(exc)
     assert kept
@@ -175,5 +175,5 @@ def test_a_row_function_that_fails_leaves_no_file_open(local: Lake) -> None:
 
 def test_the_folder_for_stagings_goes_when_it_is_empty(local: Lake) -> None:
     dataset = landed(local, run_of(), "out/")
-    dataset.publish(account_of(dataset))
+    dataset.publish(report_of(dataset))
     assert not (Path(local.root) / "out" / "_staging").exists()

@@ -17,7 +17,7 @@ from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
 from tests.sinks.s3_server import Fault, S3Server
 
 OLD = Api(pages=4, partitions=2, version=1)
@@ -52,7 +52,7 @@ def begin(lake: Lake, path: str, run: str, api: Api) -> tuple[FileDataset, Publi
     dataset = lake.open(path, run_of(run), part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
     store_pages(dataset, api.landings())
-    return dataset, dataset.publication(account_of(dataset))
+    return dataset, dataset.publication(report_of(dataset))
 
 
 def steps_of(publication: Publication) -> list[PublishStep]:
@@ -205,7 +205,7 @@ def test_cleaning_that_fails_does_not_undo_the_success(
     dataset = store.open("out/", run_of("run-2"), part_bytes=PART_BYTES)
     store_pages(dataset, NEW.landings())
     s3.faults.append(Fault("POST", "delete", 1_000))
-    assert dataset.publish(account_of(dataset))["rows"] == 60
+    assert dataset.publish(report_of(dataset))["rows"] == 60
     s3.faults.clear()
     assert visible(store, "out/") == NEW.lines()
     assert "could not remove old files" in caplog.text
@@ -251,7 +251,7 @@ def test_a_staging_folder_that_targets_share(near: Lake) -> None:
     dataset = near.open("out/", run_of("run-1"), staging="tmp/", part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
     store_pages(dataset, OLD.landings())
-    publication = dataset.publication(account_of(dataset))
+    publication = dataset.publication(report_of(dataset))
     for step in islice(publication.commit_steps(), 6):
         step.run()
     publication.close()
@@ -299,9 +299,9 @@ def test_the_schema_is_a_schema() -> None:
 def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     dataset = local.open(path, run_of(map_index=3, plan={"query": {"a": [1, None]}}))
     store_pages(dataset, api.landings())
-    account = account_of(dataset)
+    report = report_of(dataset)
     checks = (Check("rows_equal_total", "passed", "60 rows"), Check("total_is_stable", "waived", "changed"))
-    waived = CollectionReport(account.partitions, account.pages, account.rows, account.bytes, "total reached", checks)
+    waived = CollectionReport(report.partitions, report.pages, report.rows, report.bytes, "total reached", checks)
     result = dataset.publish(waived)
     name = result["manifest"].rpartition("/")[2]
     manifest = json.loads(local.files()[name])
@@ -310,9 +310,9 @@ def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     assert manifest["owner"] == {"dag": "dag", "task": "collect", "run": "run-1", "map_index": 3}
     assert manifest["plan"] == {"endpoint": "/employees", "query": {"a": [1, None]}}
     assert manifest["checks"][1] == {"name": "total_is_stable", "verdict": "waived", "evidence": "changed"}
-    assert (manifest["rows"], manifest["bytes"]) == (result["rows"], result["bytes"]) == (account.rows, account.bytes)
+    assert (manifest["rows"], manifest["bytes"]) == (result["rows"], result["bytes"]) == (report.rows, report.bytes)
     assert (manifest["watermark"], manifest["stop_reason"]) == (None, "total reached")
-    assert sum(file["rows"] for file in manifest["files"]) == account.rows
+    assert sum(file["rows"] for file in manifest["files"]) == report.rows
 
 
 def test_every_field_of_the_schema_is_required_and_there_are_no_others(local: Lake) -> None:

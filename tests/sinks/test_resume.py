@@ -12,7 +12,7 @@ import pytest
 from airflow_paginated.core.errors import ClaimLost, StoreError
 from airflow_paginated.sinks.files import segments
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, missing, record_of, run_of, store_pages
+from tests.sinks.pages import Api, report_of, collect, missing, record_of, run_of, store_pages
 from tests.sinks.reading import published
 from tests.sinks.s3_server import Fault, S3Server
 
@@ -138,7 +138,7 @@ def test_damaged_rows_are_never_published(local: Lake) -> None:
     data[-10:-5] = b"XXXXX"
     segment.write_bytes(data)
     with pytest.raises(StoreError, match="not what was stored"):
-        dataset.publish(account_of(dataset))
+        dataset.publish(report_of(dataset))
     dataset.close()
     assert not [name for name in local.files() if not name.startswith("_staging/")]
     again = local.open()
@@ -201,7 +201,7 @@ def test_the_newer_of_two_tries_wins(lake: Lake) -> None:
     store_pages(zombie, islice(API.landings(), 9))
     newer = lake.open()
     store_pages(zombie, islice(API.landings(), 9, None))
-    for action in (lambda: zombie.publish(account_of(zombie)), zombie.discard):
+    for action in (lambda: zombie.publish(report_of(zombie)), zombie.discard):
         with pytest.raises(ClaimLost, match="another try of this task"):
             action()
     zombie.close()
@@ -223,11 +223,11 @@ def test_a_staging_that_was_removed_and_claimed_anew_is_lost_too(near: Lake) -> 
     store_pages(zombie, API.landings())
     near.storage("out/_staging").sub(run_of().key).drop()
     with pytest.raises((ClaimLost, StoreError)):
-        zombie.publish(account_of(zombie))
+        zombie.publish(report_of(zombie))
     newer = near.open()
     store_pages(newer, API.landings())
     with pytest.raises((ClaimLost, StoreError)):
-        zombie.publish(account_of(zombie))
+        zombie.publish(report_of(zombie))
     zombie.close()
     collect(newer, API)
     assert published(near) == API.lines()
@@ -277,6 +277,6 @@ def test_pages_that_a_zombie_landed_do_not_mix_with_newer_ones(local: Lake) -> N
     third = local.open()
     assert [record.request.index for record in third.records()] == [0, 1, 2]
     store_pages(third, islice(newer.landings(), 2, None))
-    third.publish(account_of(third))
+    third.publish(report_of(third))
     expected = [Api(pages=5).landing((0,), 0), *(newer.landing((0,), page) for page in range(1, 5))]
     assert published(local) == b"".join(each.page.lines for each in expected)

@@ -21,7 +21,7 @@ from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
 from tests.sinks.reading import published
 
 SCHEMA = Path(manifest.__file__).with_name("manifest.schema.json")
@@ -110,7 +110,7 @@ def test_a_function_that_fails_shows_nothing_and_costs_nothing(near: Lake, funct
     assert not [name for name in near.files() if not name.startswith("_staging/")]
     # Mended, it goes on with what is there: nothing is asked for again.
     dataset = near.open(run=run_with(even))
-    assert dataset.publish(account_of(dataset))["rows"] == 75
+    assert dataset.publish(report_of(dataset))["rows"] == 75
 
 
 def test_it_stops_when_told_to(near: Lake) -> None:
@@ -129,11 +129,11 @@ def test_it_stops_when_told_to(near: Lake) -> None:
 def test_what_was_damaged_is_noticed(local: Lake) -> None:
     dataset = local.open(run=run_with(even))
     store_pages(dataset, API.landings())
-    account = account_of(dataset)
+    report = report_of(dataset)
     (segment,) = [name for name in local.files() if "/segment-" in name]
     local.write(f"out/{segment}", local.files()[segment].replace(b'"price"', b'"prise"'))
     with pytest.raises(StoreError, match="is not what was stored"):
-        dataset.publish(account)
+        dataset.publish(report)
     dataset.close()
 
 
@@ -166,7 +166,7 @@ def test_an_empty_page_is_nothing() -> None:
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
     store_pages(dataset, [Landing(page, Stop("single page"))])
-    assert dataset.publish(account_of(dataset)) == []
+    assert dataset.publish(report_of(dataset)) == []
 
 
 def changes_since(row: int) -> IncrementalFilter:

@@ -5,7 +5,7 @@ import pytest
 from airflow_paginated.core.errors import LimitExceeded
 from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
-from tests.sinks.pages import Api, account_of, collect, record_of, run_of, store_pages
+from tests.sinks.pages import Api, report_of, collect, record_of, run_of, store_pages
 
 
 def test_rows_come_back_decoded_and_in_order() -> None:
@@ -24,7 +24,7 @@ def test_large_integers_stay_exact() -> None:
     page = Page.of(PageRequest("/"), [b'{"id": 12345678901234567890123}'])
     dataset = XComSink().open(run_of())
     store_pages(dataset, [Landing(page, Stop("single page"))])
-    assert dataset.publish(account_of(dataset)) == [{"id": 12345678901234567890123}]
+    assert dataset.publish(report_of(dataset)) == [{"id": 12345678901234567890123}]
 
 
 def test_too_many_rows_are_refused_early_with_advice() -> None:
@@ -40,7 +40,7 @@ def test_a_page_that_lands_again_counts_once() -> None:
     api = Api(pages=2)
     dataset = XComSink().open(run_of(xcom_bytes=len(api.lines())))
     store_pages(dataset, [*api.landings(), *api.landings()])
-    assert len(dataset.publish(account_of(dataset))) == 20
+    assert len(dataset.publish(report_of(dataset))) == 20
     dataset.restart((0,))
     store_pages(dataset, api.landings())
 

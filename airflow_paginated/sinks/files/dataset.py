@@ -83,10 +83,10 @@ class FileDataset:
         self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
         self._index.restart(partition)
 
-    def publish(self, account: CollectionReport) -> dict[str, Any]:
+    def publish(self, report: CollectionReport) -> dict[str, Any]:
         """Make all stored rows visible at once and return a summary."""
         try:
-            manifest = self.publication(account).publish()
+            manifest = self.publication(report).publish()
         except DamagedError:
             self.discard()
             raise
@@ -96,10 +96,10 @@ class FileDataset:
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
-    def publication(self, account: CollectionReport) -> Publication:
+    def publication(self, report: CollectionReport) -> Publication:
         """Return what will publish all stored rows, not yet begun."""
         self._writer.finish()
-        return Publication(self._site, self._claim, self._run, self._index, account)
+        return Publication(self._site, self._claim, self._run, self._index, report)
 
     def discard(self) -> None:
         """Forget everything stored; notes on files at the target stay."""

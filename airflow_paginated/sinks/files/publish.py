@@ -39,13 +39,13 @@ class PublishStep:
 class Publication:
     """Publishes one collection; used by one thread, once."""
 
-    def __init__(self, site: TargetSite, claim: Claim, run: Run, index: PageIndex, account: CollectionReport) -> None:
+    def __init__(self, site: TargetSite, claim: Claim, run: Run, index: PageIndex, report: CollectionReport) -> None:
         self._site = site
         self._claim = claim
         self._staging = claim.staging
         self._run = run
         self._index = index
-        self._account = account
+        self._report = report
         self._reader = SegmentReader(claim.staging)
         self._watermark: Json = None
         self._mapped = self._map() if run.rows else None
@@ -82,7 +82,7 @@ class Publication:
         try:
             mapped.fill(self._index, self._reader, self._run.rows, self._run.check_cancelled)
             if self._run.rows.changes is not None:
-                self._watermark = self._run.rows.changes.reached(self._account.complete)
+                self._watermark = self._run.rows.changes.reached(self._report.complete)
         except BaseException:
             mapped.close()
             self._reader.close()
@@ -90,8 +90,8 @@ class Publication:
         return mapped
 
     def _check_sums(self) -> None:
-        account = self._account
-        counted, stored = (account.pages, account.rows, account.bytes), self._index.sums()
+        report = self._report
+        counted, stored = (report.pages, report.rows, report.bytes), self._index.sums()
         if counted != stored:
             raise IncompleteError(f"the audit counted (pages, rows, bytes) {counted}, the staging area has {stored}")
 
@@ -206,20 +206,20 @@ class Publication:
             self._held = None
 
     def _manifest(self) -> Manifest:
-        account = self._account
+        report = self._report
         return Manifest(
             version=MANIFEST_VERSION,
             digest=self._plan.digest,
-            complete=account.complete,
+            complete=report.complete,
             owner=self._run.owner,
             plan=self._run.plan,
-            partitions=account.partitions,
-            pages=account.pages,
+            partitions=report.partitions,
+            pages=report.pages,
             rows=self._plan.rows,
             bytes=self._plan.bytes,
             files=tuple(self._files),
-            checks=(*account.checks, *self._row_checks()),
-            stop_reason=account.stop_reason,
+            checks=(*report.checks, *self._row_checks()),
+            stop_reason=report.stop_reason,
             watermark=self._watermark,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -229,7 +229,7 @@ class Publication:
         if rows.changes is not None:
             yield Check("only_changes", "passed", rows.changes.evidence)
         if rows.named:
-            given = self._account.rows if rows.changes is None else rows.changes.new
+            given = self._report.rows if rows.changes is None else rows.changes.new
             counts = f"{self._plan.rows} of {given} rows are published"
             yield Check("row_functions", "passed", f"{counts}; {', '.join(rows.named)} saw each of them once")
 
