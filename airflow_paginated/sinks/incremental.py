@@ -67,7 +67,7 @@ class IncrementalFilter:
             raise ConfigurationError("incremental: the stored watermark and start are of two kinds")
 
     def begin(self, began: float) -> None:
-        """Prepare for the rows; ``began`` is when the oldest of them was asked for. Raises what ``check_unchanged`` does."""
+        """Prepare for rows of which the oldest was requested at ``began``. Raises what ``check_unchanged`` raises."""
         self.check_unchanged()
         self.began = min(self.began, began)
 

@@ -109,7 +109,7 @@ class Job:
 def collect(
     job: Job, stop: StopSignal | None = None, check_cancelled: Callable[[], None] | None = None
 ) -> dict[str, Any]:
-    """Collect and publish; ``check_cancelled`` is called before each step of publishing, beside the check of ``stop``."""
+    """Collect and publish; ``check_cancelled`` runs before each step of publishing, after ``stop``'s own check."""
     stop = stop or StopSignal()
 
     def go_on() -> None:

@@ -16,7 +16,7 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import AddColumns, XComSink
 from airflow_paginated.sinks.rows import Columns, RowFunctions, RowOrigin, columns_from
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import published
 
 API = Api(pages=3, partitions=2, rows=2)

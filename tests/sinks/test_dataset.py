@@ -9,7 +9,7 @@ import pytest
 
 from airflow_paginated.core.errors import IncompleteError, StoreError
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import SECRET, Api, report_of, collect, record_of, run_of, store_pages
+from tests.sinks.pages import SECRET, Api, collect, record_of, report_of, run_of, store_pages
 from tests.sinks.reading import parts, published
 from tests.sinks.s3_server import Fault, S3Server
 

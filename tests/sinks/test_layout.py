@@ -8,7 +8,7 @@ import pytest
 
 from airflow_paginated.core.errors import TargetError
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import parts, published
 
 API = Api(pages=5, partitions=3)

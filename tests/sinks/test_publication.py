@@ -44,7 +44,7 @@ def noted(publication: Publication, order: list[str], at: str, action: Callable[
         return PublishStep(name, run)
 
     publication.commit_steps = lambda: iter([step("write"), step("commit")])  # type: ignore[method-assign]
-    publication.cleaning_steps = lambda: iter([step("sweep"), step("prune")])  # type: ignore[method-assign]
+    publication.cleaning_steps = lambda: iter([step("clean up"), step("prune")])  # type: ignore[method-assign]
 
 
 def test_a_run_may_end_before_each_step_up_to_the_commit(local: Lake) -> None:
@@ -53,11 +53,11 @@ def test_a_run_may_end_before_each_step_up_to_the_commit(local: Lake) -> None:
     order.clear()
     noted(publication, order, "", lambda: None)
     publication.publish()
-    assert order == ["may go on", "write", "may go on", "commit", "sweep", "prune"]
+    assert order == ["may go on", "write", "may go on", "commit", "clean up", "prune"]
     dataset.close()
 
 
-@pytest.mark.parametrize(("at", "last"), [("write", "write"), ("commit", "commit"), ("sweep", "sweep")])
+@pytest.mark.parametrize(("at", "last"), [("write", "write"), ("commit", "commit"), ("clean up", "clean up")])
 def test_a_newer_try_ends_it_before_the_next_step(local: Lake, at: str, last: str) -> None:
     order: list[str] = []
     dataset, publication = begin(local, run_of())

@@ -12,12 +12,12 @@ from jsonschema import Draft202012Validator
 
 from airflow_paginated.core.errors import ClaimLost, StoreError, TargetError
 from airflow_paginated.core.values import Check, CollectionReport
-from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import cleanup
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.s3_server import Fault, S3Server
 
 OLD = Api(pages=4, partitions=2, version=1)
@@ -215,12 +215,12 @@ def test_cleaning_that_fails_does_not_undo_the_success(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give stagings up at once."""
-    monkeypatch.setattr(sweep, "GIVEN_UP_SECONDS", -5.0)
+    """Make every staging stale at once."""
+    monkeypatch.setattr(cleanup, "STALE_STAGING_SECONDS", -5.0)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_staging_that_was_given_up_goes_with_the_files_it_noted(lake: Lake) -> None:
+def test_a_stale_staging_goes_with_the_files_it_noted(lake: Lake) -> None:
     dataset, publication = begin(lake, "out/", "run-1", OLD)
     for step in islice(publication.commit_steps(), 6):
         step.run()
@@ -277,11 +277,11 @@ def test_a_note_that_cannot_be_read_is_no_obstacle(near: Lake) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_temporary_files_of_killed_tries_go(local: Lake) -> None:
-    own, given_up, other = (run_of(run).key for run in ("run-2", "run-1", "run-3"))
-    for key in (own, given_up, other):
+    own, stale, other = (run_of(run).key for run in ("run-2", "run-1", "run-3"))
+    for key in (own, stale, other):
         local.write(f"out/_part-00000-0123456789abcdef.jsonl.{key}-01234567.tmp", b"x")
         local.write(f"out/_pages/_0123456789abcdef.ndjson.gz.{key}-01234567.tmp", b"x")
-    local.write(f"out/_staging/{given_up}/claim-1", b"{}")
+    local.write(f"out/_staging/{stale}/claim-1", b"{}")
     collect(local.open("out/", run_of("run-2", resume_max_age=-5.0)), NEW)
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in local.files() if name.endswith(".tmp")} == {
         f"{other}-01234567"

@@ -12,7 +12,7 @@ import pytest
 from airflow_paginated.core.errors import ClaimLost, StoreError
 from airflow_paginated.sinks.files import segments
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, report_of, collect, missing, record_of, run_of, store_pages
+from tests.sinks.pages import Api, collect, missing, record_of, report_of, run_of, store_pages
 from tests.sinks.reading import published
 from tests.sinks.s3_server import Fault, S3Server
 

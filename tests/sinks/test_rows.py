@@ -21,7 +21,7 @@ from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, report_of, collect, run_of, store_pages
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import published
 
 SCHEMA = Path(manifest.__file__).with_name("manifest.schema.json")

@@ -5,7 +5,7 @@ import pytest
 from airflow_paginated.core.errors import LimitExceeded
 from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
-from tests.sinks.pages import Api, report_of, collect, record_of, run_of, store_pages
+from tests.sinks.pages import Api, collect, record_of, report_of, run_of, store_pages
 
 
 def test_rows_come_back_decoded_and_in_order() -> None:

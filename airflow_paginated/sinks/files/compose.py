@@ -179,7 +179,7 @@ def payloads(index: PageIndex, reader: Payloads, check_cancelled: Callable[[], N
 
 
 class SegmentSource:
-    """The rows of all pages in order, each verified when it is read; ``check_cancelled`` may raise between any two of them."""
+    """The rows of all pages in order, verified on reading; ``check_cancelled`` may raise between any two pages."""
 
     def __init__(self, index: PageIndex, reader: Payloads, check_cancelled: Callable[[], None] = lambda: None) -> None:
         self._check_cancelled = check_cancelled

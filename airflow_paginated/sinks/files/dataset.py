@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from airflow_paginated.core.errors import WatermarkMoved
 from airflow_paginated.core.values import CollectionReport, PageRecord
-from airflow_paginated.sinks.files import cleanup as sweep
-from airflow_paginated.sinks.files import frames
+from airflow_paginated.sinks.files import cleanup, frames
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import load
@@ -123,9 +122,9 @@ class FileDataset:
         self._claim.check()
         self._writer.close()
         target, layout = self._site.target, self._site.layout
-        sweep.sweep_target(target, layout, load(target, layout), self._claim.staging)
-        sweep.sweep_temporary(target, layout, [self._run.key])
-        sweep.remove_staging(self._claim.staging, target, self._claim.number)
+        cleanup.remove_unlisted(target, layout, load(target, layout), self._claim.staging)
+        cleanup.remove_temporary(target, layout, [self._run.key])
+        cleanup.remove_staging(self._claim.staging, target, self._claim.number)
         if self._site.stagings_inside:
             self._site.stagings.prune()
 

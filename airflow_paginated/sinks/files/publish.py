@@ -15,8 +15,7 @@ from typing import Final
 
 from airflow_paginated.core.errors import ClaimLost, IncompleteError, StoreError, TargetError
 from airflow_paginated.core.values import Check, CollectionReport, Json
-from airflow_paginated.sinks.files import cleanup as sweep
-from airflow_paginated.sinks.files import compose
+from airflow_paginated.sinks.files import cleanup, compose
 from airflow_paginated.sinks.files.compose import MappedPages
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import MANIFEST_VERSION, FileEntry, Manifest, load
@@ -118,8 +117,8 @@ class Publication:
         """Yield the steps after the commit; one that fails leaves its work to a later commit."""
         for name, run in (
             ("confirm", self._confirm),
-            ("remove old files", self._sweep_own),
-            ("remove given-up stagings", self._sweep_given_up),
+            ("remove old files", self._remove_old_files),
+            ("remove stale stagings", self._remove_stale_stagings),
             ("remove the staging", self._remove_staging),
         ):
             yield PublishStep(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
@@ -138,7 +137,7 @@ class Publication:
         return [*(layout.part(digest, number) for number in range(len(self._plan.cuts))), layout.pages(digest)]
 
     def _note_new(self) -> None:
-        sweep.write_note(self._staging, self._plan.digest, self._site.target, self._names())
+        cleanup.write_note(self._staging, self._plan.digest, self._site.target, self._names())
 
     def _note_old(self) -> None:
         # Another run may have committed since this one began.
@@ -148,7 +147,7 @@ class Publication:
         self._site.admit(old, self._run.owner)
         if old.digest != self._plan.digest:
             names = [*(file.path for file in old.files), self._site.layout.pages(old.digest)]
-            sweep.write_note(self._staging, old.digest, self._site.target, names)
+            cleanup.write_note(self._staging, old.digest, self._site.target, names)
 
     def _look(self) -> None:
         self._format = self._format.seen(
@@ -254,22 +253,24 @@ class Publication:
             raise TargetError(f"the manifest of {self._site.target.identity} was removed while it was published")
         return committed
 
-    def _sweep_own(self) -> None:
-        sweep.sweep_target(self._site.target, self._site.layout, self._committed(), self._staging)
-        sweep.sweep_temporary(self._site.target, self._site.layout, [self._run.key])
+    def _remove_old_files(self) -> None:
+        cleanup.remove_unlisted(self._site.target, self._site.layout, self._committed(), self._staging)
+        cleanup.remove_temporary(self._site.target, self._site.layout, [self._run.key])
 
-    def _sweep_given_up(self) -> None:
+    def _remove_stale_stagings(self) -> None:
         site = self._site
-        keys = sweep.given_up(site.stagings, self._run.key, max(sweep.GIVEN_UP_SECONDS, self._run.resume_max_age))
+        keys = cleanup.stale_stagings(
+            site.stagings, self._run.key, max(cleanup.STALE_STAGING_SECONDS, self._run.resume_max_age)
+        )
         for key in keys:
             staging = site.stagings.sub(key)
-            sweep.sweep_target(site.target, site.layout, self._committed(), staging)
-            sweep.remove_staging(staging, site.target)
+            cleanup.remove_unlisted(site.target, site.layout, self._committed(), staging)
+            cleanup.remove_staging(staging, site.target)
         if keys:
-            sweep.sweep_temporary(site.target, site.layout, keys)
+            cleanup.remove_temporary(site.target, site.layout, keys)
 
     def _remove_staging(self) -> None:
-        sweep.remove_staging(self._staging, self._site.target, self._claim.number)
+        cleanup.remove_staging(self._staging, self._site.target, self._claim.number)
         if self._site.stagings_inside:
             with suppress(StoreError):
                 self._site.stagings.prune()
