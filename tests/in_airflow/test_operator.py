@@ -332,8 +332,15 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
 )
 def test_wrong_arguments_are_told_when_the_dag_is_parsed(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
-        PaginatedApiOperator(task_id="collect", **{"endpoint": "/x", "pagination": SinglePage(), **arguments})
+        PaginatedApiOperator(
+            task_id="collect", **{"endpoint": "/x", "pagination": SinglePage(), "sink": "xcom", **arguments}
+        )
     assert told in str(caught.value)
+
+
+def test_a_sink_is_required() -> None:
+    with pytest.raises(TypeError, match="'sink'"):
+        PaginatedApiOperator(task_id="collect", endpoint="/x", pagination=SinglePage())  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
