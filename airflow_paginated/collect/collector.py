@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
@@ -22,7 +22,9 @@ from airflow_paginated.core.values import CollectionReport, Landing, Page, PageR
 from airflow_paginated.pagination import SinglePage
 from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.sinks.protocol import Dataset
-from airflow_paginated.transport import PageClient
+
+if TYPE_CHECKING:
+    from airflow_paginated.transport.client import PageClient
 
 log = logging.getLogger(__name__)
 GONE: Final = (400, 404, 410, 422)

@@ -22,6 +22,7 @@ from airflow_paginated.core.errors import PaginatedApiError
 from airflow_paginated.core.policies import Completeness, Limits, combined_limits
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, Page, PageRequest
+from airflow_paginated.hooks import DEFAULT_CONN_ID
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.files import parent_at
@@ -34,7 +35,7 @@ from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.response import phrase
-from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
+from airflow_paginated.transport.retry import combined_rate_limit, combined_retry, retry_after_cap
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
@@ -60,13 +61,13 @@ class PaginatedApiHook(BaseHook):
     """
 
     conn_name_attr = "http_conn_id"
-    default_conn_name = "paginated_api_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "paginated_api"
     hook_name = "Paginated API"
 
     def __init__(
         self,
-        http_conn_id: str = default_conn_name,
+        http_conn_id: str = DEFAULT_CONN_ID,
         *,
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
@@ -140,7 +141,7 @@ class PaginatedApiHook(BaseHook):
         ``PermanentError`` if the token endpoint refuses, a ``TransientError`` if it fails.
         """
         settings = self.settings
-        if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
+        if retry_after_cap() is None and self.retry.respect_retry_after_header:
             self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
         options = ClientOptions(
             endpoint=settings.endpoint,

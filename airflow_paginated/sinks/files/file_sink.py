@@ -74,13 +74,13 @@ class FileSink:
         Raises ``ConfigurationError`` for a path that is not, or that its templates led out of its folder.
         """
         path = path_text(self.path, "path")
-        check_rendered(path, self._written[0], "path")
+        check_rendered(path, self._written[0], "sink: path")
         file_format, one_file = self._format()
         folder, name = split_file(path) if one_file else (path, None)
         staging = None
         if self.staging is not None:
             staging = path_text(self.staging, "staging")
-            check_rendered(staging, self._written[1] or staging, "staging")
+            check_rendered(staging, self._written[1] or staging, "sink: staging")
         return FileTarget(
             path=path,
             place=Location.of(resolve, path, one_file),
