@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -28,8 +28,9 @@ from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.files import parent_at
 from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.pagination import pagination_from, shown_parameters
-from airflow_paginated.pagination.protocols import overlapped
-from airflow_paginated.partitions import resolved
+from airflow_paginated.pagination.protocols import Pagination, overlapped
+from airflow_paginated.partitions import Partitions, resolved
+from airflow_paginated.partitions.protocol import ParentSource
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
@@ -187,13 +188,13 @@ class PaginatedApiHook(BaseHook):
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | ParentSource | Partitions | None = None,
     ) -> Iterator[Page]:
         """Yield the pages of an endpoint as they come, in order within their partition.
 
@@ -214,13 +215,13 @@ class PaginatedApiHook(BaseHook):
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | ParentSource | Partitions | None = None,
         decimals: bool = False,
     ) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.
