@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -13,14 +13,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.validation import check_choice, check_number
-from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
 from airflow_paginated.sinks.files.layout import STAGING, Layout, check_rendered, path_text, split_file
-from airflow_paginated.sinks.files.local_storage import LocalStorage
-from airflow_paginated.sinks.files.object_storage import ObjectStorage
-from airflow_paginated.sinks.files.site import IfExists, TargetSite
-from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
+
+if TYPE_CHECKING:
+    from airflow_paginated.sinks.files.site import IfExists
+    from airflow_paginated.sinks.files.storage import Storage
 
 MIB: Final = 1024 * 1024
 
@@ -130,6 +129,9 @@ class Location:
 
     def storage(self, token: str) -> Storage:
         """Return the folder's operations; ``token`` makes temporary names its own."""
+        from airflow_paginated.sinks.files.local_storage import LocalStorage
+        from airflow_paginated.sinks.files.object_storage import ObjectStorage
+
         if isinstance(self.fs, LocalFileSystem):
             return LocalStorage(self.root, token)
         return ObjectStorage(self.fs, self.root, token)
@@ -150,6 +152,10 @@ class FileTarget:
 
     def open(self, run: Run) -> Dataset | Existing:
         """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
+        # What writes files is imported by the task, not by the DAG file.
+        from airflow_paginated.sinks.files.dataset import FileDataset
+        from airflow_paginated.sinks.files.site import TargetSite
+
         token = f"{run.key}-{os.urandom(4).hex()}"
         target = self.place.storage(token)
         site = TargetSite(
