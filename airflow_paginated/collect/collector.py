@@ -103,7 +103,7 @@ class Collector:
         at the end when the pages do not add up.
         """
         strategy = self.collection.strategy
-        total, trim = totals_of(strategy), trimmed_by(strategy)
+        trim = trimmed_by(strategy)
         self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         with (
             self.collection.naming_parameters(),
@@ -115,7 +115,7 @@ class Collector:
             fetch_in_order = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
             with closing(fetch_in_order) as landings:
                 for landing in landings:
-                    record = PageRecord.of(landing, total(landing.page))
+                    record = PageRecord.of(landing, landing.page.total)
                     audit.see(record)
                     if self.dataset is not None:
                         self.dataset.land(record, landing.page.lines)

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PaginatedApiError
 from airflow_paginated.core.links import without_auth_params
 from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Split, Stop
-from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch
+from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch, totals_of
 
 Fetch: TypeAlias = Callable[[PageRequest], Page]
 Admit: TypeAlias = Callable[[Page], Page]
@@ -179,6 +179,7 @@ class _Scheduler:
         self._pagination = pagination
         self._admit = admit
         self._prefetcher = pagination if isinstance(pagination, SupportsPrefetch) else None
+        self._total = totals_of(pagination)
         self._workers = workers
         self._window = window
         self.partitions: dict[tuple[int, ...], _PartitionState] = {}
@@ -240,7 +241,7 @@ class _Scheduler:
         self._take(state, expected.index)
         if isinstance(result, BaseException):
             raise result
-        page = result if result.request == expected else replace(result, request=expected)
+        page = replace(result, request=expected, total=self._total(result))
         ordered = resolve_next(self._admit(page), self._pagination)
         state.newest = ordered.page if self._prefetcher else None
         state.changed = True

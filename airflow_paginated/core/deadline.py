@@ -17,9 +17,9 @@ class Deadline:
     limit: str
 
     @classmethod
-    def of(cls, run_timeout: float | None) -> Deadline:
-        """Return the deadline of a run that starts now and may take ``run_timeout`` seconds."""
-        return NEVER if run_timeout is None else cls.within(run_timeout, f"limits.run_timeout={run_timeout:g} s")
+    def of(cls, seconds: float | None) -> Deadline:
+        """Return the deadline of a run that starts now and may take ``seconds``."""
+        return NEVER if seconds is None else cls.within(seconds, f"timeouts.run={seconds:g} s")
 
     @classmethod
     def within(cls, seconds: float, limit: str) -> Deadline:

@@ -7,7 +7,7 @@
     │   ├── PageFailed              one page failed in every attempt, or ran out of time
     │   ├── RetryBudgetExhausted    too many pages need retries: the API is probably down
     │   ├── QuotaExceeded           the API demands a longer wait than allowed; has ``seconds``
-    │   ├── RunTimeout              ``limits.run_timeout`` or ``execution_timeout`` has passed
+    │   ├── RunTimeout              ``timeouts.run`` or ``execution_timeout`` has passed
     │   ├── StoreError              the target's file system failed
     │   ├── WatermarkMoved          another run moved the watermark that this one began with
     │   ├── IncompleteError         the pages do not add up to what the API declares

@@ -22,7 +22,11 @@ def inject(request: PageRequest, place: InjectInto, parameters: Mapping[str, Jso
     Raises ``ConfigurationError`` if a path leads through something other than an object.
     """
     if place == "query":
-        return replace(request, query={**request.query, **{name: _encode(each) for name, each in parameters.items()}})
+        query = dict(request.query)
+        for name, value in parameters.items():
+            plain = value is None or isinstance(value, str | int | float)
+            query[name] = value if plain else _encode(value)
+        return replace(request, query=query)
     if place == "header":
         # Header names are case-insensitive: of two spellings, an API might read the older one.
         taken = {name.lower() for name in parameters}

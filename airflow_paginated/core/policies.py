@@ -1,12 +1,12 @@
-"""Policies that hold for a whole run: when a collection is complete, and how much it may take."""
+"""Policies that hold for a whole run: when a collection is complete, how long it may take and how much."""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from airflow_paginated.core.cursor_values import CURSOR_VALUE_KINDS, CursorValue, KindOption
 from airflow_paginated.core.errors import ConfigurationError
@@ -23,6 +23,7 @@ from airflow_paginated.core.validation import (
 from airflow_paginated.core.values import Json, PageRequest
 
 MIB: Final = 1024 * 1024
+Policy = TypeVar("Policy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +87,33 @@ def key_paths(key: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """How long one run may take, in seconds.
+
+    ``connect`` and ``read`` bound one wait on the socket, ``attempt`` one attempt, ``page`` all attempts at one page
+    with the waits between them, ``run`` one try of the task, from its first request to the commit.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    attempt: float = 120.0
+    page: float = 600.0
+    run: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "attempt", "page"):
+            check_number(getattr(self, name), f"timeouts: {name}", least=0.001)
+        check_number(self.run, "timeouts: run", least=0.001, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much one run may take; sizes in bytes, times in seconds.
+    """How much one run may take; sizes in bytes.
 
     ``buffer_bytes``: pages in flight and waiting for their turn. ``page_bytes``: one decoded body. ``xcom_bytes``: all
-    rows of an XCom result. ``resume_max_age``: how old the newest stored page may be for a retry to go on with it.
-    ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
-    ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated. ``connect_timeout`` and
-    ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt, ``page_timeout`` all attempts of one
-    page with the waits between them, ``run_timeout`` one try of the task, from its first request to the commit.
+    rows of an XCom result. ``resume_max_age``: how old, in seconds, the newest stored page may be for a retry to go on
+    with it. ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never
+    complete. ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated.
     """
 
     buffer_bytes: int = 64 * MIB
@@ -104,11 +123,6 @@ class Limits:
     sample_pages: int | None = None
     max_pages: int | None = None
     max_rows: int | None = None
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    attempt_timeout: float = 120.0
-    page_timeout: float = 600.0
-    run_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
@@ -116,29 +130,38 @@ class Limits:
         for name in ("sample_pages", "max_pages", "max_rows"):
             check_number(getattr(self, name), f"limits: {name}", least=1, whole=True, optional=True)
         check_number(self.resume_max_age, "limits: resume_max_age")
-        for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
-            check_number(getattr(self, name), f"limits: {name}", least=0.001)
-        check_number(self.run_timeout, "limits: run_timeout", least=0.001, optional=True)
 
 
-CAPS: Final = (
-    "buffer_bytes",
-    "page_bytes",
-    "xcom_bytes",
-    "resume_max_age",
-    "sample_pages",
-    "max_pages",
-    "max_rows",
-    "run_timeout",
-)
+TIMEOUTS: Final = tuple(field.name for field in fields(Timeouts))
+
+
+def combined_timeouts(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Timeouts | None) -> Timeouts:
+    """Combine default < connection < operator; if the connection sets ``run``, the operator can only tighten it."""
+    meant = {f"{name}_timeout": name for name in TIMEOUTS}
+    return _combined(Timeouts(), connection, operator, "timeouts", ["run"], meant)
 
 
 def combined_limits(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Limits | None) -> Limits:
-    """Combine default < connection < operator; a cap that the connection sets can only be tightened."""
-    granted = override(Limits(), connection, "limits (on the connection)")
-    wanted = override(granted, operator, "limits")
-    caps = {name: getattr(granted, name) for name in CAPS if name in (connection or {})}
-    return replace(wanted, **{name: _tighter(cap, getattr(wanted, name)) for name, cap in caps.items()})
+    """Combine default < connection < operator; the operator can only tighten what the connection sets."""
+    meant = {f"{name}_timeout": f"timeouts.{name}" for name in TIMEOUTS}
+    return _combined(Limits(), connection, operator, "limits", [field.name for field in fields(Limits)], meant)
+
+
+def _combined(
+    default: Policy,
+    connection: Mapping[str, Any] | None,
+    operator: Mapping[str, Any] | Policy | None,
+    where: str,
+    caps: Iterable[str],
+    meant: Mapping[str, str],
+) -> Policy:
+    granted = override(default, connection, f"{where} (on the connection)", meant)
+    wanted = override(granted, operator, where, meant)
+    held = {
+        name: _tighter(getattr(granted, name), getattr(wanted, name)) for name in caps if name in (connection or {})
+    }
+    combined: Policy = replace(wanted, **held)  # type: ignore[type-var]  # every policy is a dataclass
+    return combined
 
 
 def _tighter(cap: Any, wanted: Any) -> Any:
@@ -157,8 +180,8 @@ class Incremental:
 
     ``field``: the path in each row of a value that grows with every change; the greatest value published is the
     watermark. ``kind``: whether the values are numbers (``number``), ISO 8601 timestamps, compared as instants
-    (``timestamp``), or other strings (``text``); ``auto`` detects it. A row without a value fails the run, or is always
-    published (``on_missing="include"``) or never (``"exclude"``).
+    (``timestamp``), or other strings (``text``); ``auto`` detects it. ``missing_value``: a row without a value, or with
+    null, fails the run (``fail``), is always published (``include``) or never (``exclude``).
 
     ``param``: the parameter that tells the API where to start, in the ``query``, a ``header`` or the JSON ``body``
     (``inject_into``), as it is or inside an ``expression`` such as ``"updated_at ge {start}"``. Without it, each run
@@ -180,7 +203,7 @@ class Incremental:
     inject_into: InjectInto = "query"
     expression: str | None = None
     kind: KindOption = "auto"
-    on_missing: Literal["fail", "include", "exclude"] = "fail"
+    missing_value: Literal["fail", "include", "exclude"] = "fail"
     remember: bool = True
     state_path: str | None = None
 
@@ -190,7 +213,7 @@ class Incremental:
             raise ConfigurationError("incremental: field must lead to a single value of a row, but [*] matches many")
         check_choice(self.inject_into, PLACES, "incremental: inject_into")
         check_choice(self.kind, CURSOR_VALUE_KINDS, "incremental: kind")
-        check_choice(self.on_missing, ("fail", "include", "exclude"), "incremental: on_missing")
+        check_choice(self.missing_value, ("fail", "include", "exclude"), "incremental: missing_value")
         check_number(self.lookback, "incremental: lookback")
         check_flag(self.remember, "incremental: remember")
         for name in ("param", "expression", "state_path"):

@@ -23,15 +23,18 @@ def value_from_dict(kind: type[T], given: Mapping[str, Any], where: str) -> T:
     return kind(**given)
 
 
-def override(value: T, given: Mapping[str, Any] | T | None, where: str) -> T:
-    """Return ``value`` with the fields that a dict gives, or the value given instead; ``None`` changes nothing."""
+def override(value: T, given: Mapping[str, Any] | T | None, where: str, meant: Mapping[str, str] | None = None) -> T:
+    """Return ``value`` with the fields that a dict gives, or the value given instead; ``None`` changes nothing.
+
+    ``meant`` maps wrong keys to the names that the error suggests.
+    """
     if given is None:
         return value
     if isinstance(given, type(value)):
         return given
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{where}: expected a dict or {type(value).__name__}, got {type(given).__name__}")
-    check_keys(given, _field_names(type(value)), where)
+    check_keys(given, _field_names(type(value)), where, meant)
     changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
     return changed
 
@@ -49,19 +52,20 @@ def json_object(given: object, where: str) -> dict[str, Any]:
     return dict(given)
 
 
-def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
+def check_keys(
+    given: Mapping[str, Any], allowed: Iterable[str], where: str, meant: Mapping[str, str] | None = None
+) -> None:
     """Raise ``ConfigurationError`` for a key that is not allowed; the message suggests the likely one and lists all."""
     known = sorted(allowed)
     for key in given:
         if key not in known:
-            raise ConfigurationError(
-                f"{where}: unknown key {key!r}{_did_you_mean(key, known)}; allowed: {', '.join(known)}"
-            )
+            advice = _did_you_mean(key, known, meant)
+            raise ConfigurationError(f"{where}: unknown key {key!r}{advice}; allowed: {', '.join(known)}")
 
 
-def _did_you_mean(given: object, known: Iterable[str]) -> str:
+def _did_you_mean(given: object, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
     """Return a suggestion for a misspelled name, or an empty string."""
-    by_case = {each.lower(): each for each in known}
+    by_case = {each.lower(): each for each in known} | dict(meant or {})
     near = get_close_matches(str(given).lower(), by_case, n=1, cutoff=0.75)
     return f" (did you mean {by_case[near[0]]!r}?)" if near else ""
 

@@ -62,7 +62,8 @@ class Page:
     the first attempt to the last byte; ``attempts`` includes the first one. ``url`` is where the response came from,
     without query and fragment: the base of relative links. ``end`` says why no page follows, if the response itself
     is the end; ``ignored`` means that its rows are dropped on purpose. ``auth_params`` names the query parameters that
-    authentication adds to every request: requests that follow from the page go without them.
+    authentication adds to every request: requests that follow from the page go without them. ``total`` is the exact
+    total that the strategy finds on the page.
     """
 
     request: PageRequest
@@ -78,6 +79,7 @@ class Page:
     end: str | None = None
     ignored: bool = False
     auth_params: frozenset[str] = frozenset()
+    total: Total | None = None
 
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:

@@ -19,7 +19,7 @@ from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.collect.scheduler import Window
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import PaginatedApiError
-from airflow_paginated.core.policies import Completeness, Limits, combined_limits
+from airflow_paginated.core.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, Page, PageRequest
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
@@ -48,7 +48,8 @@ class PaginatedApiHook(BaseHook):
     :param max_workers: threads, sessions and connections, at most.
     :param retry: a ``RequestRetry``, a ``urllib3.util.Retry`` or a dict that overrides the connection's field by field.
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
-    :param limits: a ``Limits`` or a dict; caps can only be tightened.
+    :param timeouts: a ``Timeouts`` or a dict that overrides the connection's; ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; it can only tighten the connection's.
     :param completeness: a ``Completeness`` or a dict.
     :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
@@ -71,6 +72,7 @@ class PaginatedApiHook(BaseHook):
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
@@ -81,6 +83,7 @@ class PaginatedApiHook(BaseHook):
         self.max_workers = max_workers
         self._retry = retry
         self._rate_limit = rate_limit
+        self._timeouts = timeouts
         self._limits = limits
         self._completeness = completeness
         self._response = response
@@ -110,8 +113,13 @@ class PaginatedApiHook(BaseHook):
         return combined_retry(self.settings.policies.get("retry"), self._retry)
 
     @cached_property
+    def timeouts(self) -> Timeouts:
+        """The timeouts: default < connection < argument, ``run`` only tighter."""
+        return combined_timeouts(self.settings.policies.get("timeouts"), self._timeouts)
+
+    @cached_property
     def limits(self) -> Limits:
-        """The limits: default < connection < argument, caps only tighter."""
+        """The limits: default < connection < argument, only tighter."""
         return combined_limits(self.settings.policies.get("limits"), self._limits)
 
     @cached_property
@@ -146,6 +154,7 @@ class PaginatedApiHook(BaseHook):
             endpoint=settings.endpoint,
             session=settings.session,
             retry=self.retry,
+            timeouts=self.timeouts,
             limits=self.limits,
             secrets=settings.secrets,
             shared=self.credentials,
@@ -170,6 +179,7 @@ class PaginatedApiHook(BaseHook):
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
+                timeouts=self.timeouts,
                 limits=self.limits,
                 deadline=deadline,
                 data_selector=collection.data_selector,
@@ -197,7 +207,7 @@ class PaginatedApiHook(BaseHook):
         """Yield the pages of an endpoint as they come, in order within their partition.
 
         Raises when a page fails for good, and at the end when the pages do not add up: rows that were taken from
-        earlier pages are then not the whole table. ``limits.run_timeout`` counts from the first page that is asked for.
+        earlier pages are then not the whole table. ``timeouts.run`` counts from the first page that is asked for.
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
@@ -240,7 +250,7 @@ class PaginatedApiHook(BaseHook):
         return (decode(row) for page in pages for row in page.rows)
 
     def _collected(self, collection: Collection) -> Iterator[Page]:
-        deadline = Deadline.of(self.limits.run_timeout)
+        deadline = Deadline.of(self.timeouts.run)
         with self.client(collection, deadline) as client:
             collector = Collector(
                 collection=collection,
@@ -263,7 +273,7 @@ class PaginatedApiHook(BaseHook):
             with self.get_conn() as session:
                 response = session.get(
                     self.settings.endpoint.base_url,
-                    timeout=(self.limits.connect_timeout, self.limits.read_timeout),
+                    timeout=(self.timeouts.connect, self.timeouts.read),
                     allow_redirects=False,
                 )
         except PaginatedApiError as exc:

@@ -58,9 +58,9 @@ SPARE_SECONDS: Final = 15.0
 """What a try needs at most to let its requests go and to store what it has."""
 
 
-def run_deadline(run_timeout: float | None, execution_timeout: timedelta | None) -> Deadline:
+def run_deadline(run: float | None, execution_timeout: timedelta | None) -> Deadline:
     """Return the end of a try that begins now: by its own limit, or somewhat before the task's timeout."""
-    own = Deadline.of(run_timeout)
+    own = Deadline.of(run)
     if execution_timeout is None:
         return own
     total = execution_timeout.total_seconds()

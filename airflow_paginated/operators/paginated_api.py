@@ -14,7 +14,13 @@ from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.collect.progress import ProgressSnapshot
 from airflow_paginated.collect.watermark import Watermark
 from airflow_paginated.core.paths import check_path
-from airflow_paginated.core.policies import Completeness, Incremental, combined_limits, incremental_from
+from airflow_paginated.core.policies import (
+    Completeness,
+    Incremental,
+    combined_limits,
+    combined_timeouts,
+    incremental_from,
+)
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, PageRequest
 from airflow_paginated.hooks.files import parent_at, resolve
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
-    from airflow_paginated.core.policies import Limits
+    from airflow_paginated.core.policies import Limits, Timeouts
     from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
 
 
@@ -64,7 +70,8 @@ class PaginatedApiOperator(BaseOperator):
     :param retry: a ``RequestRetry`` or a dict, over the connection's.
     :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
     :param completeness: a ``Completeness`` or a dict, over the connection's.
-    :param limits: a ``Limits`` or a dict; caps only tighter than the connection's.
+    :param timeouts: a ``Timeouts`` or a dict, over the connection's; ``run`` only tighter.
+    :param limits: a ``Limits`` or a dict; only tighter than the connection's.
     :param response: a ``ResponseRules`` or a dict, over the connection's: the format of the answers, where they say
         errors, what their statuses mean.
 
@@ -102,6 +109,7 @@ class PaginatedApiOperator(BaseOperator):
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -129,6 +137,7 @@ class PaginatedApiOperator(BaseOperator):
         self.retry = retry
         self.rate_limit = rate_limit
         self.completeness = completeness
+        self.timeouts = timeouts
         self.limits = limits
         self.response = response
         self._stop: StopSignal | None = None
@@ -139,7 +148,7 @@ class PaginatedApiOperator(BaseOperator):
         self._stop = StopSignal()
         with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
             hook = self._hook()
-            deadline = self._stop.deadline = run_deadline(hook.limits.run_timeout, self.execution_timeout)
+            deadline = self._stop.deadline = run_deadline(hook.timeouts.run, self.execution_timeout)
             watermark = self._watermark(context)
             collection = self._collection(hook, watermark)
             run = self._run(collection, hook, context, watermark)
@@ -175,6 +184,7 @@ class PaginatedApiOperator(BaseOperator):
         check_possible(self.incremental, self.outlets, self.sink)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
+        combined_timeouts(None, self.timeouts)
         combined_limits(None, self.limits)
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         combined_response(None, self.response).check_selector(self.data_selector)
@@ -190,6 +200,7 @@ class PaginatedApiOperator(BaseOperator):
             max_workers=self.max_workers,
             retry=self.retry,
             rate_limit=self.rate_limit,
+            timeouts=self.timeouts,
             limits=self.limits,
             completeness=self.completeness,
             response=self.response,

@@ -25,17 +25,17 @@ class Sequential(Strategy, ABC):
     """Pages that are only found one after the other.
 
     ``page_size`` is sent in ``page_size_param``. ``missing_next``: a first response without the field of the cursor or
-    link fails the run (``"error"``), since a misspelled path looks the same, or is the only page (``"end"``). With
+    link fails the run (``"fail"``), since a misspelled path looks the same, or is the only page (``"end"``). With
     ``stop_after_empty_page``, an empty page is the end, even if it has a cursor or a link.
     """
 
     page_size_param: str | None = None
-    missing_next: Literal["error", "end"] = "error"
+    missing_next: Literal["fail", "end"] = "fail"
     stop_after_empty_page: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice(self.missing_next, ("error", "end"), "pagination: missing_next")
+        check_choice(self.missing_next, ("fail", "end"), "pagination: missing_next")
         check_flag(self.stop_after_empty_page, "pagination: stop_after_empty_page")
         if (self.page_size_param is None) != (self.page_size is None):
             raise ConfigurationError("pagination: page_size and page_size_param require each other")
@@ -82,7 +82,7 @@ class Sequential(Strategy, ABC):
     def _stop_at_end(self, page: Page, found: Json) -> Stop:
         if self.has_more_path:
             raise ResponseError(f"the API reports more pages, but {self.missing(page)}")
-        if found is ABSENT and not page.request.index and self.missing_next == "error":
+        if found is ABSENT and not page.request.index and self.missing_next == "fail":
             raise ResponseError(f"{self.missing(page)}; if the API omits it on the last page, set missing_next='end'")
         return Stop("no next page")
 

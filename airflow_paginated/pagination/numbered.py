@@ -85,7 +85,7 @@ class Numbered(Strategy, ABC):
 
     def _known(self, page: Page) -> _Known:
         state: Mapping[str, Any] = page.request.state or {}
-        own = self.declared(page)
+        own = page.total or self.declared(page)
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
             raise self._missing_total_error(page)

@@ -70,6 +70,10 @@ class CalendarStep:
         instant = start
         if self.months or self.days:
             wall = start.astimezone(zone).replace(tzinfo=None)
+            midnight = datetime(wall.year, wall.month, wall.day)
+            if localize(midnight, zone) == start:
+                # Summer time began at midnight, which was skipped: the days after this one begin at theirs.
+                wall = midnight
             instant = localize(_add_months(wall, self.months * times) + timedelta(days=self.days * times), zone)
         return instant + timedelta(seconds=self.seconds * times)
 

@@ -138,7 +138,7 @@ class IncrementalFilter:
         mark = self._mark(row, raw, where)
         if mark is None:
             self.missing += 1
-            return self.policy.on_missing == "include"
+            return self.policy.missing_value == "include"
         if self.top is None or mark.at > self.top.at:
             self.top = mark
         if self.start is not None and mark.at < self.start.at:
@@ -161,10 +161,10 @@ class IncrementalFilter:
             mark = parse_cursor_value(raw, self.policy.kind)
         except ValueError as exc:
             raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
-        if mark is None and self.policy.on_missing == "fail":
+        if mark is None and self.policy.missing_value == "fail":
             raise ResponseError(
                 f"incremental: {path!r} is missing or null in a row of {where}; {_there(row, path)}. If such rows are"
-                " right, on_missing='include' publishes them whenever they come, on_missing='exclude' never"
+                " right, missing_value='include' publishes them whenever they come, missing_value='exclude' never"
             )
         if mark is not None and self.top is not None and mark.kind != self.top.kind:
             raise ResponseError(

@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
 from airflow_paginated.core.links import as_utf8, query_without_params, without_auth_params
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.values import HTTP_TOKEN, Json, PageRequest
 from airflow_paginated.transport.auth.credentials import Auth, Credentials, Grant
 from airflow_paginated.transport.auth.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
@@ -85,14 +85,15 @@ class Exchange:
         self,
         endpoint: Endpoint,
         credentials: Credentials,
-        limits: Limits,
+        timeouts: Timeouts,
+        page_bytes: int,
         accept: str,
         learn: Callable[[Iterable[str]], None],
     ) -> None:
         self._endpoint = endpoint
         self._headers = {**DEFAULT_HEADERS, "Accept": accept}
-        self._limits = limits
-        self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
+        self._page_bytes = page_bytes
+        self._timeout = Timeout(connect=timeouts.connect, read=timeouts.read)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self._learn = learn
         self._signed_by: Counter[int] = Counter()
@@ -219,7 +220,7 @@ class Exchange:
 
     def _read(self, response: BaseHTTPResponse) -> Response:
         headers = {name.lower(): value for name, value in response.headers.itermerged()}
-        most = self._limits.page_bytes
+        most = self._page_bytes
         body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
         try:
             while chunk := response.read1(READ_CHUNK_BYTES):

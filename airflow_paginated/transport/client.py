@@ -14,7 +14,7 @@ from requests.auth import HTTPBasicAuth
 
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import PaginatedApiError, PermanentError, RequestRefused
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Limits, Timeouts
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS, Scrubber
 from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.transport.attempt import Endpoint, Exchange
@@ -55,6 +55,7 @@ class ClientOptions:
     session: SessionOptions = field(default_factory=SessionOptions)
     retry: RequestRetry = field(default_factory=RequestRetry)
     rate_limit: RateLimit | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     deadline: Deadline = NEVER
     data_selector: str | None = None
@@ -104,18 +105,21 @@ class PageClient:
         self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= MIN_MASKED_CHARS)
         shared = options.shared or Credentials(endpoint.auth)
         self._credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else shared
-        self._exchange = Exchange(endpoint, self._credentials, options.limits, options.rules.accept, self._learn)
+        page_bytes = options.limits.page_bytes
+        self._exchange = Exchange(
+            endpoint, self._credentials, options.timeouts, page_bytes, options.rules.accept, self._learn
+        )
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._patience = RetryController(options.retry, options.limits, options.deadline, self._gate, budget)
+        self._patience = RetryController(options.retry, options.timeouts, options.deadline, self._gate, budget)
         self.traffic = Traffic()
         self._renewals = TokenFetcher(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
         self._judge = ResponseClassifier(
             options.rules,
             options.data_selector,
             options.retry,
-            options.limits.page_bytes,
+            page_bytes,
             self._scrub,
             self._credentials.refreshable,
             endpoint.name,
@@ -154,7 +158,7 @@ class PageClient:
         """
         self._gate.enter()
         started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
+        tries = _PageAttemptState(deadline=started + self._options.timeouts.page)
         while True:
             try:
                 page = self._attempt(request, tries, started)

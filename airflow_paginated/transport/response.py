@@ -119,8 +119,8 @@ def judge_exception(error: Exception, reused: bool) -> Exception:
     if isinstance(error, urllib3_errors.ProxyError):
         return RetryableError("the proxy failed", SERVER, unsent=True)
     if isinstance(error, urllib3_errors.ReadTimeoutError):
-        limits = "limits.read_timeout (limits.connect_timeout in a TLS handshake)"
-        return RetryableError(f"the server was silent for longer than {limits}", SERVER)
+        limit = "timeouts.read (timeouts.connect in a TLS handshake)"
+        return RetryableError(f"the server was silent for longer than {limit}", SERVER)
     incomplete = _has_cause(error, IncompleteRead) or isinstance(error, IncompleteRead)
     if incomplete:
         return RetryableError("the body was cut short", CONNECTION)
@@ -140,7 +140,7 @@ def _connect_cause(error: Exception) -> str:
     if isinstance(error, urllib3_errors.ConnectTimeoutError) and not isinstance(
         error, urllib3_errors.NewConnectionError
     ):
-        return "connecting took longer than limits.connect_timeout"
+        return "connecting took longer than timeouts.connect"
     return f"no connection ({_innermost(error)}): is the API up, and are the connection's host and port right?"
 
 

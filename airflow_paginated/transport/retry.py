@@ -12,7 +12,7 @@ from urllib3.util import Retry
 
 from airflow_paginated.core.deadline import Deadline
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PageFailed, QuotaExceeded, RunTimeout
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.transport.gate import Gate, RetryBudget
 
@@ -210,18 +210,18 @@ class RetryController:
     """
 
     retry: RequestRetry
-    limits: Limits
+    timeouts: Timeouts
     deadline: Deadline
     gate: Gate
     budget: RetryBudget
 
     def tries(self) -> AttemptState:
         """Return that nothing was tried yet."""
-        return AttemptState(deadline=time.monotonic() + self.limits.page_timeout)
+        return AttemptState(deadline=time.monotonic() + self.timeouts.page)
 
     def attempt_ends(self, tries: AttemptState) -> float:
         """Return when an attempt that begins now must be over."""
-        return min(time.monotonic() + self.limits.attempt_timeout, tries.deadline, self.deadline.at)
+        return min(time.monotonic() + self.timeouts.attempt, tries.deadline, self.deadline.at)
 
     def excess(self, wait: float) -> str:
         """Name what forbids to wait so long, if anything does."""
@@ -285,8 +285,8 @@ class RetryController:
     def _check_time(self, cause: str, tries: AttemptState, name: Callable[[], str], wait: float) -> None:
         self._check_run(cause, name, wait)
         if time.monotonic() + wait >= tries.deadline:
-            limit = self.limits.page_timeout
-            raise _failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", tries, name)
+            limit = self.timeouts.page
+            raise _failed(f"{cause}; no time left within timeouts.page={limit:g} s", tries, name)
 
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:

@@ -105,14 +105,14 @@ class ResponseRules:
 
     ``response_format``: ``json``, ``jsonl`` (one row a line) or ``csv`` (rows become objects of strings, named by the
     header line of each page or by ``csv_columns``). ``missing_rows`` and ``null_rows``: a JSON answer that has nothing,
-    or null, where the rows should be is an ``error`` or a page without rows (``empty``). ``error_path``: whatever is
-    there, save null, false, 0 and what is empty, makes a 200 an error. ``response_actions``: the first that holds
-    decides, before anything else does.
+    or null, where the rows should be fails the run (``fail``) or is a page without rows (``empty``). ``error_path``:
+    whatever is there, save null, false, 0 and what is empty, makes a 200 an error. ``response_actions``: the first that
+    holds decides, before anything else does.
     """
 
     response_format: Format = "json"
-    missing_rows: Literal["error", "empty"] = "error"
-    null_rows: Literal["error", "empty"] = "error"
+    missing_rows: Literal["fail", "empty"] = "fail"
+    null_rows: Literal["fail", "empty"] = "fail"
     error_path: str | None = None
     response_actions: Sequence[ResponseAction | Mapping[str, Any]] = ()
     csv_delimiter: str = ","
@@ -122,7 +122,7 @@ class ResponseRules:
     def __post_init__(self) -> None:
         check_choice(self.response_format, ACCEPT, "response: response_format")
         for name in ("missing_rows", "null_rows"):
-            check_choice(getattr(self, name), ("error", "empty"), f"response: {name}")
+            check_choice(getattr(self, name), ("fail", "empty"), f"response: {name}")
         check_path(self.error_path, "response: error_path", optional=True)
         object.__setattr__(self, "response_actions", _actions(self.response_actions))
         object.__setattr__(self, "csv_columns", _columns(self.csv_columns))

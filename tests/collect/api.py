@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from airflow_paginated import Page, PageRequest, Stop
 from airflow_paginated.core.errors import PageFailed
-from airflow_paginated.core.values import OrderedPage, Successor
-from airflow_paginated.pagination.protocols import Pagination
+from airflow_paginated.core.values import OrderedPage, Successor, Total
+from airflow_paginated.pagination.protocols import Pagination, totals_of
 
 Style = Literal["items", "header", "pages", "once", "now and then", "has_more", "bare", "cursor"]
 
@@ -115,6 +115,9 @@ class InTurn:
     def first(self, request: PageRequest) -> PageRequest:
         return self.whole.first(request)
 
+    def total(self, page: Page) -> Total | None:
+        return totals_of(self.whole)(page)
+
     def follow(self, page: Page) -> Successor:
         return self.whole.follow(page)
 
@@ -130,6 +133,7 @@ def plain_loop(seed: PageRequest, fetch: Callable[[PageRequest], Page], paginati
     request: Successor = seed
     while isinstance(request, PageRequest):
         page = fetch(request)
+        page = replace(page, total=totals_of(pagination)(page))
         request = pagination.follow(page)
         landings.append(OrderedPage(page, request))
     return landings

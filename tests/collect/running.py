@@ -115,7 +115,7 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             proceed()
         stop.check()
 
-    options = replace(job.options, deadline=Deadline.of(job.options.limits.run_timeout))
+    options = replace(job.options, deadline=Deadline.of(job.options.timeouts.run))
     stop.deadline = options.deadline
     sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     watermark, known = job.watermark, {}

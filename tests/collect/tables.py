@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import sleep
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 from airflow_paginated import Page, PageRequest, Split
 from airflow_paginated.core.errors import PageFailed
 from airflow_paginated.core.values import OrderedPage
-from airflow_paginated.pagination.protocols import Pagination, trimmed_by
+from airflow_paginated.pagination.protocols import Pagination, totals_of, trimmed_by
 from tests.collect.api import Place, no_delay
 
 URL = "https://api.example/v1/rows"
@@ -123,7 +123,8 @@ def plain_pages(
     """Read one partition page by page, and then what it was split into: what a walk must come to."""
     request, trim = seed, trimmed_by(pagination)
     while True:
-        page = trim(fetch(request))
+        page = fetch(request)
+        page = trim(replace(page, total=totals_of(pagination)(page)))
         successor = pagination.follow(page)
         yield OrderedPage(page.with_rows(()) if isinstance(successor, Split) else page, successor)
         if not isinstance(successor, PageRequest):

@@ -76,7 +76,7 @@ def test_rows_without_a_value_fail_or_are_left_out(site: Site) -> None:
     with pytest.raises(ResponseError, match="'updated_at' is missing or null in a row of page 2"):
         site.run("run-1")
     assert site.state is None
-    assert [row["id"] for row in site.with_policy(on_missing="exclude").run("run-1")] == [0, 1, 2, 3, 5, 6, 7]
+    assert [row["id"] for row in site.with_policy(missing_value="exclude").run("run-1")] == [0, 1, 2, 3, 5, 6, 7]
 
 
 def refuse() -> None:

@@ -67,7 +67,7 @@ def test_a_parameter_that_is_there_already_is_refused() -> None:
         ({"lookback": -1}, "incremental: lookback: expected a number of at least 0"),
         ({"lookback": 5, "kind": "text"}, "lookback cannot be applied to strings"),
         ({"kind": "date"}, "incremental: kind: 'date' is not one of auto, number, timestamp, text"),
-        ({"on_missing": "skip"}, "incremental: on_missing: 'skip' is not one of"),
+        ({"missing_value": "skip"}, "incremental: missing_value: 'skip' is not one of"),
         ({"remember": "false"}, "incremental: remember: expected true or false"),
         ({"inject_into": "path"}, "incremental: inject_into: 'path' is not one of"),
         ({"param": "since", "initial_value": True}, "initial_value must be a string or a number, got True"),

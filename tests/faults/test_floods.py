@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.core.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Limits, Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.collect.disk import published
 from tests.collect.running import Job
@@ -110,11 +110,11 @@ ENDLESS: dict[str, tuple[Raw, type[PaginatedApiError]]] = {
 @pytest.mark.fault("S7")
 @pytest.mark.parametrize(("answer", "kind"), ENDLESS.values(), ids=ENDLESS)
 def test_an_endless(answer: Raw, kind: type[PaginatedApiError], tmp_path: Path) -> None:
-    limits = Limits(page_bytes=MIB // 16, attempt_timeout=60, page_timeout=120)
+    bounds = {"limits": Limits(page_bytes=MIB // 16), "timeouts": Timeouts(attempt=60, page=120)}
     with FaultServer(API, on_page(2, answer)) as server:
         tracemalloc.start()
         try:
-            ending = refused(job(server, tmp_path, limits=limits), kind)
+            ending = refused(job(server, tmp_path, **bounds), kind)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -133,12 +133,12 @@ UNTIL_THE_DEADLINE = {
 @pytest.mark.fault("S7")
 @pytest.mark.parametrize("answer", UNTIL_THE_DEADLINE.values(), ids=UNTIL_THE_DEADLINE)
 def test_only_time_ends(answer: Raw, tmp_path: Path) -> None:
-    limits = Limits(attempt_timeout=2, page_timeout=3)
+    timeouts = Timeouts(attempt=2, page=3)
     with FaultServer(API, on_page(2, answer)) as server:
         tracemalloc.start()
         started = time.monotonic()
         try:
-            ending = refused(job(server, tmp_path, limits=limits), PageFailed)
+            ending = refused(job(server, tmp_path, timeouts=timeouts), PageFailed)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()

@@ -260,7 +260,7 @@ class TestInAHeader:
         ],
     )
     @pytest.mark.parametrize("index", [0, 4])
-    @pytest.mark.parametrize("missing_next", ["error", "end"])
+    @pytest.mark.parametrize("missing_next", ["fail", "end"])
     def test_a_next_link_that_cannot_be_read_is_no_end(self, header: str, index: int, missing_next: Any) -> None:
         strategy = HeaderLink(missing_next=missing_next)
         page = headed(replace(strategy.first(ASKED), index=index), header)

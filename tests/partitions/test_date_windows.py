@@ -105,6 +105,7 @@ def test_every_second_of_a_range_is_in_one_window(
 
 
 @given(st.dates(date(1990, 1, 1), date(2036, 1, 1)), st.integers(1, 500), st.sampled_from(ZONES), st.booleans())
+@example(date(2005, 10, 16), 8, "America/Sao_Paulo", False)
 def test_every_day_of_a_range_is_in_one_window(first: date, days: int, zone: str, to_inclusive: bool) -> None:
     options = {"timezone": zone, "datetime_format": "date", "to_inclusive": to_inclusive}
     found = windows(first, first + timedelta(days=days), "1w", **options)
@@ -114,6 +115,14 @@ def test_every_day_of_a_range_is_in_one_window(first: date, days: int, zone: str
         for number in range((date.fromisoformat(until) - date.fromisoformat(since)).days + to_inclusive)
     ]
     assert covered == [first + timedelta(days=number) for number in range(days)]
+
+
+def test_a_start_whose_midnight_was_skipped_moves_no_other_day() -> None:
+    assert windows("2005-10-16", "2005-10-19", "1d", timezone="America/Sao_Paulo") == [
+        ("2005-10-16T01:00:00-02:00", "2005-10-17T00:00:00-02:00"),
+        ("2005-10-17T00:00:00-02:00", "2005-10-18T00:00:00-02:00"),
+        ("2005-10-18T00:00:00-02:00", "2005-10-19T00:00:00-02:00"),
+    ]
 
 
 def test_a_day_of_23_hours_and_one_of_25() -> None:

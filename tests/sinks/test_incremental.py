@@ -154,11 +154,11 @@ def test_rows_without_a_value() -> None:
     given = [{"at": 1}, {"at": None}, {"other": 1}, [], {"at": 2}]
     with pytest.raises(ResponseError, match="'at' is missing or null in a row of page 1 of partition 0"):
         admitted(changes(), given)
-    assert admitted(changes(on_missing="exclude"), given) == [{"at": 1}, {"at": 2}]
-    found = changes(on_missing="include")
+    assert admitted(changes(missing_value="exclude"), given) == [{"at": 1}, {"at": 2}]
+    found = changes(missing_value="include")
     assert admitted(found, given) == given
     assert found.evidence.endswith("3 have no 'at'")
-    assert admitted(changes(left(found), on_missing="include"), given) == given[1:4]
+    assert admitted(changes(left(found), missing_value="include"), given) == given[1:4]
 
 
 def test_a_value_within_a_row() -> None:

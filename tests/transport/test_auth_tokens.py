@@ -24,7 +24,7 @@ from airflow_paginated.core.errors import (
     RequestRefused,
     TransientError,
 )
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import PageClient, RateLimit, SessionOptions
 from airflow_paginated.transport.auth.credentials import Credentials
 from tests.servers import (
@@ -317,7 +317,7 @@ def test_trouble_at_the_token_endpoint_is_retried(guarded: tuple[FaultServer, Gu
     server, app = guarded
     server.faults = at_token(fault, times=2)
     stalls = isinstance(fault, StallInBody)
-    with authenticated(server.url, retry=QUICK, limits=short() if stalls else Limits()) as client:
+    with authenticated(server.url, retry=QUICK, timeouts=short() if stalls else Timeouts()) as client:
         attempts = set(fetched(client, range(1, 33)))
     # So short a time may be too short for a page, too, on a busy machine.
     assert attempts == {1} or stalls
@@ -329,7 +329,7 @@ def test_trouble_at_the_token_endpoint_is_retried(guarded: tuple[FaultServer, Gu
 def test_and_given_up(guarded: tuple[FaultServer, Guarded], fault: Fault) -> None:
     server, _ = guarded
     server.faults = at_token(fault)
-    error = failed(server, retry=QUICK, limits=short())
+    error = failed(server, retry=QUICK, timeouts=short())
     assert isinstance(error, PageFailed)
     assert f"{HERE}: asking {server.url} for a token failed in 3 attempts; last cause: " in str(error)
     assert len(server.log.requests) == 3
@@ -357,7 +357,7 @@ def test_a_dribbled_answer_is_bounded(guarded: tuple[FaultServer, Guarded]) -> N
     server, _ = guarded
     server.faults = at_token(DribbleBody(1, 0.2))
     started = time.monotonic()
-    error = failed(server, limits=short(attempt_timeout=0.2, page_timeout=0.5))
+    error = failed(server, timeouts=short(attempt=0.2, page=0.5))
     assert isinstance(error, PageFailed)
     assert time.monotonic() - started < 10
 
@@ -481,7 +481,7 @@ def test_nothing_shows_a_secret(
                 fault if (request.path in ("/token", "/login")) == (place == "token") else None
             )
             query = {"auth": {**kind.get("auth", {}), "query_param": "t0ken"}} if place == "page" else {}
-            with authenticated(server.url, **{**kind, **query}, limits=short(page_timeout=0.5)) as client:
+            with authenticated(server.url, **{**kind, **query}, timeouts=short(page=0.5)) as client:
                 outcome = Calls(client.fetch, [page(1)]).join()[0]
             assert isinstance(outcome, PaginatedApiError)
             text = "".join(traceback.format_exception(outcome)) + repr(outcome) + caplog.text

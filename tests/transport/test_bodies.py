@@ -256,7 +256,7 @@ LINES = {
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("fault", LINES.values(), ids=LINES)
 def test_endless_lines_are_capped(server: FaultServer, fault: Fault) -> None:
-    error = refused(answering(server, fault), limits=short(attempt_timeout=25))
+    error = refused(answering(server, fault), timeouts=short(attempt=25))
     assert isinstance(error, PageFailed)
     assert "failed in 3 attempts; last cause: the " in str(error)
     assert "deadline" not in str(error)

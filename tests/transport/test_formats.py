@@ -141,7 +141,7 @@ CUTS: list[Fault] = [
 def test_what_is_cut_is_tried_again(server: FaultServer, form: str, fault: Fault) -> None:
     serve(server, form)
     server.faults = lambda request, nth: fault if nth == 1 else None
-    got = fetched(server, form, limits=short(attempt_timeout=20))
+    got = fetched(server, form, timeouts=short(attempt=20))
     assert (got.lines, got.attempts) == (ROWS[form](1), 2)
 
 

@@ -134,7 +134,7 @@ def test_a_redirect_to_a_connection_that_dies_is_bounded(server: FaultServer) ->
         return Redirect("/away") if request.path == "/employees" else ResetBeforeHeaders()
 
     server.faults = schedule  # type: ignore[assignment]
-    error = refused(server.url, limits=short(attempt_timeout=20, page_timeout=20))
+    error = refused(server.url, timeouts=short(attempt=20, page=20))
     assert "failed in 4 attempts" in str(error)  # the first death of a reused connection is free
     assert len(server.log.requests) == 8
 

@@ -46,7 +46,7 @@ def name(fault: Fault) -> str:
 @pytest.mark.parametrize("fault", LOST, ids=name)
 def test_a_post_whose_answer_is_lost_is_not_sent_again(server: FaultServer, fault: Fault) -> None:
     server.faults = lambda request, nth: fault
-    error = refused(server.url, POST, limits=short(attempt_timeout=1.0))
+    error = refused(server.url, POST, timeouts=short(attempt=1.0))
     assert isinstance(error, PageFailed)
     assert f"page 2 (POST {server.url}/employees) failed in 1 attempt; last cause: " in str(error)
     assert str(error).endswith(
@@ -58,7 +58,7 @@ def test_a_post_whose_answer_is_lost_is_not_sent_again(server: FaultServer, faul
 @pytest.mark.parametrize("fault", LOST, ids=name)
 def test_it_is_where_that_is_declared_harmless(server: FaultServer, fault: Fault) -> None:
     server.faults = lambda request, nth: fault if nth == 1 else None
-    got = fetch(server.url, POST, limits=short(attempt_timeout=1.0), retry=HARMLESS)
+    got = fetch(server.url, POST, timeouts=short(attempt=1.0), retry=HARMLESS)
     assert (got.lines, got.attempts) == (lines(2), 2)
     assert [seen.request.body for seen in server.log.requests] == [b'{"page":2}'] * 2
 
@@ -73,8 +73,8 @@ def test_it_is_where_nobody_can_have_seen_it() -> None:
     with refusing() as port:
         assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST))
     with blackhole() as port:
-        limits = short(connect_timeout=0.05, attempt_timeout=20)
-        assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST, limits=limits))
+        timeouts = short(connect=0.05, attempt=20)
+        assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST, timeouts=timeouts))
     assert "failed in 3 attempts" in str(refused("http://no-such-host.invalid", POST))
 
 

@@ -101,7 +101,7 @@ CONNECTING = [
         urllib3_errors.NewConnectionError(CONN, "refused"),
         "no connection (NewConnectionError): is the API up, and are the connection's host and port right?",
     ),
-    (urllib3_errors.ConnectTimeoutError(CONN, "slow"), "connecting took longer than limits.connect_timeout"),
+    (urllib3_errors.ConnectTimeoutError(CONN, "slow"), "connecting took longer than timeouts.connect"),
     (urllib3_errors.ProxyError("Unable to connect", GONE), "the proxy failed"),
 ]
 

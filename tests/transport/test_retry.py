@@ -9,7 +9,7 @@ import pytest
 
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, PageFailed, QuotaExceeded, RetryBudgetExhausted, RunTimeout
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.retry import (
     SERVER,
@@ -28,7 +28,7 @@ CUT = RetryableError("cut", SERVER)
 
 def patience(retry: dict[str, Any] | None = None, deadline: Deadline = NEVER, budget: int = 100) -> RetryController:
     policy = RequestRetry(**{"backoff_factor": 0.001, **(retry or {})})
-    return RetryController(policy, Limits(attempt_timeout=5, page_timeout=50), deadline, Gate(), RetryBudget(budget))
+    return RetryController(policy, Timeouts(attempt=5, page=50), deadline, Gate(), RetryBudget(budget))
 
 
 def tries(sent: int = 1, left: float = FOR_EVER, **known: Any) -> AttemptState:
@@ -98,7 +98,7 @@ def test_no_wait_is_longer_than_the_policy_says() -> None:
 
 def test_a_wait_that_the_page_has_no_time_for() -> None:
     of = patience()
-    said = "page 7 failed in 1 attempt; last cause: busy; no time left within limits.page_timeout=50 s"
+    said = "page 7 failed in 1 attempt; last cause: busy; no time left within timeouts.page=50 s"
     assert failed(of, Throttled("busy", 5.0), tries(left=4)) == said
     assert "no time left" in failed(of, CUT, tries(left=0))
     of.wait(Throttled("busy", 0.001), tries(left=4), name)
@@ -141,22 +141,20 @@ def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
 
 
 def test_nor_is_one_that_outlasts_the_try() -> None:
-    of = patience(deadline=Deadline.within(30, "limits.run_timeout=60 s"))
+    of = patience(deadline=Deadline.within(30, "timeouts.run=60 s"))
     assert of.excess(29.0) == ""
-    assert of.excess(31.0) in {
-        f"the {seconds} s that this try has left (limits.run_timeout=60 s)" for seconds in (29, 30)
-    }
+    assert of.excess(31.0) in {f"the {seconds} s that this try has left (timeouts.run=60 s)" for seconds in (29, 30)}
     over = patience(deadline=Deadline.within(-5, "x"))
     assert over.excess(1.0) == "the 0 s that this try has left (x)"
 
 
 @pytest.mark.parametrize("trouble", [CUT, Throttled("cut")])
 def test_when_the_try_is_over_nothing_is_waited_for(trouble: RetryableError | Throttled) -> None:
-    of, attempts = patience(deadline=Deadline.within(-1, "limits.run_timeout=60 s")), tries()
+    of, attempts = patience(deadline=Deadline.within(-1, "timeouts.run=60 s")), tries()
     with pytest.raises(RunTimeout) as caught:
         of.wait(trouble, attempts, name)
     assert str(caught.value) == (
-        "this try ran out of time (limits.run_timeout=60 s); page 7 was still to come, last cause: cut"
+        "this try ran out of time (timeouts.run=60 s); page 7 was still to come, last cause: cut"
     )
     assert attempts.charged == 0
 

@@ -100,8 +100,8 @@ def test_the_first_action_that_holds_decides_and_no_body_is_read_for_the_others(
     [
         ({"response_formt": "csv"}, "unknown key 'response_formt' (did you mean 'response_format'?)"),
         ({"response_format": "xml"}, "response_format: 'xml' is not one of json, jsonl, csv"),
-        ({"missing_rows": "skip"}, "missing_rows: 'skip' is not one of error, empty"),
-        ({"null_rows": None}, "null_rows: None is not one of error, empty"),
+        ({"missing_rows": "skip"}, "missing_rows: 'skip' is not one of fail, empty"),
+        ({"null_rows": None}, "null_rows: None is not one of fail, empty"),
         ({"error_path": "a..b"}, "error_path: invalid path 'a..b'"),
         ({"error_path": ""}, "error_path: expected a non-empty string"),
         ({"csv_delimiter": ";;"}, "csv_delimiter: expected one character, got ';;'"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -113,5 +112,6 @@ class TokenFetcher:
         """Return an exchange with a token URL; the connection's own headers are for its own origin."""
         own = origin_of(url) == origin_of(self._endpoint.base_url)
         endpoint = Endpoint(url, self._endpoint.headers if own else {})
-        limits = replace(self._patience.limits, page_bytes=TOKEN_BYTES)
-        return Exchange(endpoint, Credentials(None), limits, "application/json", lambda secrets: None)
+        return Exchange(
+            endpoint, Credentials(None), self._patience.timeouts, TOKEN_BYTES, "application/json", lambda secrets: None
+        )
