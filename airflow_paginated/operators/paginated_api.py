@@ -242,8 +242,8 @@ class PaginatedApiOperator(BaseOperator):
             ),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
-            proceed=stop.check,
-            apart=collection.apart,
+            check_cancelled=stop.check,
+            credentials_fingerprint=collection.credentials_fingerprint,
         )
 
     def _columns(self, collection: Collection) -> Columns | None:

@@ -72,7 +72,7 @@ class CalendarStep:
             wall = start.astimezone(zone).replace(tzinfo=None)
             midnight = datetime(wall.year, wall.month, wall.day)
             if localize(midnight, zone) == start:
-                # Summer time began at midnight, which was skipped: the days after this one begin at theirs.
+                # Daylight saving skipped midnight: the days after this one start at theirs.
                 wall = midnight
             instant = localize(_add_months(wall, self.months * times) + timedelta(days=self.days * times), zone)
         return instant + timedelta(seconds=self.seconds * times)

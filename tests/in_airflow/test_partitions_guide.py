@@ -14,10 +14,9 @@ from typing import Any, Final
 import pytest
 from airflow.sdk import DAG
 
-from airflow_paginated import SinglePage, paging
+import airflow_paginated
+from airflow_paginated import SinglePage
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.sinks import FileSink
 from tests.servers import Family, FaultServer, Reply, Request
 
 GUIDE: Final = (Path(__file__).resolve().parents[2] / "docs/partitions.md").read_text()
@@ -71,8 +70,7 @@ def examples() -> dict[str, str]:
 
 
 def names() -> dict[str, Any]:
-    known = {name: getattr(paging, name) for name in paging.__all__}
-    return {**known, "PaginatedApiOperator": PaginatedApiOperator, "FileSink": FileSink}
+    return {name: getattr(airflow_paginated, name) for name in airflow_paginated.__all__}
 
 
 @contextmanager

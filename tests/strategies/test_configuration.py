@@ -157,7 +157,10 @@ def test_a_wrong_strategy_is_told_before_anything_is_asked(collect: Collect, giv
     [
         ({"error_pth": "x"}, "response: unknown key 'error_pth' (did you mean 'error_path'?)"),
         ({"response_format": "xml"}, "response: response_format: 'xml' is not one of json, jsonl, csv"),
-        ({"response_actions": [{"action": "END"}]}, "response: response_actions[0]: END for which answers?"),
+        (
+            {"response_actions": [{"action": "END"}]},
+            "response: response_actions[0]: END: give at least one of status, ",
+        ),
         ({"response_actions": [{"action": "STOP", "status": 404}]}, "'STOP' is not one of SUCCESS"),
         ({"error_path": "data[*].error"}, "error_path 'data[*].error' leads into the rows"),
     ],

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import pytest
 
-from airflow_paginated import paging
+import airflow_paginated
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from tests.servers import Reply, Request
 from tests.servers.styles import (
@@ -128,7 +128,7 @@ def examples() -> dict[str, str]:
 def example(heading: str) -> PaginatedApiOperator:
     """Return the operator of an example."""
     text = examples()[heading]
-    names = {name: getattr(paging, name) for name in paging.__all__}
+    names = {name: getattr(airflow_paginated, name) for name in airflow_paginated.__all__}
     exec(
         text.replace("PaginatedApiOperator(", "example = PaginatedApiOperator(", 1),
         {"PaginatedApiOperator": PaginatedApiOperator, **names},

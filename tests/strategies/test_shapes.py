@@ -98,7 +98,7 @@ def test_lists_in_lists_are_one_list(collect: Collect) -> None:
 @pytest.mark.parametrize(
     ("nothing", "rule", "told"),
     [
-        ("absent", {"missing_rows": "empty"}, "the answer has nothing at 'data'"),
+        ("absent", {"missing_rows": "empty"}, "the response has nothing at 'data'"),
         ("null", {"null_rows": "empty"}, "it leads to null"),
     ],
 )

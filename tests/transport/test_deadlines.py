@@ -26,7 +26,7 @@ from tests.servers import (
 from tests.servers.wire import Framing
 from tests.transport.clients import QUICK, blackhole, connect, eventually, lines, page, raw_server, refused, short
 
-LATE = "the answer took longer than its deadline"
+LATE = "the response took longer than its deadline"
 ONE_BY_ONE = RequestRetry(max_attempts=1)
 SLOW: list[Fault] = [
     StallBeforeHeaders(),

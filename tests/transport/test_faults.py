@@ -42,7 +42,7 @@ from tests.servers import (
 from tests.servers.wire import Framing
 from tests.transport.clients import API, ONCE, SECRET, connect, eventually, fetch, lines, page, refused, short
 
-LATE = "the answer took longer than its deadline"
+LATE = "the response took longer than its deadline"
 FAULTS: list[tuple[Fault, str]] = [
     (ResetBeforeHeaders(), "the connection broke (ConnectionResetError)"),
     (CloseBeforeHeaders(), "the connection broke (RemoteDisconnected)"),
@@ -58,9 +58,9 @@ FAULTS: list[tuple[Fault, str]] = [
     (UnframedCut(at=1.0), "the body is not JSON"),
     (CutChunk(), "the body was cut short"),
     (BadChunkSize(), "the body was cut short"),
-    (TruncatedGzip(at=0.0), "the gzip body does not reach its end"),
-    (TruncatedGzip(), "the gzip body does not reach its end"),
-    (TruncatedGzip(at=1.0), "the gzip body does not reach its end"),
+    (TruncatedGzip(at=0.0), "the gzip body is truncated"),
+    (TruncatedGzip(), "the gzip body is truncated"),
+    (TruncatedGzip(at=1.0), "the gzip body is truncated"),
     (CorruptGzip("data"), "the gzip body is corrupt"),
     (CorruptGzip("crc"), "the gzip body is corrupt"),
     (StallInBody(), LATE),

@@ -50,7 +50,8 @@ def test_a_post_whose_answer_is_lost_is_not_sent_again(server: FaultServer, faul
     assert isinstance(error, PageFailed)
     assert f"page 2 (POST {server.url}/employees) failed in 1 attempt; last cause: " in str(error)
     assert str(error).endswith(
-        ", and a POST may have been acted on; if sending it twice is harmless, add its method to retry.allowed_methods"
+        ", and the server may have acted on the POST; if sending it twice is harmless,"
+        " add its method to retry.allowed_methods"
     )
     assert len(server.log.requests) == 1
 
@@ -82,7 +83,7 @@ def test_a_dead_connection_may_have_carried_it(server: FaultServer) -> None:
     server.faults = lambda request, nth: ResetOnReuse()
     with connect(server.url) as client:
         client.fetch(POST)
-        with pytest.raises(PageFailed, match="a POST may have been acted on"):
+        with pytest.raises(PageFailed, match="the server may have acted on the POST"):
             client.fetch(POST)
 
 

@@ -12,8 +12,8 @@ from airflow_paginated.core.errors import Cancelled, PageFailed, QuotaExceeded, 
 from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.retry import (
-    SERVER,
-    THROTTLE,
+    SERVER_WEIGHT,
+    THROTTLE_WEIGHT,
     AttemptState,
     RequestRetry,
     RetryableError,
@@ -23,7 +23,7 @@ from airflow_paginated.transport.retry import (
 
 FOR_EVER = float("inf")
 
-CUT = RetryableError("cut", SERVER)
+CUT = RetryableError("cut", SERVER_WEIGHT)
 
 
 def patience(retry: dict[str, Any] | None = None, deadline: Deadline = NEVER, budget: int = 100) -> RetryController:
@@ -72,13 +72,13 @@ def test_the_first_dead_idle_connection_is_free() -> None:
 
 
 def test_what_may_have_been_acted_on_is_not_sent_twice() -> None:
-    assert "cut, and a POST may have been acted on" in failed(patience(), CUT, tries(), once="POST")
+    assert "cut, and the server may have acted on the POST" in failed(patience(), CUT, tries(), once="POST")
     attempts = tries()
     patience().wait(RetryableError("refused", unsent=True), attempts, name, once="POST")
     assert attempts.charged == 1
 
 
-@pytest.mark.parametrize(("weight", "least"), [(SERVER, 0.05), (SERVER / 5, 0.01)])
+@pytest.mark.parametrize(("weight", "least"), [(SERVER_WEIGHT, 0.05), (SERVER_WEIGHT / 5, 0.01)])
 def test_it_waits_in_proportion_to_the_weight(weight: float, least: float) -> None:
     # Full jitter: the sum of many waits is about half of the ceiling each. No machine waits less than it is told.
     of = patience({"backoff_factor": 0.05, "max_attempts": 100})
@@ -118,14 +118,14 @@ def test_without_a_time_the_pause_doubles(asked: float | None) -> None:
         of, attempts = patience({"backoff_factor": 0.001}), tries()
         of.wait(Throttled("busy", asked), attempts, name)
         first = of.gate.paused_seconds
-        assert first <= 0.001 * THROTTLE
+        assert first <= 0.001 * THROTTLE_WEIGHT
         attempts.throttled = 5
         of.wait(Throttled("busy", asked), attempts, name)
         assert attempts.throttled == 6
         longest = max(longest, of.gate.paused_seconds)
-        assert longest <= 0.001 * THROTTLE * 2**5 + 0.001
+        assert longest <= 0.001 * THROTTLE_WEIGHT * 2**5 + 0.001
     # The longest of fifty is hardly ever less than half of what it may be.
-    assert longest > 0.001 * THROTTLE * 2**4
+    assert longest > 0.001 * THROTTLE_WEIGHT * 2**4
 
 
 def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
@@ -180,4 +180,4 @@ def test_an_attempt_ends_with_the_first_of_its_limits() -> None:
     assert patience().attempt_ends(tries()) == pytest.approx(now + 5, abs=1)
     assert patience().attempt_ends(tries(left=2)) == pytest.approx(now + 2, abs=1)
     assert patience(deadline=Deadline.within(1, "x")).attempt_ends(tries()) == pytest.approx(now + 1, abs=1)
-    assert patience().tries().deadline == pytest.approx(now + 50, abs=1)
+    assert patience().new_state().deadline == pytest.approx(now + 50, abs=1)

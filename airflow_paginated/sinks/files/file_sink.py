@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.policies import MIB
 from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
@@ -21,8 +22,6 @@ from airflow_paginated.sinks.files.object_storage import ObjectStorage
 from airflow_paginated.sinks.files.site import IfExists, TargetSite
 from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
-
-MIB: Final = 1024 * 1024
 
 Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
 """Returns the filesystem of a path, and the path as that filesystem calls it."""
