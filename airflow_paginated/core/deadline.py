@@ -18,7 +18,7 @@ class Deadline:
 
     @classmethod
     def of(cls, seconds: float | None) -> Deadline:
-        """Return the deadline of a run that starts now and may take so many seconds."""
+        """Return the deadline of a run that starts now and may take ``seconds``."""
         return NEVER if seconds is None else cls.within(seconds, f"timeouts.run={seconds:g} s")
 
     @classmethod

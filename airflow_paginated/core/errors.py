@@ -95,7 +95,7 @@ class IncompleteError(TransientError):
 
 
 class Cancelled(TransientError):
-    """The run was the run was told to stop."""
+    """The run was told to stop."""
 
 
 class NothingCollected(PaginatedApiError):

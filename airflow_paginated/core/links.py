@@ -105,10 +105,10 @@ def url_without_params(url: str, names: Collection[str]) -> str:
     """Return a URL without the query parameters of these names."""
     if not names:
         return url
-    path, mark, rest = url.partition("?")
+    path, separator, rest = url.partition("?")
     query = rest.partition("#")[0]
     kept = query_without_params(query, names)
-    return f"{path}{mark if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
+    return f"{path}{separator if kept else ''}{kept}{rest[len(query) :]}" if kept != query else url
 
 
 def resolve_link(page: Page, link: str, own_host: bool = False) -> str:

@@ -180,8 +180,8 @@ class Incremental:
 
     ``field``: the path in each row of a value that grows with every change; the greatest value published is the
     watermark. ``kind``: whether the values are numbers (``number``), ISO 8601 timestamps, compared as instants
-    (``timestamp``), or other strings (``text``); ``auto`` detects it. A row without a value fails the run, or is always
-    published (``missing_value="include"``) or never (``"exclude"``).
+    (``timestamp``), or other strings (``text``); ``auto`` detects it. ``missing_value``: a row without a value, or with
+    null, fails the run (``fail``), is always published (``include``) or never (``exclude``).
 
     ``param``: the parameter that tells the API where to start, in the ``query``, a ``header`` or the JSON ``body``
     (``inject_into``), as it is or inside an ``expression`` such as ``"updated_at ge {start}"``. Without it, each run

@@ -63,7 +63,7 @@ class Page:
     without query and fragment: the base of relative links. ``end`` says why no page follows, if the response itself
     is the end; ``ignored`` means that its rows are dropped on purpose. ``auth_params`` names the query parameters that
     authentication adds to every request: requests that follow from the page go without them. ``total`` is the exact
-    total that the page declares.
+    total that the strategy finds on the page.
     """
 
     request: PageRequest
@@ -84,9 +84,9 @@ class Page:
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:
         """Create a page from ``rows``, each the JSON of one row without a line feed."""
-        texts = list(rows)
-        lines = b"".join(b"%b\n" % text for text in texts)
-        return cls(request, lines, len(texts), sha256(lines).hexdigest(), **known)
+        encoded = list(rows)
+        lines = b"".join(b"%b\n" % row for row in encoded)
+        return cls(request, lines, len(encoded), sha256(lines).hexdigest(), **known)
 
     @property
     def rows(self) -> list[builtins.bytes]:

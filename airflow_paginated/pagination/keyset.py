@@ -116,9 +116,9 @@ class Keyset(Sequential):
         """Return the rows without the known ones, which are among the first rows, those with the same key."""
         new: list[bytes] = []
         for at, row in enumerate(rows):
-            mark = _row_digest(row)
-            if known[mark]:
-                known[mark] -= 1
+            digest = _row_digest(row)
+            if known[digest]:
+                known[digest] -= 1
             elif known.total() and self._key_of(row) == key:
                 new.append(row)
             else:

@@ -111,8 +111,8 @@ class Numbered(Strategy, ABC):
         if state.get("short") and page.count:
             raise self._uneven_page_error(page, page.request.index, "fewer")
         # Without total and flag, a short page is the last one unless rows follow.
-        told = self.has_more_path or (known.pages is not None and self.total_is == "exact")
-        if page.count < known.step and not last and told:
+        declares_more = self.has_more_path or (known.pages is not None and self.total_is == "exact")
+        if page.count < known.step and not last and declares_more:
             raise self._uneven_page_error(page, page.request.index + 1, "fewer")
         if page.count > known.step:
             raise self._uneven_page_error(page, page.request.index + 1, "more")

@@ -82,10 +82,10 @@ class Offset(Numbered):
     def beyond(self, last: PageRecord) -> PageRequest | None:
         """Return the request for the page after ``last``, if a total of items ended the partition with a full page."""
         if self.step == "served":
-            behind = super().beyond(last)
-            if behind is None or last.total is None or not self.overlap:
-                return behind
-            return inject(behind, self.inject_into, self._offset_parameters(last.total.count))
+            probe = super().beyond(last)
+            if probe is None or last.total is None or not self.overlap:
+                return probe
+            return inject(probe, self.inject_into, self._offset_parameters(last.total.count))
         state: Mapping[str, Any] = last.request.state or {}
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
         if not by_total or last.rows < (self.page_size or 0):

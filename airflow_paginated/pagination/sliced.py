@@ -26,7 +26,7 @@ class Scale:
 
     kind: Literal["numbers", "days", "seconds"]
     zone: str = ""
-    mark: str = "T"
+    separator: str = "T"
 
     def number(self, bound: Bound) -> int:
         """Return a bound as an integer."""
@@ -42,7 +42,7 @@ class Scale:
             return number
         if self.kind == "days":
             return date.fromordinal(number).isoformat()
-        return (UNIX_EPOCH + timedelta(seconds=number)).isoformat(self.mark) + self.zone
+        return (UNIX_EPOCH + timedelta(seconds=number)).isoformat(self.separator) + self.zone
 
     def writes(self, bound: object) -> bool:
         """Return whether the bound has this format, in which all other bounds will be sent."""
@@ -57,7 +57,7 @@ class Scale:
 SCALES: Final = (
     Scale("numbers"),
     Scale("days"),
-    *(Scale("seconds", zone, mark) for mark in ("T", " ") for zone in ("", "Z", "+00:00")),
+    *(Scale("seconds", zone, separator) for separator in ("T", " ") for zone in ("", "Z", "+00:00")),
 )
 
 
