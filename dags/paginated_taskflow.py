@@ -24,13 +24,14 @@ CONNECTION = "employees_api"
     tags=["paginated"],
 )
 def paginated_payroll() -> None:
-    # Without a sink the rows are the task's result: right for a short list that the next task reads.
+    # With the XCom sink, the rows are the task's result: right for a short list that the next task reads.
     departments = PaginatedApiOperator(
         task_id="departments",
         http_conn_id=CONNECTION,
         endpoint="/departments",
         pagination=SinglePage(),
         data_selector="data",
+        sink="xcom",
     )
 
     @task

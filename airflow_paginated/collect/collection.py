@@ -83,8 +83,8 @@ class Collection:
         for number, parameters in enumerate(self._sets.sets()):
             yield build_partition_request(self.request, number, parameters, places)
 
-    def count(self, proceed: Callable[[], None] = lambda: None) -> int:
-        """Look at every parameter set and return how many there are; ``proceed`` may raise between any two.
+    def count(self, check_cancelled: Callable[[], None] = lambda: None) -> int:
+        """Look at every parameter set and return how many there are; ``check_cancelled`` may raise between any two.
 
         Raises ``ConfigurationError`` for one that cannot be asked for, and for two whose first pages are one and the
         same request: the rows would be there twice.
@@ -92,7 +92,7 @@ class Collection:
         number = -1
         with closing(SeenSet("BLOB", REQUESTS_CACHE_KIB)) as asked:
             for number, wire in enumerate(self._wires()):
-                proceed()
+                check_cancelled()
                 if not asked.add(wire):
                     raise self._asked_twice(number)
         return number + 1
@@ -121,7 +121,7 @@ class Collection:
         }
 
     @property
-    def apart(self) -> str:
+    def credentials_fingerprint(self) -> str:
         """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
         return sha256(_text(self.secret_query)).hexdigest() if self.secret_query else ""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -22,19 +22,21 @@ from airflow_paginated.core.errors import PaginatedApiError
 from airflow_paginated.core.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, Page, PageRequest
+from airflow_paginated.hooks import DEFAULT_CONN_ID
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
 from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
 from airflow_paginated.hooks.files import parent_at
 from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.pagination import pagination_from, shown_parameters
-from airflow_paginated.pagination.protocols import overlapped
-from airflow_paginated.partitions import resolved
+from airflow_paginated.pagination.protocols import Pagination, overlapped
+from airflow_paginated.partitions import Partitions, resolved
+from airflow_paginated.partitions.protocol import UnresolvedPartitions
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.response import phrase
-from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
+from airflow_paginated.transport.retry import combined_rate_limit, combined_retry, retry_after_cap
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
@@ -61,13 +63,13 @@ class PaginatedApiHook(BaseHook):
     """
 
     conn_name_attr = "http_conn_id"
-    default_conn_name = "paginated_api_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "paginated_api"
     hook_name = "Paginated API"
 
     def __init__(
         self,
-        http_conn_id: str = default_conn_name,
+        http_conn_id: str = DEFAULT_CONN_ID,
         *,
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
@@ -148,7 +150,7 @@ class PaginatedApiHook(BaseHook):
         ``PermanentError`` if the token endpoint refuses, a ``TransientError`` if it fails.
         """
         settings = self.settings
-        if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
+        if retry_after_cap() is None and self.retry.respect_retry_after_header:
             self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
         options = ClientOptions(
             endpoint=settings.endpoint,
@@ -196,13 +198,13 @@ class PaginatedApiHook(BaseHook):
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
     ) -> Iterator[Page]:
         """Yield the pages of an endpoint as they come, in order within their partition.
 
@@ -223,13 +225,13 @@ class PaginatedApiHook(BaseHook):
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
         decimals: bool = False,
     ) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.

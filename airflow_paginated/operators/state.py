@@ -6,36 +6,20 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow_paginated.collect.watermark import AssetStore, FolderStore, Store
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.policies import Incremental
 from airflow_paginated.core.values import Json
-from airflow_paginated.hooks.compat import HAS_ASSET_STATE
 from airflow_paginated.hooks.files import resolve
 from airflow_paginated.operators.errors import elsewhere
+from airflow_paginated.operators.paginated_api import STATE_REQUIRED
 from airflow_paginated.sinks.files.file_sink import Location
 from airflow_paginated.sinks.protocol import Owner
-from airflow_paginated.sinks.xcom import XComSink
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
-
-_NEEDED: Final = "give the task an outlet asset (Airflow 3.3), or a state_path"
-
-
-def check_possible(policy: Incremental | None, outlets: Sequence[Any], sink: Any) -> None:
-    """Refuse at parse time what leaves no place for the watermark, or publishes too late for it."""
-    if policy is None:
-        return
-    if isinstance(sink, XComSink):
-        raise ConfigurationError(
-            "incremental: Airflow stores an XCom when the task has ended, too late for the watermark to rely on it:"
-            ' write files, with sink=FileSink("...")'
-        )
-    if policy.state_path is None and not (outlets and HAS_ASSET_STATE):
-        raise ConfigurationError(f"incremental: there is no place for the watermark: {_NEEDED}")
 
 
 def store_of(
@@ -54,7 +38,7 @@ def store_of(
             # An alias has no state of its own.
             continue
         return AssetStore(accessor, ".".join(filter(None, ("watermark", owner.dag, owner.task, part))))
-    raise ConfigurationError(f"incremental: none of the outlets has a state: {_NEEDED}")
+    raise ConfigurationError(f"incremental: none of the outlets has a state: {STATE_REQUIRED}")
 
 
 def _folder(path: str, part: str, log: Logger) -> FolderStore:

@@ -33,7 +33,7 @@ class IncrementalFilter:
     """When the first page was asked for, as far as it is known: epoch seconds."""
     most: int = 100_000
     """So many rows can be remembered."""
-    unmoved: Callable[[], None] = lambda: None
+    check_unchanged: Callable[[], None] = lambda: None
     """Raises where another run has moved the watermark since ``base`` was read."""
     counted: bool = False
     """Whether an earlier try of this run has moved the watermark already."""
@@ -69,8 +69,8 @@ class IncrementalFilter:
             raise ConfigurationError("incremental: the stored watermark and start are of two kinds")
 
     def begin(self, began: float) -> None:
-        """Prepare for the rows; ``began`` is when the oldest of them was asked for. Raises what ``unmoved`` does."""
-        self.unmoved()
+        """Prepare for rows of which the oldest was requested at ``began``. Raises what ``check_unchanged`` raises."""
+        self.check_unchanged()
         self.began = min(self.began, began)
 
     def admit(self, lines: bytes, where: str) -> list[bytes]:

@@ -157,8 +157,8 @@ class _Doomed:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
-        self._whole.land(record, lines)
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
+        self._whole.store_page(record, lines)
         self._watch.landed.append((record.request.partition, record.request.index))
         self._strike("landing")
 
@@ -208,7 +208,7 @@ class Task:
             strike("fetching")
             return case.api(request)
 
-        def proceed() -> None:
+        def check_cancelled() -> None:
             strike("publishing")
             stop.check()
 
@@ -218,7 +218,7 @@ class Task:
         )
         request = self.run.base
         partitions = [{"table": number} for number in range(case.api.count)]
-        run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
+        run = Run(self.run.owner, self.run.plan, request, check_cancelled=check_cancelled)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
         with closing(cast(Dataset, sink.resolved(local_or_fsspec).open(run))) as dataset:
             result: dict[str, Any] = Collector(

@@ -94,7 +94,7 @@ def test_a_run_that_fails_does_not_move_the_watermark(site: Site, failing: str) 
         site.server.faults = on_page(2, ServerError())
     kind = {"publish": Cancelled, "check": IncompleteError, "page": PaginatedApiError}[failing]
     with pytest.raises(kind):
-        collect(job, proceed=refuse if failing == "publish" else None)
+        collect(job, check_cancelled=refuse if failing == "publish" else None)
     assert published(job.path) is None
     assert site.state == before
     site.server.faults = lambda request, nth: None

@@ -112,7 +112,7 @@ def test_a_page_that_hangs(fault: Fault, tmp_path: Path) -> None:
         error = ends_early(job)
         assert isinstance(error, RunTimeout)
         assert "timeouts.run=1 s" in str(error)
-        assert "14 pages with 140 rows are stored, and the next try goes on from there" in str(error)
+        assert "14 pages with 140 rows are stored, and the next try resumes from there" in str(error)
         assert landed(job.staging)[(0,)].pages == 14
         check_the_next_try(job, server)
 
@@ -174,7 +174,7 @@ def test_while_it_publishes(tmp_path: Path) -> None:
                 stop.deadline = Deadline.within(0, "a test")
 
         stop = StopSignal()
-        error = ends_early(job, stop=stop, proceed=slowly)
+        error = ends_early(job, stop=stop, check_cancelled=slowly)
         assert isinstance(error, RunTimeout)
         assert "40 pages with 400 rows are stored" in str(error)
         check_the_next_try(job, server)

@@ -1,4 +1,4 @@
-"""Pages to land, as a walk would hand them out, and what must be published of them."""
+"""Pages as the scheduler yields them, and what must be published of them."""
 
 from __future__ import annotations
 
@@ -61,12 +61,12 @@ def record_of(landing: OrderedPage) -> PageRecord:
     return PageRecord.of(landing, Total(6, "pages"))
 
 
-def land(dataset: Dataset, landings: Iterable[OrderedPage]) -> None:
+def store_pages(dataset: Dataset, landings: Iterable[OrderedPage]) -> None:
     for landing in landings:
-        dataset.land(record_of(landing), landing.page.lines)
+        dataset.store_page(record_of(landing), landing.page.lines)
 
 
-def account_of(dataset: Dataset) -> CollectionReport:
+def report_of(dataset: Dataset) -> CollectionReport:
     """Fold what a dataset stores as a run does."""
     audit = Audit(Completeness(on_total_change="warn", on_repeat="allow"))
     for record in dataset.records():
@@ -85,7 +85,7 @@ def missing(dataset: Dataset, api: Api) -> Iterator[OrderedPage]:
 def collect(dataset: Dataset, api: Api) -> Any:
     """Collect what is missing, publish, and return the result."""
     try:
-        land(dataset, list(missing(dataset, api)))
-        return dataset.publish(account_of(dataset))
+        store_pages(dataset, list(missing(dataset, api)))
+        return dataset.publish(report_of(dataset))
     finally:
         dataset.close()

@@ -223,7 +223,7 @@ def test_it_looks_whether_another_run_has_gone_on() -> None:
         raise WatermarkMoved("moved")
 
     with pytest.raises(WatermarkMoved):
-        IncrementalFilter(POLICY, None, LATER, unmoved=moved).begin(LATER)
+        IncrementalFilter(POLICY, None, LATER, check_unchanged=moved).begin(LATER)
 
 
 def test_a_number_keeps_its_digits() -> None:
