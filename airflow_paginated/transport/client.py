@@ -235,7 +235,7 @@ class PageClient:
             url=response.url,
             end=content.end,
             ignored=content.ignored,
-            auth_params=response.owned,
+            auth_params=response.auth_params,
         )
 
     def _before_resend(self) -> None:
