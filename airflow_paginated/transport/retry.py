@@ -241,7 +241,7 @@ class RetryController:
         """Return the deadline of an attempt that starts now."""
         return min(time.monotonic() + self.timeouts.attempt, state.deadline, self.deadline.at)
 
-    def excess(self, wait: float) -> str:
+    def exceeded_limit(self, wait: float) -> str:
         """Return the limit that ``wait`` exceeds, or an empty string."""
         longest = self.retry.retry_after_max
         if wait > longest:
@@ -268,13 +268,15 @@ class RetryController:
 
     def _pause(self, throttled: Throttled, state: AttemptState, name: Callable[[], str]) -> None:
         state.throttled += 1
-        asked = throttled.seconds or 0.0
-        if asked and (excess := self.excess(asked)):
+        requested = throttled.seconds or 0.0
+        if requested and (limit := self.exceeded_limit(requested)):
             raise QuotaExceeded(
-                f"{name()}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}", asked
+                f"{name()}: {throttled.cause}; the API asks to wait {requested:.0f} s, more than {limit}", requested
             )
         # `Retry-After: 0` or a past date does not mean "retry at once".
-        seconds = asked or backoff(state.throttled, self.retry.backoff_factor * THROTTLE_WEIGHT, self.retry.backoff_max)
+        seconds = requested or backoff(
+            state.throttled, self.retry.backoff_factor * THROTTLE_WEIGHT, self.retry.backoff_max
+        )
         self._check_time(throttled.cause, state, name, seconds)
         self.gate.pause(seconds, refused=state.sent_at)
 
@@ -309,7 +311,7 @@ class RetryController:
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:
             raise RunTimeout(
-                f"this try ran out of time ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
+                f"this try ran out of time ({self.deadline.limit}); {name()} was not fetched; last cause: {cause}"
             )
 
 
