@@ -180,11 +180,11 @@ class PaginatedApiOperator(BaseOperator):
             return None
         if isinstance(self.sink, XComSink):
             raise ConfigurationError(
-                "incremental: Airflow stores an XCom when the task has ended, too late for the watermark to rely on it:"
+                "incremental: Airflow stores an XCom after the task has ended, too late for the watermark to rely on:"
                 ' write files, with sink=FileSink("...")'
             )
         if policy.state_path is None and not (self.outlets and HAS_ASSET_STATE):
-            raise ConfigurationError(f"incremental: there is no place for the watermark: {STATE_REQUIRED}")
+            raise ConfigurationError(f"incremental: the watermark needs a place: {STATE_REQUIRED}")
         if policy.state_path is not None:
             check_rendered(policy.state_path, self._state_path or policy.state_path, "incremental: state_path")
         return policy

@@ -412,8 +412,8 @@ def test_a_sink_is_required() -> None:
         ({"http_conn_id": "{{ 'another' }}"}, "another"),
         ({"incremental": {"field": "{{ 'a..b' }}"}, "sink": "/data/"}, "path 'a..b'"),
         ({"incremental": {"field": "id", "knd": "{{ 'text' }}"}, "sink": "/data/"}, "did you mean 'kind'?"),
-        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "xcom"}, "Airflow stores an XCom when the task has ended"),
-        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "/data/"}, "there is no place for the watermark"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "xcom"}, "Airflow stores an XCom after the task has ended"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "/data/"}, "the watermark needs a place"),
         (
             {"incremental": {"field": "id", "state_path": "/state/{{ '../../etc' }}/"}, "sink": "/data/"},
             "incremental: state_path '/state/../../etc/' leaves its base '/state/'",
