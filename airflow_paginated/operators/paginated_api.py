@@ -45,7 +45,7 @@ STATE_REQUIRED = "give the task an outlet asset (Airflow 3.3), or a state_path"
 class PaginatedApiOperator(BaseOperator):
     """Collects every row of a paginated API with several workers, and publishes them at once when they are complete.
 
-    A retry resumes where the last try stopped. Every templated argument also takes the output of another task.
+    A retry resumes where the last try stopped. Every templated argument but ``sink`` also takes the output of a task.
 
     :param endpoint: path below the connection's base URL. Templated.
     :param pagination: a strategy, or a dict ``{"type": "page_number", ...}``.
@@ -214,4 +214,4 @@ def _has_template(value: object) -> bool:
         return any(mark in value for mark in ("{{", "{%", "{#"))
     if isinstance(value, Mapping):
         return any(_has_template(each) for each in value.values())
-    return hasattr(value, "resolve")  # outputs of tasks, and DAG parameters
+    return hasattr(value, "iter_references")  # outputs of tasks, and DAG parameters
