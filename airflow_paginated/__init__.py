@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from airflow_paginated.core.policies import Completeness, Incremental, Limits
+    from airflow_paginated.core.policies import Completeness, Incremental, Limits, Timeouts
     from airflow_paginated.core.values import Page, PageRequest, Split, Stop, Total
     from airflow_paginated.hooks.paginated_api import PaginatedApiHook
     from airflow_paginated.operators.paginated_api import PaginatedApiOperator
@@ -58,6 +58,7 @@ __all__ = [
     "Sliced",
     "Split",
     "Stop",
+    "Timeouts",
     "Total",
     "XComSink",
 ]
@@ -67,6 +68,7 @@ _MODULES = {
         "Completeness",
         "Incremental",
         "Limits",
+        "Timeouts",
     ),
     "airflow_paginated.core.values": (
         "Page",

@@ -55,7 +55,8 @@ def _fields() -> dict[str, Any]:
         "headers": _json_field("Headers", 'sent to this host only, masked in logs: {"X-Api-Key": "..."}'),
         "retry": _json_field("Retry", '{"max_attempts": 5, "backoff_max": 20}'),
         "rate_limit": _json_field("Rate limit", '{"requests": 10, "per_seconds": 1}; tasks can only tighten it'),
-        "limits": _json_field("Limits", '{"read_timeout": 60, "page_bytes": 67108864}; tasks can only tighten caps'),
+        "timeouts": _json_field("Timeouts", '{"read": 60, "page": 600}, in seconds; tasks can only tighten run'),
+        "limits": _json_field("Limits", '{"page_bytes": 67108864}; tasks can only tighten them'),
         "completeness": _json_field("Completeness", '{"min_rows": 1, "on_total_change": "fail"}'),
         "response": _json_field("Responses", '{"error_path": "errors", "null_rows": "empty"}'),
     }

@@ -57,5 +57,8 @@ def _own_airflow() -> None:
 
 _own_airflow()
 # How long an example takes depends on what else the machine does.
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+# Every run draws the same examples: a run that fails can be repeated. `--hypothesis-profile=search` draws new ones.
+_ANY_MACHINE: Final[dict[str, Any]] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("repeatable", derandomize=True, **_ANY_MACHINE)
+settings.register_profile("search", **_ANY_MACHINE)
+settings.load_profile("repeatable")

@@ -12,14 +12,14 @@ from itertools import islice
 from typing import Any, Final
 
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PaginatedApiError
-from airflow_paginated.core.paths import check_path, quoted, seen
+from airflow_paginated.core.paths import check_path, describe_shape, quoted
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS, SENSITIVE
 from airflow_paginated.core.seen_set import SeenSet
 from airflow_paginated.core.values import HTTP_TOKEN, Check, Json, PageRequest
 from airflow_paginated.pagination import STRATEGIES, describe
 from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.pagination.single_page import Sample
-from airflow_paginated.partitions import Partitions, as_partitions, merged
+from airflow_paginated.partitions import Partitions, as_partitions, build_partition_request
 from airflow_paginated.partitions.protocol import SupportsChecks
 
 REQUESTS_CACHE_KIB: Final = 2048
@@ -81,10 +81,10 @@ class Collection:
             return
         places = self._sets.places
         for number, parameters in enumerate(self._sets.sets()):
-            yield merged(self.request, number, parameters, places)
+            yield build_partition_request(self.request, number, parameters, places)
 
-    def count(self, proceed: Callable[[], None] = lambda: None) -> int:
-        """Look at every parameter set and return how many there are; ``proceed`` may raise between any two.
+    def count(self, check_cancelled: Callable[[], None] = lambda: None) -> int:
+        """Look at every parameter set and return how many there are; ``check_cancelled`` may raise between any two.
 
         Raises ``ConfigurationError`` for one that cannot be asked for, and for two whose first pages are one and the
         same request: the rows would be there twice.
@@ -92,7 +92,7 @@ class Collection:
         number = -1
         with closing(SeenSet("BLOB", REQUESTS_CACHE_KIB)) as asked:
             for number, wire in enumerate(self._wires()):
-                proceed()
+                check_cancelled()
                 if not asked.add(wire):
                     raise self._asked_twice(number)
         return number + 1
@@ -121,7 +121,7 @@ class Collection:
         }
 
     @property
-    def apart(self) -> str:
+    def credentials_fingerprint(self) -> str:
         """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
         return sha256(_text(self.secret_query)).hexdigest() if self.secret_query else ""
 
@@ -167,7 +167,9 @@ def _wire(request: PageRequest) -> bytes:
 
 
 def _shown(value: Json) -> str:
-    return quoted(value) if isinstance(value, str) else repr(value) if isinstance(value, int | float) else seen(value)
+    if isinstance(value, str):
+        return quoted(value)
+    return repr(value) if isinstance(value, int | float) else describe_shape(value)
 
 
 def _text(value: Any) -> bytes:

@@ -14,11 +14,11 @@ from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.progress import Progress, ProgressSnapshot
 from airflow_paginated.collect.rechecks import lenient
-from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, landed, walk
+from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, fetch_in_order, resolve_next
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
 from airflow_paginated.core.policies import Completeness, Limits
-from airflow_paginated.core.values import CollectionReport, Landing, Page, PageRecord, PageRequest, Split
+from airflow_paginated.core.values import CollectionReport, OrderedPage, Page, PageRecord, PageRequest, Split
 from airflow_paginated.pagination import SinglePage
 from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.sinks.protocol import Dataset
@@ -59,8 +59,8 @@ class StopSignal:
 class Collector:
     """One collection, from its requests to rows that are proved complete. Used by one thread.
 
-    With a ``dataset``, pages are stored as they come and a later try goes on from there; without one, they are handed
-    out only.
+    With a ``dataset``, every page is stored as it comes, and a later try resumes from there; without one, pages are
+    only yielded.
     """
 
     collection: Collection
@@ -72,7 +72,7 @@ class Collector:
     dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
     report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
-    published: Callable[[CollectionReport], None] = lambda account: None
+    published: Callable[[CollectionReport], None] = lambda report: None
     """Called when the rows are visible, with what was collected."""
     progress: Progress = field(init=False)
 
@@ -80,32 +80,32 @@ class Collector:
         self.progress = Progress(self.report, self._retries)
 
     def run(self) -> Any:
-        """Collect what is missing, prove it complete, publish it, and return what the dataset returns.
+        """Collect what is missing, prove it complete, publish it, and return the dataset's result.
 
-        A dict gets the figures of the run beside its own.
+        If that is a dict, the figures of the run are added to it.
         """
         assert self.dataset is not None, "only a dataset can be published"  # noqa: S101  # for mypy
         started = time.monotonic()
         try:
-            account = self._drain()
+            report = self._drain()
             self.report(self.progress.standing())
             self.stop.check()
             with self.collection.naming_parameters():
-                account = replace(account, checks=(*account.checks, *self.collection.checks()))
-                result = self.dataset.publish(account)
-            self.published(account)
+                report = replace(report, checks=(*report.checks, *self.collection.checks()))
+                result = self.dataset.publish(report)
+            self.published(report)
         except RunTimeout as exc:
-            raise exc.told(f"{exc}; {self._stored(self.dataset)}") from None
+            raise exc.with_message(f"{exc}; {self._stored(self.dataset)}") from None
         return result | self._figures(started) if isinstance(result, dict) else result
 
     def pages(self) -> Generator[Page, None, CollectionReport]:
-        """Fetch all pages that are not stored yet and yield them, in order within their partition.
+        """Fetch and yield every page that is not stored yet, in order within its partition.
 
-        Returns what they add up to, with those that an earlier try has stored. Raises when a page fails for good, and
-        at the end when the pages do not add up.
+        Returns the report of all pages, including those that an earlier try stored. Raises when a page fails for good,
+        and at the end when the pages do not add up.
         """
         strategy = self.collection.strategy
-        total, trim = totals_of(strategy), trimmed_by(strategy)
+        trim = trimmed_by(strategy)
         self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
         with (
             self.collection.naming_parameters(),
@@ -114,18 +114,19 @@ class Collector:
             if self.dataset is not None:
                 self._check_unfinished(self.dataset, strategy)
                 self._recall(self.dataset, audit)
-            walk = self._walk(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
-            with closing(walk) as landings:
-                for landing in landings:
-                    record = PageRecord.of(landing, total(landing.page))
+            running = self._fetch_in_order(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
+            with closing(running):
+                for ordered in running:
+                    record = PageRecord.of(ordered, ordered.page.total)
                     audit.see(record)
                     if self.dataset is not None:
-                        self.dataset.land(record, landing.page.lines)
+                        self.dataset.store_page(record, ordered.page.lines)
                     self.progress.saw(record)
-                    yield landing.page
+                    yield ordered.page
                     self.stop.check()
-            for landing in self._walk(audit.beyond.requests(), SinglePage(), fetch=lenient(self.client.fetch)):
-                audit.check_past_end(landing.page)
+            probe = lenient(self.client.fetch)
+            for ordered in self._fetch_in_order(audit.beyond.requests(), SinglePage(), fetch=probe):
+                audit.check_past_end(ordered.page)
             return audit.account()
 
     def _drain(self) -> CollectionReport:
@@ -134,10 +135,10 @@ class Collector:
             while True:
                 next(pages)
         except StopIteration as done:
-            account: CollectionReport = done.value
-            return account
+            report: CollectionReport = done.value
+            return report
         except IncompleteError:
-            # The data changed while it was read: what is stored would fail the next try in the same way.
+            # The data changed while it was read: with the stored pages, the next try would fail in the same way.
             if self.dataset is not None:
                 self.dataset.discard()
             raise
@@ -146,18 +147,18 @@ class Collector:
         """Say what a try that ends now leaves to the next one."""
         counts = f"{self.progress.pages} pages with {self.progress.rows} rows"
         if not dataset.keeps:
-            return f"{counts} were collected, and are lost: the next try begins anew"
-        return f"{counts} are stored, and the next try goes on from there"
+            return f"{counts} were collected and are lost: the next try starts over"
+        return f"{counts} are stored, and the next try resumes from there"
 
     def _recall(self, dataset: Dataset, audit: Audit) -> None:
-        """Count what earlier tries have stored."""
+        """Add the pages that earlier tries stored to the audit and the progress."""
         for record in dataset.records():
             audit.recall(record, dataset.lines(record) if audit.keys.asked else None)
             self.progress.saw(record, resumed=True)
             self.stop.check()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
-        """Yield where each partition goes on: at its first page, or after the newest stored one."""
+        """Yield the request that each partition resumes with: its first, or the one after its newest stored page."""
         for request in self.collection.requests():
             yield from self._open_ends(strategy.first(request))
 
@@ -172,14 +173,14 @@ class Collector:
                 yield from self._open_ends(part)
 
     def _check_unfinished(self, dataset: Dataset, strategy: Pagination) -> None:
-        """Fetch the newest stored page of each open partition again: one that reads otherwise is begun anew."""
+        """Fetch the newest stored page of each open partition again; if it differs, the partition starts over."""
         stored = [record.request for record in dataset.unfinished()]
-        for landing in self._walk(stored, SinglePage(), fitting(trimmed_by(strategy)), self._reread):
-            page = landing.page
+        for ordered in self._fetch_in_order(stored, SinglePage(), fitting(trimmed_by(strategy)), self._reread):
+            page = ordered.page
             last = dataset.last(page.request.partition)
             if last is not None and last.sha256 == page.sha256:
-                again = landed(page, strategy)
-                dataset.land(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
+                again = resolve_next(page, strategy)
+                dataset.store_page(PageRecord.of(again, totals_of(strategy)(page)), page.lines)
             else:
                 log.warning(
                     "page %s has changed since it was stored: its partition starts over", page.request.index + 1
@@ -187,7 +188,7 @@ class Collector:
                 dataset.restart(page.request.partition)
 
     def _reread(self, request: PageRequest) -> Page:
-        """Fetch a page that was there once; where it is gone, as with a cursor that expired, it is another page."""
+        """Fetch a stored page again; if it is gone, as with an expired cursor, return a page that differs from it."""
         try:
             return self.client.fetch(request)
         except RequestRefused as exc:
@@ -197,14 +198,14 @@ class Collector:
             pass
         return Page(request, b"", 0, sha256="")
 
-    def _walk(
+    def _fetch_in_order(
         self,
         seeds: Iterable[PageRequest],
         strategy: Pagination,
         admit: Admit = lambda page: page,
         fetch: Fetch | None = None,
-    ) -> Generator[Landing, None, None]:
-        return walk(
+    ) -> Generator[OrderedPage, None, None]:
+        return fetch_in_order(
             (replace(seed, sure=True) for seed in seeds),
             fetch or self.client.fetch,
             strategy,
@@ -212,7 +213,7 @@ class Collector:
             self.window,
             admit=admit,
             inbox=self.stop.inbox,
-            tick=self._tick,
+            on_idle=self._tick,
         )
 
     def _tick(self) -> None:

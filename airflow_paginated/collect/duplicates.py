@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 
 from airflow_paginated.core.errors import IncompleteError, ResponseError
-from airflow_paginated.core.paths import key_reader, seen_along
-from airflow_paginated.core.policies import Completeness, paths_of
+from airflow_paginated.core.paths import describe_path, key_reader
+from airflow_paginated.core.policies import Completeness, key_paths
 from airflow_paginated.core.seen_set import SeenSet
 from airflow_paginated.core.values import Page, PageRecord, PageRequest
 
@@ -38,7 +38,7 @@ class DuplicateKeyCheck:
     _seen: SeenSet | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
-        self._paths = paths_of(self.policy.key)
+        self._paths = key_paths(self.policy.key)
         if self._paths:
             self._seen = SeenSet("BLOB", KEYS_CACHE_KIB)
 
@@ -86,7 +86,7 @@ class DuplicateKeyCheck:
             try:
                 list(key_reader(self._paths).read(row + b"\n"))
             except msgspec.ValidationError:
-                return seen_along(msgspec.json.decode(row), "a row", *self._paths)
+                return describe_path(msgspec.json.decode(row), "a row", *self._paths)
         return "the rows are no objects"
 
     def _found_twice(self, page: Page, new: list[bool]) -> None:

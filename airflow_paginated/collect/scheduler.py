@@ -1,40 +1,38 @@
-"""The walk: many pages in flight, each handed out in its turn."""
+"""The scheduler: many pages in flight, each handed out in order."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Final, TypeAlias
 
-from airflow_paginated.core.errors import Cancelled, ConfigurationError, about
+from airflow_paginated.core.errors import Cancelled, ConfigurationError, PaginatedApiError
 from airflow_paginated.core.links import without_auth_params
-from airflow_paginated.core.values import Landing, Page, PageRequest, Split, Stop
-from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch
+from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Split, Stop
+from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch, totals_of
 
 Fetch: TypeAlias = Callable[[PageRequest], Page]
-
 Admit: TypeAlias = Callable[[Page], Page]
-
-Arrival: TypeAlias = "tuple[PageRequest, Future[Page]]"
-
+Arrival: TypeAlias = "tuple[_FetchPool, PageRequest, Page | BaseException]"
 Inbox: TypeAlias = "SimpleQueue[Arrival | None]"
-"""Where fetched pages arrive; ``None`` in it tells the walk to stop, and may be put there by a signal handler."""
+"""Where fetched pages arrive. A signal handler may put ``None`` there: it stops the run."""
 
-TICK_SECONDS: Final = 1.0
+POLL_SECONDS: Final = 1.0
+"""How often ``on_idle`` is called while nothing arrives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How far the walk may run ahead: pages in flight or waiting for their turn, and their bytes."""
+    """Limits on pages in flight or waiting for their turn: their number, and their bytes."""
 
     pages: int
     bytes: int = 64 * 1024 * 1024
 
 
-def walk(
+def fetch_in_order(
     seeds: Iterable[PageRequest],
     fetch: Fetch,
     pagination: Pagination,
@@ -43,276 +41,276 @@ def walk(
     *,
     admit: Admit = lambda page: page,
     inbox: Inbox | None = None,
-    tick: Callable[[], None] = lambda: None,
-) -> Generator[Landing, None, None]:
-    """Fetch each seed and all that follows it, and hand the pages out in order within their partition.
+    on_idle: Callable[[], None] = lambda: None,
+) -> Generator[OrderedPage, None, None]:
+    """Fetch each seed and every page that follows it, and yield the pages in order within their partition.
 
     ``fetch`` runs in ``workers`` threads, everything else in the caller's. A seed may be any page of its partition.
-    A page that was sure to exist and fails ends the walk at once, another one only when its turn comes. Each page is
-    handed out with the request that its predecessor led to, whatever was known when it was sent; ``admit`` sees it
-    before the strategy does, and may change or refuse it. A split opens a partition for each of its requests. ``tick``
-    is called about every second while nothing arrives. Closing the iterator abandons what is in flight.
+    When a page that is known to exist fails, the iteration fails at once; the failure of a speculative page counts
+    only when its turn comes. Each page is yielded with the request that its predecessor led to, whatever was known
+    when it was sent. ``admit`` sees the page before the strategy does, and may change or refuse it. A split opens a
+    partition for each of its requests. Closing the iterator abandons what is in flight.
     """
-    floor = _Scheduler(seeds, pagination, workers, window, admit)
-    crew = _FetchPool(fetch, workers, SimpleQueue() if inbox is None else inbox)
+    scheduler = _Scheduler(seeds, pagination, workers, window, admit)
+    pool = _FetchPool(fetch, workers, SimpleQueue() if inbox is None else inbox)
     try:
         while True:
-            crew.send(floor.due(crew.in_flight))
-            if not floor.lanes:
+            pool.send(scheduler.next_requests(pool.in_flight))
+            if not scheduler.partitions:
                 return
-            arrival = crew.receive()
+            arrival = pool.receive()
             if arrival is None:
-                tick()
+                on_idle()
                 continue
-            with about(arrival[0].partition):
-                lane = floor.arrive(*arrival)
-            crew.go_on(arrival[1])
-            while lane and (landing := floor.turn(lane)):
-                crew.send(floor.due(crew.in_flight))
-                yield landing
+            _, request, result = arrival
+            try:
+                state = scheduler.receive(request, result)
+                if isinstance(result, BaseException):
+                    pool.resume()
+                while state and (page := scheduler.next_page(state)):
+                    pool.send(scheduler.next_requests(pool.in_flight))
+                    yield page
+            except PaginatedApiError as exc:
+                exc.partition = exc.partition or request.partition
+                raise
     finally:
-        crew.dismiss()
+        pool.shutdown()
 
 
-def landed(page: Page, pagination: Pagination) -> Landing:
-    """Settle what follows a page. The rows of one that is split come again in what takes its place.
+def resolve_next(page: Page, pagination: Pagination) -> OrderedPage:
+    """Ask the strategy what follows a page. A page that is split loses its rows: its parts bring them again.
 
     Raises ``ConfigurationError`` for a strategy that leads astray.
     """
-    successor = pagination.follow(page) if page.end is None else Stop(page.end)
+    successor = Stop(page.end) if page.end is not None else pagination.follow(page)
     if isinstance(successor, Stop):
-        return Landing(page, successor)
+        return OrderedPage(page, successor)
     if isinstance(successor, Split):
-        split = _checked_split(successor, page.request)
-        return Landing(
-            page.with_rows(()), Split(tuple(without_auth_params(part, page.owned) for part in split.requests))
-        )
-    return Landing(page, without_auth_params(_next(successor, page.request, "follow"), page.owned))
+        _check_split(successor, page.request)
+        parts = tuple(without_auth_params(part, page.auth_params) for part in successor.requests)
+        return OrderedPage(page.with_rows(()), Split(parts))
+    return OrderedPage(page, _checked(successor, page.request, "follow", page))
 
 
 class _FetchPool:
-    """The threads that fetch. Used by the walk's thread only; the inbox is what the others may touch."""
+    """The threads that fetch. Used by the scheduling thread only; other threads touch nothing but the inbox."""
 
     def __init__(self, fetch: Fetch, workers: int, inbox: Inbox) -> None:
         self._fetch = fetch
         self._inbox = inbox
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="page")
-        self._flying: set[Future[Page]] = set()
-        self._going = threading.Event()
-        """Cleared by the thread whose page may end the walk, set by the walk's thread."""
-        self._going.set()
-        self._dismissed = False
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="page")
+        self._may_fetch = threading.Event()
+        """Cleared by a thread whose page may end the run, set by the scheduling thread."""
+        self._may_fetch.set()
+        self._closed = False
+        self.in_flight = 0
 
-    @property
-    def in_flight(self) -> int:
-        return len(self._flying)
-
-    def send(self, requests: Iterable[PageRequest]) -> None:
+    def send(self, requests: list[PageRequest]) -> None:
         for request in requests:
-            future = self._pool.submit(self._turn, request)
-            self._flying.add(future)
-            future.add_done_callback(lambda done, request=request: self._inbox.put((request, done)))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
+            self._threads.submit(self._run, request)
+            self.in_flight += 1
 
-    def _turn(self, request: PageRequest) -> Page:
-        """Fetch a page, unless one failed and the walk's thread has yet to learn of it: then that one comes first."""
-        self._going.wait()
-        if self._dismissed:
-            raise Cancelled("another page has ended the walk")
+    def _run(self, request: PageRequest) -> None:
+        # Where a page has just failed, the scheduling thread decides first whether the run goes on.
+        self._may_fetch.wait()
+        if self._closed:
+            return
+        result: Page | BaseException
         try:
-            return self._fetch(request)
-        except BaseException:
+            result = self._fetch(request)
+        except BaseException as exc:  # noqa: BLE001  # the scheduling thread raises it, or drops it with its page
             if request.sure:
-                self._going.clear()
-            raise
+                self._may_fetch.clear()
+            result = exc
+        self._inbox.put((self, request, result))
+        del result  # a traceback refers to this frame: without this, they would keep each other alive
 
-    def go_on(self, done: Future[Page]) -> None:
-        """Let further pages be fetched: this one did not end the walk."""
-        if done.exception() is not None:
-            self._going.set()
+    def resume(self) -> None:
+        """Let the threads go on: the page that failed did not end the run."""
+        self._may_fetch.set()
 
     def receive(self) -> Arrival | None:
         while True:
             try:
-                arrival = self._inbox.get(timeout=TICK_SECONDS)
+                arrival = self._inbox.get(timeout=POLL_SECONDS)
             except Empty:
                 return None
             if arrival is None:
                 raise Cancelled("the run was told to stop")
-            # An earlier walk with the same inbox may have left pages in flight: they are not ours to count.
-            if arrival[1] in self._flying:
-                self._flying.remove(arrival[1])
+            # An earlier pool with the same inbox may have left pages in flight.
+            if arrival[0] is self:
+                self.in_flight -= 1
                 return arrival
 
-    def dismiss(self) -> None:
-        # Not waiting is the point: a thread may sit in a read that only its deadline or a closed socket ends.
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._dismissed = True
-        self._going.set()
+    def shutdown(self) -> None:
+        # Without waiting: a thread may sit in a read that only its deadline or a closed socket ends.
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._may_fetch.set()
 
 
 class _PartitionState:
-    """One open partition. Changed by the floor only."""
+    """One open partition. Changed by the scheduler only."""
 
-    __slots__ = ("arrived", "changed", "due", "newest", "offer", "sent", "turn")
+    __slots__ = ("arrived", "changed", "newest", "next_expected", "prefetch", "sent", "unsent")
 
     def __init__(self, seed: PageRequest) -> None:
-        self.turn = seed
-        """What the next page to hand out answers: what was sent, or the same exchange with an older state."""
-        self.due: PageRequest | None = seed
-        """The same, while it has not been sent."""
+        self.next_expected = seed
+        """The request of the page to hand out next: as it was sent, or the same exchange with an older state."""
+        self.unsent: PageRequest | None = seed
+        """The same, until it is sent."""
         self.sent: dict[int, PageRequest] = {}
-        """In flight or waiting, by index, in the order of sending."""
+        """In flight or waiting for their turn, by index, in the order of sending."""
         self.arrived: dict[int, Page | BaseException] = {}
         self.newest: Page | None = None
-        self.offer: PageRequest | None = None
+        self.prefetch: PageRequest | None = None
+        """What may be sent before its turn, by what the newest page says."""
         self.changed = False
-        """Whether the newest page or the last sent request is another one than when the offer was made."""
-
-    @property
-    def idle(self) -> bool:
-        # Every lane is asked at every arrival: where many are open, asking their strategy would be most of the work.
-        return not self.changed and self.offer is None and self.due is None
-
-    def next_ahead(self, ahead: SupportsPrefetch | None) -> PageRequest | None:
-        if self.changed:
-            self.changed = False
-            self.offer = self._offer(ahead)
-        return self.offer
-
-    def _offer(self, ahead: SupportsPrefetch | None) -> PageRequest | None:
-        if ahead is None or self.newest is None or not self.sent:
-            return None
-        last = self.sent[next(reversed(self.sent))]
-        further = ahead.ahead(self.newest, last)
-        return None if further is None else without_auth_params(_next(further, last, "ahead"), self.newest.owned)
+        """Whether there is a newer page, or a later request, than when ``prefetch`` was asked for."""
 
 
 class _Scheduler:
-    """Who may be sent next, and whose turn it is."""
+    """Decides which request to send next, and which page to hand out."""
 
     def __init__(
         self, seeds: Iterable[PageRequest], pagination: Pagination, workers: int, window: Window, admit: Admit
     ) -> None:
-        self._seeds = iter(seeds)
+        self._seeds: Iterator[PageRequest] = iter(seeds)
         self._pagination = pagination
         self._admit = admit
-        self._ahead = pagination if isinstance(pagination, SupportsPrefetch) else None
+        self._prefetcher = pagination if isinstance(pagination, SupportsPrefetch) else None
+        self._total = totals_of(pagination)
         self._workers = workers
         self._window = window
-        self.lanes: dict[tuple[int, ...], _PartitionState] = {}
+        self.partitions: dict[tuple[int, ...], _PartitionState] = {}
         self._waiting = 0
-        self._held = 0
-        self._largest = 0
-        self._unsure = 0
+        """Pages that have arrived before their turn."""
+        self._waiting_bytes = 0
+        self._largest_bytes = 0
+        self._speculative = 0
+        """Pages in flight that may not exist."""
 
-    def due(self, in_flight: int) -> Iterator[PageRequest]:
-        """Yield what to send now: the oldest partition first, as far as the window allows."""
-        if self.lanes and not self._has_room(in_flight):
-            return
-        for lane in self._open_lanes():
-            while self._has_room(in_flight) and (request := self._next_of(lane)) is not None:
-                lane.sent[request.index] = request
-                lane.changed = True
-                self._unsure += not request.sure
-                in_flight += 1
-                yield request
-            if not self._has_room(in_flight):
-                return
+    def next_requests(self, in_flight: int) -> list[PageRequest]:
+        """Return what to send now: the oldest partition first, as far as the window allows."""
+        found: list[PageRequest] = []
+        states: Iterator[_PartitionState] | None = None
+        state: _PartitionState | None = None
+        while in_flight == 0 or (
+            in_flight + self._waiting < self._window.pages
+            and self._waiting_bytes + (in_flight + 1) * self._largest_bytes <= self._window.bytes
+        ):
+            if states is None:
+                # A list: opening a partition changes the dict.
+                busy = [each for each in self.partitions.values() if each.changed or each.prefetch or each.unsent]
+                states = iter(busy)
+            request = None if state is None else self._next_request(state)
+            if state is None or request is None:
+                state = next(states, None) or self._open_next()
+                if state is None:
+                    return found
+                continue
+            state.sent[request.index] = request
+            state.changed = True
+            self._speculative += not request.sure
+            in_flight += 1
+            found.append(request)
+        return found
 
-    def arrive(self, request: PageRequest, done: Future[Page]) -> _PartitionState | None:
-        """Take what a fetch brought; return its lane, or ``None`` when nobody waits for it any more."""
-        self._unsure -= not request.sure
-        lane = self.lanes.get(request.partition)
-        if lane is None or lane.sent.get(request.index) is not request:
+    def receive(self, request: PageRequest, result: Page | BaseException) -> _PartitionState | None:
+        """Take what a fetch brought and return its partition; ``None`` when nothing waits for it any more."""
+        self._speculative -= not request.sure
+        state = self.partitions.get(request.partition)
+        if state is None or state.sent.get(request.index) is not request:
             return None
-        error = done.exception()
-        if error is not None and (request.sure or request.index == lane.turn.index):
-            raise error
-        result = done.result() if error is None else error
-        lane.arrived[request.index] = result
+        if isinstance(result, BaseException):
+            if request.sure or request.index == state.next_expected.index:
+                raise result
+        else:
+            self._waiting_bytes += result.bytes
+            self._largest_bytes = max(self._largest_bytes, result.bytes)
+        state.arrived[request.index] = result
         self._waiting += 1
-        self._held += _size(result)
-        self._largest = max(self._largest, _size(result))
-        return lane
+        return state
 
-    def turn(self, lane: _PartitionState) -> Landing | None:
-        """Hand out the lane's page whose turn it is, if it is there, and settle what follows it."""
-        result = self._take(lane, lane.turn.index)
+    def next_page(self, state: _PartitionState) -> OrderedPage | None:
+        """Return the partition's next page with what follows it, once it has arrived."""
+        expected = state.next_expected
+        result = state.arrived.get(expected.index)
         if result is None:
             return None
-        with about(lane.turn.partition):
-            if isinstance(result, BaseException):
-                raise result
-            page = result if result.request == lane.turn else replace(result, request=lane.turn)
-            landing = landed(self._admit(page), self._pagination)
-        lane.newest = landing.page if self._ahead else None
-        lane.changed = True
-        if isinstance(landing.successor, PageRequest):
-            self._expect(lane, landing.successor)
-            return landing
-        self._drop_ahead(lane)
-        self._close(lane, landing.successor.requests if isinstance(landing.successor, Split) else ())
-        return landing
+        self._take(state, expected.index)
+        if isinstance(result, BaseException):
+            raise result
+        page = replace(result, request=expected, total=self._total(result))
+        ordered = resolve_next(self._admit(page), self._pagination)
+        state.newest = ordered.page if self._prefetcher else None
+        state.changed = True
+        successor = ordered.successor
+        if isinstance(successor, PageRequest):
+            state.next_expected = successor
+            planned = state.sent.get(successor.index)
+            if planned is None or not planned.same_exchange(successor):
+                self._drop(state)
+                state.unsent = successor
+        else:
+            self._drop(state)
+            self._close(state, successor.requests if isinstance(successor, Split) else ())
+        return ordered
 
-    def _close(self, lane: _PartitionState, parts: tuple[PageRequest, ...]) -> None:
-        """Let go of a partition; what it was split into takes its place, so that the oldest goes on being the first."""
-        if not parts:
-            del self.lanes[lane.turn.partition]
-            return
-        lanes: dict[tuple[int, ...], _PartitionState] = {}
-        for partition, each in self.lanes.items():
-            lanes |= {part.partition: _PartitionState(part) for part in parts} if each is lane else {partition: each}
-        self.lanes = lanes
-
-    def _expect(self, lane: _PartitionState, successor: PageRequest) -> None:
-        lane.turn = successor
-        planned = lane.sent.get(successor.index)
-        if planned is None or not planned.same_exchange(successor):
-            self._drop_ahead(lane)
-            lane.due = successor
-
-    def _open_lanes(self) -> Iterator[_PartitionState]:
-        yield from [lane for lane in self.lanes.values() if not lane.idle]
-        for seed in self._seeds:
-            if seed.partition in self.lanes:
-                raise ConfigurationError(f"partition {seed.partition} is walked already: one seed for each")
-            lane = self.lanes[seed.partition] = _PartitionState(seed)
-            yield lane
-
-    def _has_room(self, in_flight: int) -> bool:
-        if in_flight == 0:
-            return True
-        expected = self._held + (in_flight + 1) * self._largest
-        return in_flight + self._waiting < self._window.pages and expected <= self._window.bytes
-
-    def _next_of(self, lane: _PartitionState) -> PageRequest | None:
-        if lane.due is not None:
-            due, lane.due = lane.due, None
-            return due
-        further = lane.next_ahead(self._ahead)
-        # A speculative page may not exist: no more of them at once than there are workers.
-        if further is None or not (further.sure or self._unsure < self._workers):
+    def _next_request(self, state: _PartitionState) -> PageRequest | None:
+        if state.unsent is not None:
+            unsent, state.unsent = state.unsent, None
+            return unsent
+        if state.changed:
+            # Only when something is new: with many open partitions, the strategy's work would be most of it.
+            state.changed, state.prefetch = False, None
+            if self._prefetcher is not None and state.newest is not None and state.sent:
+                last = state.sent[next(reversed(state.sent))]
+                ahead = self._prefetcher.ahead(state.newest, last)
+                state.prefetch = None if ahead is None else _checked(ahead, last, "ahead", state.newest)
+        # No more speculative pages than workers: they may not exist.
+        if state.prefetch is None or not (state.prefetch.sure or self._speculative < self._workers):
             return None
-        return further
+        return state.prefetch
 
-    def _take(self, lane: _PartitionState, index: int) -> Page | BaseException | None:
-        result = lane.arrived.pop(index, None)
-        if result is not None:
-            lane.sent.pop(index)
-            self._waiting -= 1
-            self._held -= _size(result)
-        return result
+    def _open_next(self) -> _PartitionState | None:
+        seed = next(self._seeds, None)
+        if seed is None:
+            return None
+        if seed.partition in self.partitions:
+            raise ConfigurationError(f"partition {seed.partition} is being collected already: give one seed for each")
+        state = self.partitions[seed.partition] = _PartitionState(seed)
+        return state
 
-    def _drop_ahead(self, lane: _PartitionState) -> None:
-        for index in list(lane.arrived):
-            self._take(lane, index)
-        lane.sent.clear()
+    def _close(self, state: _PartitionState, parts: tuple[PageRequest, ...]) -> None:
+        """Remove a partition; what it was split into takes its place, so that the oldest stays first."""
+        if not parts:
+            del self.partitions[state.next_expected.partition]
+            return
+        partitions: dict[tuple[int, ...], _PartitionState] = {}
+        for partition, each in self.partitions.items():
+            opened = {part.partition: _PartitionState(part) for part in parts}
+            partitions |= opened if each is state else {partition: each}
+        self.partitions = partitions
+
+    def _take(self, state: _PartitionState, index: int) -> None:
+        result = state.arrived.pop(index)
+        del state.sent[index]
+        self._waiting -= 1
+        if not isinstance(result, BaseException):
+            self._waiting_bytes -= result.bytes
+
+    def _drop(self, state: _PartitionState) -> None:
+        """Give up what was sent ahead."""
+        for index in list(state.arrived):
+            self._take(state, index)
+        state.sent.clear()
 
 
-def _next(answer: object, after: PageRequest, method: str) -> PageRequest:
-    """Refuse an answer that is not the page after ``after``: the walk would ask for ever, or wait for ever."""
-    if isinstance(answer, PageRequest) and (answer.partition, answer.index) == (after.partition, after.index + 1):
-        return answer
+def _checked(answer: object, after: PageRequest, method: str, page: Page) -> PageRequest:
+    """Return the request without auth parameters. Refuse one for any other page: the run would never end."""
+    if isinstance(answer, PageRequest) and answer.index == after.index + 1 and answer.partition == after.partition:
+        return without_auth_params(answer, page.auth_params) if page.auth_params else answer
     got = f"{answer.partition}, {answer.index}" if isinstance(answer, PageRequest) else repr(answer)
     raise ConfigurationError(
         f"pagination: {method}() must lead from page (partition, index) {after.partition}, {after.index} to"
@@ -320,16 +318,11 @@ def _next(answer: object, after: PageRequest, method: str) -> PageRequest:
     )
 
 
-def _checked_split(split: Split, of: PageRequest) -> Split:
-    """Refuse a split that would ask for nothing, or lose its place in the order."""
+def _check_split(split: Split, of: PageRequest) -> None:
+    """Refuse a split without requests, or whose parts would lose their place in the order."""
     got = [(request.partition, request.index) for request in split.requests]
     if not got or got != [((*of.partition, number), 0) for number in range(len(got))]:
         raise ConfigurationError(
             f"pagination: follow() must split partition {of.partition} into first pages of {(*of.partition, 0)},"
             f" {(*of.partition, 1)} and so on; it returned (partition, index) {got}"
         )
-    return split
-
-
-def _size(result: Page | BaseException) -> int:
-    return result.bytes if isinstance(result, Page) else 0

@@ -54,7 +54,7 @@ class Watermark:
         self._check_is_ours(self._newest)
         counted = self._newest is not None and self._newest.by == asdict(owner)
         self._base = self._newest.before if self._newest is not None and counted else self._newest
-        self.changes = IncrementalFilter(policy, self._base, time.time(), store.most, self._check_unmoved, counted)
+        self.changes = IncrementalFilter(policy, self._base, time.time(), store.most, self._check_unchanged, counted)
 
     @property
     def plan(self) -> dict[str, Json]:
@@ -65,19 +65,19 @@ class Watermark:
 
     def asked(self, request: PageRequest) -> PageRequest:
         """Return the request for what has changed."""
-        return self._policy.asked(request, self.changes.start)
+        return self._policy.build_request(request, self.changes.start)
 
-    def published(self, account: CollectionReport) -> None:
+    def published(self, report: CollectionReport) -> None:
         """Move on, if what was published is complete and some of it is new.
 
         Raises ``TargetError`` where another run has published the same meanwhile.
         """
-        if self.changes.rows != account.rows:
+        if self.changes.rows != report.rows:
             raise ConfigurationError(
-                f"incremental: the sink has looked at {self.changes.rows} of {account.rows} rows; it has to pass each"
+                f"incremental: the sink has looked at {self.changes.rows} of {report.rows} rows; it has to pass each"
                 " of them through Run.rows once"
             )
-        state = self.changes.next() if account.complete and self.changes.new else None
+        state = self.changes.next() if report.complete and self.changes.new else None
         if state is None:
             return
         try:
@@ -96,7 +96,7 @@ class Watermark:
                 " both: remove that of this run and clear its task (max_active_runs=1 lets runs follow each other)"
             ) from None
 
-    def _check_unmoved(self) -> None:
+    def _check_unchanged(self) -> None:
         now = self._store.read()
         if (now and now.generation) != (self._newest and self._newest.generation):
             raise moved(now)

@@ -1,1 +1,1 @@
-"""Values, errors, policies and rules that every other folder uses. Knows neither Airflow nor an HTTP library."""
+"""Values, errors, policies and rules shared by every other folder; imports neither Airflow nor an HTTP library."""

@@ -1,4 +1,4 @@
-"""When a run has to be over, and by whose word."""
+"""When a run must end, and which setting says so."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from airflow_paginated.core.errors import RunTimeout
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """The end of a run, ``at`` on the monotonic clock; ``limit`` says who set it."""
+    """The end of a run: ``at`` on the monotonic clock; ``limit`` names the setting for messages."""
 
     at: float
     limit: str
 
     @classmethod
-    def of(cls, run_timeout: float | None) -> Deadline:
-        """Return the end of a run that begins now and may last so many seconds."""
-        return NEVER if run_timeout is None else cls.within(run_timeout, f"limits.run_timeout={run_timeout:g} s")
+    def of(cls, seconds: float | None) -> Deadline:
+        """Return the deadline of a run that starts now and may take so many seconds."""
+        return NEVER if seconds is None else cls.within(seconds, f"timeouts.run={seconds:g} s")
 
     @classmethod
     def within(cls, seconds: float, limit: str) -> Deadline:
-        """Return the moment in so many seconds."""
+        """Return the deadline ``seconds`` from now."""
         return cls(time.monotonic() + seconds, limit)
 
     @property
     def left(self) -> float:
-        """The seconds until then; negative when it is over."""
+        """The seconds left; negative once the deadline has passed."""
         return self.at - time.monotonic()
 
     def check(self) -> None:
-        """Raise ``RunTimeout`` when it is over."""
+        """Raise ``RunTimeout`` if the deadline has passed."""
         if self.left <= 0:
-            raise RunTimeout(f"the time of this try is over ({self.limit})")
+            raise RunTimeout(f"this try ran out of time ({self.limit})")
 
 
 NEVER: Final = Deadline(float("inf"), "no limit")

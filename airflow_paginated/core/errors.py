@@ -1,25 +1,25 @@
-"""Every error of this package, named by what remedies it.
+"""Every error of this package, named by its remedy.
 
 .. code-block:: text
 
     PaginatedApiError
-    ├── TransientError              another try of the task may succeed; it goes on where this one stopped
-    │   ├── PageFailed              one page failed in all its attempts, or ran out of time
-    │   ├── RetryBudgetExhausted    too many pages need retries: the API is down
-    │   ├── QuotaExceeded           the API asks to wait longer than we may; carries the seconds
-    │   ├── RunTimeout              the time of this try is over, by ``limits.run_timeout`` or ``execution_timeout``
+    ├── TransientError              another try may succeed; it resumes where this one stopped
+    │   ├── PageFailed              one page failed in every attempt, or ran out of time
+    │   ├── RetryBudgetExhausted    too many pages need retries: the API is probably down
+    │   ├── QuotaExceeded           the API demands a longer wait than allowed; has ``seconds``
+    │   ├── RunTimeout              ``timeouts.run`` or ``execution_timeout`` has passed
     │   ├── StoreError              the target's file system failed
-    │   ├── WatermarkMoved          another run has gone on from where this one began
+    │   ├── WatermarkMoved          another run moved the watermark that this one began with
     │   ├── IncompleteError         the pages do not add up to what the API declares
-    │   └── Cancelled               told to stop
+    │   └── Cancelled               the run was told to stop
     ├── NothingCollected            no rows, and ``completeness.on_empty`` is ``skip``: Airflow skips the task
-    └── PermanentError              another try would fail as well: somebody has to change something
+    └── PermanentError              another try would fail, too: something must be changed first
         ├── ConfigurationError      an argument or a connection is wrong (also a ValueError)
-        ├── RequestRefused          the API refuses the request (401, 403, 404, ...)
-        ├── ResponseError           the API's answer is not what the configuration describes
-        ├── OriginError             a URL leads away from the connection's origin
-        ├── LimitExceeded           a cap of ``Limits`` was passed, or a slice is too large
-        ├── TargetError             the target holds something that must not be replaced
+        ├── RequestRefused          the API refused the request (401, 403, 404, ...)
+        ├── ResponseError           the response does not match the configuration
+        ├── OriginError             a URL points outside the connection's origin
+        ├── LimitExceeded           a limit was exceeded, or a slice is too large
+        ├── TargetError             the target contains something that must not be replaced
         └── ClaimLost               a newer try of the same task owns the target's staging
 """
 
@@ -35,10 +35,10 @@ class PaginatedApiError(Exception):
     """Base of every error that this package raises."""
 
     partition: tuple[int, ...] = ()
-    """The partition that it is about, where it is about one."""
+    """The partition that the error concerns; empty for none."""
 
-    def told(self, message: str) -> Self:
-        """Return the same error in other words, with all that it carries beside them."""
+    def with_message(self, message: str) -> Self:
+        """Return a copy of the error with another message."""
         other = copy(self)
         other.args = (message,)
         return other
@@ -46,7 +46,7 @@ class PaginatedApiError(Exception):
 
 @contextmanager
 def about(partition: tuple[int, ...]) -> Iterator[None]:
-    """Note in what is raised inside that it is about a partition, unless it says so itself."""
+    """Set the partition of every error raised inside, unless it already has one."""
     try:
         yield
     except PaginatedApiError as exc:
@@ -55,11 +55,11 @@ def about(partition: tuple[int, ...]) -> Iterator[None]:
 
 
 class TransientError(PaginatedApiError):
-    """Another try may succeed."""
+    """Another try of the task may succeed."""
 
 
 class PageFailed(TransientError):
-    """One page failed in all its attempts, or ran out of time."""
+    """One page failed in every attempt, or ran out of time."""
 
 
 class RetryBudgetExhausted(TransientError):
@@ -67,27 +67,27 @@ class RetryBudgetExhausted(TransientError):
 
 
 class QuotaExceeded(TransientError):
-    """The API asks for a pause of ``seconds``, more than one task may wait."""
+    """The API demands a pause of ``seconds``, longer than a task may wait."""
 
     def __init__(self, message: str, seconds: float) -> None:
         super().__init__(message)
         self.seconds = seconds
 
     def __reduce__(self) -> tuple[type[QuotaExceeded], tuple[str, float]]:
-        # Without it the seconds would be missing when the error is unpickled, in another process.
+        # Exception's own would lose the seconds on the way to another process.
         return type(self), (str(self), self.seconds)
 
 
 class RunTimeout(TransientError):
-    """The try used up the time that it may take."""
+    """The try ran out of time."""
 
 
 class StoreError(TransientError):
-    """The file system of the target failed."""
+    """The target's file system failed."""
 
 
 class WatermarkMoved(TransientError):
-    """Another run has moved the watermark since this one began; the next try begins from there."""
+    """Another run has moved the watermark since this one began; the next try starts from there."""
 
 
 class IncompleteError(TransientError):
@@ -95,11 +95,11 @@ class IncompleteError(TransientError):
 
 
 class Cancelled(TransientError):
-    """The run was told to stop."""
+    """The run was the run was told to stop."""
 
 
 class NothingCollected(PaginatedApiError):
-    """There are no rows, and the task asked to be skipped then."""
+    """The collection has no rows, and ``on_empty`` is ``skip``."""
 
 
 class PermanentError(PaginatedApiError):
@@ -111,7 +111,7 @@ class ConfigurationError(PermanentError, ValueError):
 
 
 class RequestRefused(PermanentError):
-    """The API refuses the request, with ``status`` where it is that of an answer."""
+    """The API refused the request; ``status`` is that of the response, if there was one."""
 
     def __init__(self, message: str, status: int | None = None) -> None:
         super().__init__(message)
@@ -122,20 +122,20 @@ class RequestRefused(PermanentError):
 
 
 class ResponseError(PermanentError):
-    """The answer is not what the configuration describes."""
+    """The response does not match the configuration."""
 
 
 class OriginError(PermanentError):
-    """A URL leads away from the origin of the connection."""
+    """A URL points outside the connection's origin."""
 
 
 class LimitExceeded(PermanentError):
-    """A configured cap was passed."""
+    """A configured limit was exceeded."""
 
 
 class TargetError(PermanentError):
-    """The target holds something that must not be replaced."""
+    """The target contains something that must not be replaced."""
 
 
 class ClaimLost(PermanentError):
-    """A newer try of the same task has taken over."""
+    """A newer try of the same task has taken over the staging."""

@@ -16,8 +16,8 @@ from airflow_paginated.core.validation import check_text
 from airflow_paginated.core.values import Json
 
 
-class _Mark:
-    """A value that no JSON text can be mistaken for."""
+class _Sentinel:
+    """A value that no JSON document can contain."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -26,15 +26,15 @@ class _Mark:
         return self._name
 
 
-ALL: Final = _Mark("[*]")
+ALL: Final = _Sentinel("[*]")
 
-ABSENT: Final = _Mark("<absent>")
+ABSENT: Final = _Sentinel("<absent>")
 
-Step: TypeAlias = "str | _Mark"
+Step: TypeAlias = "str | _Sentinel"
 
 Path: TypeAlias = tuple[Step, ...]
 
-JSON_TYPE_NAMES: Final = {type(None): "null", str: "a text", int: "a number", float: "a number", bool: "true or false"}
+JSON_TYPE_NAMES: Final = {type(None): "null", str: "a string", int: "a number", float: "a number", bool: "a boolean"}
 
 _STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
 
@@ -43,7 +43,7 @@ _STEP = re.compile(r'\[\*\]|\["((?:[^"\\]|\\.)+)"\]|(?:^|\.)([^.\[\]"]+)')
 def parse_path(text: str) -> Path:
     """Split a path into its steps.
 
-    Raises ``ConfigurationError`` for a text that the grammar does not know.
+    Raises ``ConfigurationError`` for an invalid path.
     """
     steps: list[Step] = []
     at = 0
@@ -51,19 +51,19 @@ def parse_path(text: str) -> Path:
         found = _STEP.match(text, at)
         if not found:
             raise ConfigurationError(
-                f"path {text!r} is not understood at position {at}: write names with dots, [*] for all,"
-                ' and ["a.b"] for names with dots'
+                f"invalid path {text!r} at position {at}: separate names with dots, write [*] for all elements"
+                ' and ["a.b"] for a name with a dot in it'
             )
         quoted, name = found.groups()
         steps.append(ALL if found.group() == "[*]" else re.sub(r"\\(.)", r"\1", quoted) if quoted else name)
         at = found.end()
     if not steps:
-        raise ConfigurationError("a path must not be empty; leave it out when the body itself is meant")
+        raise ConfigurationError("a path must not be empty; omit it to select the body itself")
     return tuple(steps)
 
 
 def check_path(text: object, where: str, *, optional: bool = False) -> None:
-    """Refuse what is not a path; ``where`` names the argument."""
+    """Raise ``ConfigurationError`` for an invalid path; ``where`` names the argument."""
     check_text(text, where, optional=optional)
     if text is not None:
         try:
@@ -73,7 +73,7 @@ def check_path(text: object, where: str, *, optional: bool = False) -> None:
 
 
 def select(value: Json, path: str) -> Json:
-    """Return what lies at ``path``, or ``ABSENT``; with ``[*]``, one flat list of what lies there in each element."""
+    """Return the value at ``path``, or ``ABSENT``; with ``[*]``, a flat list of the values of all elements."""
     return _descend(value, parse_path(path))
 
 
@@ -91,77 +91,78 @@ def _descend(value: Json, path: Path) -> Json:
     return value
 
 
-def seen(value: Json) -> str:
-    """Describe a value by its shape alone, for an error text: keys and types, never contents."""
+def describe_shape(value: Json) -> str:
+    """Describe the shape of a value for an error message: keys and types, never contents."""
     if isinstance(value, dict):
         keys = ", ".join(quoted(key) for key in list(value)[:12])
         return f"an object with the keys {keys}" if keys else "an empty object"
     if isinstance(value, list):
-        return f"a list of {len(value)}"
+        return f"a list of length {len(value)}"
     return JSON_TYPE_NAMES.get(type(value), "nothing" if value is ABSENT else f"a {type(value).__name__}")
 
 
-def beside_rows(envelope: Json, *paths: str) -> str:
-    """Say what a body has, beside its rows, where paths into it end."""
-    return "the body has nothing beside its rows" if envelope is None else seen_along(envelope, "the body", *paths)
+def describe_envelope(envelope: Json, *paths: str) -> str:
+    """Describe how far ``paths`` lead into a response body, rows excluded."""
+    return "the body contains only its rows" if envelope is None else describe_path(envelope, "the body", *paths)
 
 
-def seen_along(value: Json, name: str, *paths: str) -> str:
-    """Describe by its shape what is there as far as paths lead; ``name`` is that of the whole."""
-    return ", and ".join(dict.fromkeys(_seen_along(value, name, parse_path(path)) for path in paths))
+def describe_path(value: Json, name: str, *paths: str) -> str:
+    """Describe the value where each path ends or breaks off; ``name`` is what to call ``value`` itself."""
+    return ", and ".join(dict.fromkeys(_describe_path(value, name, parse_path(path)) for path in paths))
 
 
-def _seen_along(value: Json, name: str, path: Path) -> str:
+def _describe_path(value: Json, name: str, path: Path) -> str:
     at = 0
     while at < len(path) and isinstance(value, dict) and path[at] in value:
         value, at = value[path[at]], at + 1
-    return f"at {'.'.join(map(str, path[:at]))!r} there is {seen(value)}" if at else f"{name} is {seen(value)}"
+    shape = describe_shape(value)
+    return f"{'.'.join(map(str, path[:at]))!r} is {shape}" if at else f"{name} is {shape}"
 
 
 def quoted(text: str) -> str:
-    """Quote a short text that an API sent; of a long one tell no part, since a part of a secret goes unrecognized."""
-    return repr(text) if len(text) <= 40 else f"(a text of {len(text)} characters)"
+    """Quote a short string from an API; a long one is not even cut, since part of a secret would escape scrubbing."""
+    return repr(text) if len(text) <= 40 else f"(a string of {len(text)} characters)"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyReader:
-    """Reads some values of each row as JSON texts, and skips the rest unseen."""
+    """Reads some values of each row as raw JSON, and skips the rest without decoding it."""
 
     decoder: msgspec.json.Decoder[Any]
     values: tuple[Callable[[Any], msgspec.Raw], ...]
 
     def read(self, lines: bytes) -> Iterator[list[bytes]]:
-        """Yield the values of each row. Raises ``msgspec.ValidationError`` where one is missing."""
+        """Yield the values of each row. Raises ``msgspec.ValidationError`` for a row that lacks one."""
         for row in self.decoder.decode_lines(lines):
             yield [bytes(value(row)) for value in self.values]
 
 
 @lru_cache(maxsize=16)
 def key_reader(paths: tuple[str, ...]) -> KeyReader:
-    """Return what reads the values at paths.
+    """Return a reader for the values at ``paths``.
 
-    Raises ``ConfigurationError`` for a name that has to be escaped in JSON.
+    Raises ``ConfigurationError`` for a name that must be escaped in JSON.
     """
     ways = tuple(tuple(map(str, parse_path(path))) for path in paths)
-    names = tuple(attrgetter(".".join(_name(step) for step in way)) for way in ways)
+    names = tuple(attrgetter(".".join(_field_name(step) for step in way)) for way in ways)
     try:
-        return KeyReader(msgspec.json.Decoder(_shape(ways)), names)
+        return KeyReader(msgspec.json.Decoder(_struct_type(ways)), names)
     except ValueError:
         raise ConfigurationError(
-            f"names with a quote, a backslash or a control character cannot be looked for: {', '.join(paths)}"
+            f"paths into a row must not contain a quote, a backslash or a control character: {', '.join(paths)}"
         ) from None
 
 
-def _shape(ways: tuple[tuple[str, ...], ...]) -> Any:
-    """Return a type with what lies on the ways, and nothing else."""
+def _struct_type(ways: tuple[tuple[str, ...], ...]) -> Any:
+    """Return a struct type with the fields on these paths only."""
     if () in ways:
         return msgspec.Raw
     steps = tuple(dict.fromkeys(way[0] for way in ways))
-    inner = {step: _shape(tuple(way[1:] for way in ways if way[0] == step)) for step in steps}
-    fields = [(_name(step), kind) for step, kind in inner.items()]
-    return msgspec.defstruct("Row", fields, rename={_name(step): step for step in steps})
+    inner = {step: _struct_type(tuple(way[1:] for way in ways if way[0] == step)) for step in steps}
+    fields = [(_field_name(step), kind) for step, kind in inner.items()]
+    return msgspec.defstruct("Row", fields, rename={_field_name(step): step for step in steps})
 
 
-def _name(step: str) -> str:
-    """Return a name for a key that may be no name."""
+def _field_name(step: str) -> str:
+    """Return a valid attribute name for any key."""
     return f"k{step.encode().hex()}"

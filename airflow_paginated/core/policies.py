@@ -1,16 +1,16 @@
-"""Policies that hold for a whole run: when a collection is complete, and how much it may take."""
+"""Policies that hold for a whole run: when a collection is complete, how long it may take and how much."""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-from airflow_paginated.core.cursor_values import CURSOR_VALUE_KINDS, CursorValue, KindAsked
+from airflow_paginated.core.cursor_values import CURSOR_VALUE_KINDS, CursorValue, KindOption
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, placed, value_at
+from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, inject, injected_value
 from airflow_paginated.core.paths import ALL, check_path, parse_path
 from airflow_paginated.core.validation import (
     check_choice,
@@ -23,29 +23,30 @@ from airflow_paginated.core.validation import (
 from airflow_paginated.core.values import Json, PageRequest
 
 MIB: Final = 1024 * 1024
+Policy = TypeVar("Policy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Completeness:
     """What must hold before rows are published.
 
-    ``min_rows``: fewer rows fail the run. ``on_empty``: no rows at all are ``ok``, ``fail`` the run or ``skip`` the
-    task.
+    ``min_rows``: fewer rows fail the run. ``on_empty``: if there are no rows at all, the run succeeds (``ok``), fails
+    (``fail``) or skips the task (``skip``).
 
-    ``on_total_change``: an API whose total changes in mid-run fails the run (``fail``), is followed to its newest total
-    (``extend``), or is tolerated, as is a wrong total (``warn``).
+    ``on_total_change``: if the total changes during the run, the run fails (``fail``), collects up to the newest total
+    (``extend``), or tolerates it, as it does a wrong total (``warn``).
 
-    ``probe_past_end``: where a total of items ends a partition with a full page, the page after it is asked for, which
-    must be empty or refused; of many partitions, behind the first hundred. ``overlap``: each page of an ``Offset``
-    begins with so many rows that end the page before it, and must be the same.
+    ``probe_past_end``: if a total of items ends a partition with a full page, request the page after it, which must be
+    empty or refused; only for the first hundred such partitions. ``overlap``: each page of an ``Offset`` begins with
+    this many rows from the end of the previous page, and they must be the same.
 
     ``on_repeat``: a page with the same rows or the same request as an earlier page of its partition fails the run
-    (``fail``), ends its partition without being counted where it is the page before it again, as some APIs serve past
-    their end (``end``), or is kept (``allow``). ``key``: the path of a value that no two rows of the run share, or
-    several paths of which they do not share all; ``on_duplicate``: a row whose key an earlier one has fails the run
-    (``fail``), is left out (``drop``) or stays (``keep``).
+    (``fail``), ends the partition, uncounted, if it repeats the page before it, as some APIs do past the end
+    (``end``), or is kept (``allow``). ``key``: the path of a value that is unique among all rows of the run, or several
+    paths whose values are unique together; ``on_duplicate``: a row with the key of an earlier row fails the run
+    (``fail``), is dropped (``drop``) or kept (``keep``).
 
-    What ``warn``, ``allow`` and ``keep`` waive makes the manifest ``complete: false``.
+    Whatever ``warn``, ``allow`` or ``keep`` tolerates makes the manifest ``complete: false``.
     """
 
     min_rows: int = 0
@@ -70,31 +71,49 @@ class Completeness:
     def _check_key(self) -> None:
         if not isinstance(self.key, str | list | tuple | None):
             raise ConfigurationError(f"completeness: key must be a path or a list of paths, got {self.key!r}")
-        for path in paths_of(self.key):
+        for path in key_paths(self.key):
             check_path(path, "completeness: key")
             if ALL in parse_path(str(path)):
-                raise ConfigurationError("completeness: key leads to one value of a row, [*] means many")
-        if self.key is not None and not paths_of(self.key):
+                raise ConfigurationError("completeness: key must lead to a single value of a row, but [*] matches many")
+        if self.key is not None and not key_paths(self.key):
             raise ConfigurationError("completeness: key must not be empty")
         if self.on_duplicate != "fail" and self.key is None:
-            raise ConfigurationError("completeness: on_duplicate needs a key")
+            raise ConfigurationError("completeness: on_duplicate requires key")
 
 
-def paths_of(key: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Return one or several paths as a tuple."""
+def key_paths(key: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the paths of a key as a tuple."""
     return () if key is None else (key,) if isinstance(key, str) else tuple(key)
 
 
 @dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """How long one run may take, in seconds.
+
+    ``connect`` and ``read`` bound one wait on the socket, ``attempt`` one attempt, ``page`` all attempts at one page
+    with the waits between them, ``run`` one try of the task, from its first request to the commit.
+    """
+
+    connect: float = 10.0
+    read: float = 60.0
+    attempt: float = 120.0
+    page: float = 600.0
+    run: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("connect", "read", "attempt", "page"):
+            check_number(getattr(self, name), f"timeouts: {name}", least=0.001)
+        check_number(self.run, "timeouts: run", least=0.001, optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How much one run may take; sizes in bytes, times in seconds.
+    """How much one run may take; sizes in bytes.
 
     ``buffer_bytes``: pages in flight and waiting for their turn. ``page_bytes``: one decoded body. ``xcom_bytes``: all
-    rows of an XCom result. ``resume_max_age``: how old the newest stored page may be for a retry to go on with it.
-    ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never complete.
-    ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated. ``connect_timeout`` and
-    ``read_timeout`` bound one wait on the socket, ``attempt_timeout`` one attempt, ``page_timeout`` all attempts of one
-    page with the waits between them, ``run_timeout`` one try of the task, from its first request to the commit.
+    rows of an XCom result. ``resume_max_age``: how old, in seconds, the newest stored page may be for a retry to go on
+    with it. ``sample_pages``: collect only so many pages of each partition, a development mode whose result is never
+    complete. ``max_pages`` and ``max_rows``: a run that collects more fails; nothing is truncated.
     """
 
     buffer_bytes: int = 64 * MIB
@@ -104,11 +123,6 @@ class Limits:
     sample_pages: int | None = None
     max_pages: int | None = None
     max_rows: int | None = None
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    attempt_timeout: float = 120.0
-    page_timeout: float = 600.0
-    run_timeout: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("buffer_bytes", "page_bytes", "xcom_bytes"):
@@ -116,61 +130,70 @@ class Limits:
         for name in ("sample_pages", "max_pages", "max_rows"):
             check_number(getattr(self, name), f"limits: {name}", least=1, whole=True, optional=True)
         check_number(self.resume_max_age, "limits: resume_max_age")
-        for name in ("connect_timeout", "read_timeout", "attempt_timeout", "page_timeout"):
-            check_number(getattr(self, name), f"limits: {name}", least=0.001)
-        check_number(self.run_timeout, "limits: run_timeout", least=0.001, optional=True)
 
 
-CAPS: Final = (
-    "buffer_bytes",
-    "page_bytes",
-    "xcom_bytes",
-    "resume_max_age",
-    "sample_pages",
-    "max_pages",
-    "max_rows",
-    "run_timeout",
-)
+TIMEOUTS: Final = tuple(field.name for field in fields(Timeouts))
+
+
+def combined_timeouts(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Timeouts | None) -> Timeouts:
+    """Combine default < connection < operator; if the connection sets ``run``, the operator can only tighten it."""
+    meant = {f"{name}_timeout": name for name in TIMEOUTS}
+    return _combined(Timeouts(), connection, operator, "timeouts", ["run"], meant)
 
 
 def combined_limits(connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | Limits | None) -> Limits:
-    """Combine default < connection < operator; a cap that the connection sets can only be tightened."""
-    granted = override(Limits(), connection, "limits (on the connection)")
-    wanted = override(granted, operator, "limits")
-    caps = {name: getattr(granted, name) for name in CAPS if name in (connection or {})}
-    return replace(wanted, **{name: _tighter(cap, getattr(wanted, name)) for name, cap in caps.items()})
+    """Combine default < connection < operator; the operator can only tighten what the connection sets."""
+    meant = {f"{name}_timeout": f"timeouts.{name}" for name in TIMEOUTS}
+    return _combined(Limits(), connection, operator, "limits", [field.name for field in fields(Limits)], meant)
+
+
+def _combined(
+    default: Policy,
+    connection: Mapping[str, Any] | None,
+    operator: Mapping[str, Any] | Policy | None,
+    where: str,
+    caps: Iterable[str],
+    meant: Mapping[str, str],
+) -> Policy:
+    granted = override(default, connection, f"{where} (on the connection)", meant)
+    wanted = override(granted, operator, where, meant)
+    held = {
+        name: _tighter(getattr(granted, name), getattr(wanted, name)) for name in caps if name in (connection or {})
+    }
+    combined: Policy = replace(wanted, **held)  # type: ignore[type-var]  # every policy is a dataclass
+    return combined
 
 
 def _tighter(cap: Any, wanted: Any) -> Any:
     return min((each for each in (cap, wanted) if each is not None), default=None)
 
 
-START: Final = "{start}"
+START_PLACEHOLDER: Final = "{start}"
 
 ROW_DIGEST_BYTES: Final = 12
-"""Of at most some 100,000 remembered rows, none is mistaken for another in any number of runs."""
+"""Enough to tell apart some 100,000 remembered rows over any number of runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incremental:
     """Collect from where the last run stopped, and publish each change once.
 
-    ``field``: path in each row to what grows with every change; the greatest value that was published is the
-    watermark. ``kind`` says what its values are: numbers, ISO 8601 timestamps, which are compared as instants, or other
-    texts; ``auto`` looks at them. A row without a value fails the run, or is published whenever it comes
-    (``on_missing="include"``), or never (``"exclude"``).
+    ``field``: the path in each row of a value that grows with every change; the greatest value published is the
+    watermark. ``kind``: whether the values are numbers (``number``), ISO 8601 timestamps, compared as instants
+    (``timestamp``), or other strings (``text``); ``auto`` detects it. A row without a value fails the run, or is always
+    published (``missing_value="include"``) or never (``"exclude"``).
 
-    ``param``: the parameter of the API for the value to start from, in the ``query``, a ``header`` or the JSON ``body``
-    (``inject_into``), as it is or inside of an ``expression`` such as ``"updated_at ge {start}"``. Without it
-    everything is fetched, and what is new is published. The first run starts from ``initial_value``, every other one
-    from the watermark less ``lookback`` (seconds, or units of a number): for rows that can be seen some time after
-    their value, and changes while a run reads.
+    ``param``: the parameter that tells the API where to start, in the ``query``, a ``header`` or the JSON ``body``
+    (``inject_into``), as it is or inside an ``expression`` such as ``"updated_at ge {start}"``. Without it, each run
+    fetches everything and publishes what is new. The first run starts from ``initial_value``, later runs from the
+    watermark minus ``lookback`` (seconds, or units of a number). Set it to the longest delay before a change becomes
+    visible.
 
-    Rows between start and watermark were published already. They are remembered, and left out when they come again;
-    with ``remember=False`` they come again.
+    Rows between start and watermark have been published already. They are remembered, and dropped when they are
+    fetched again; with ``remember=False`` they are published again.
 
-    ``state_path``: a folder, local or in a store, where the watermark is kept. Without it, it is kept in Airflow's
-    store for the state of the task's first outlet asset (3.3).
+    ``state_path``: a folder, local or in an object store, for the watermark. By default it is stored in Airflow, as
+    state of the task's first outlet asset (Airflow 3.3).
     """
 
     field: str
@@ -179,56 +202,60 @@ class Incremental:
     lookback: float = 0
     inject_into: InjectInto = "query"
     expression: str | None = None
-    kind: KindAsked = "auto"
-    on_missing: Literal["fail", "include", "exclude"] = "fail"
+    kind: KindOption = "auto"
+    missing_value: Literal["fail", "include", "exclude"] = "fail"
     remember: bool = True
     state_path: str | None = None
 
     def __post_init__(self) -> None:
         check_path(self.field, "incremental: field")
         if ALL in parse_path(self.field):
-            raise ConfigurationError("incremental: field leads to one value of a row, [*] means many")
+            raise ConfigurationError("incremental: field must lead to a single value of a row, but [*] matches many")
         check_choice(self.inject_into, PLACES, "incremental: inject_into")
         check_choice(self.kind, CURSOR_VALUE_KINDS, "incremental: kind")
-        check_choice(self.on_missing, ("fail", "include", "exclude"), "incremental: on_missing")
+        check_choice(self.missing_value, ("fail", "include", "exclude"), "incremental: missing_value")
         check_number(self.lookback, "incremental: lookback")
         check_flag(self.remember, "incremental: remember")
         for name in ("param", "expression", "state_path"):
             check_text(getattr(self, name), f"incremental: {name}", optional=True)
         if self.lookback and self.kind == "text":
-            raise ConfigurationError("incremental: no lookback is possible from texts")
+            raise ConfigurationError("incremental: lookback cannot be applied to strings")
         self._check_param()
 
     def _check_param(self) -> None:
         first = self.initial_value
         if isinstance(first, bool) or not isinstance(first, str | int | float | None):
-            raise ConfigurationError(f"incremental: initial_value must be a text or a number, got {first!r}")
+            raise ConfigurationError(f"incremental: initial_value must be a string or a number, got {first!r}")
         if self.param is not None:
             check_parameter(self.param, self.inject_into, "incremental: param")
         elif first is not None or self.expression is not None:
-            raise ConfigurationError("incremental: initial_value and expression need the name of a parameter, param")
-        if self.expression is not None and (START not in self.expression or first is None):
-            raise ConfigurationError(f"incremental: expression needs {START} in it, and an initial_value")
+            raise ConfigurationError("incremental: initial_value and expression require param")
+        if self.expression is not None and (START_PLACEHOLDER not in self.expression or first is None):
+            raise ConfigurationError(
+                f"incremental: expression must contain {START_PLACEHOLDER}, and requires initial_value"
+            )
 
-    def asked(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
-        """Return the request for what has changed since ``start``, or for the first run.
+    def build_request(self, request: PageRequest, start: CursorValue | None) -> PageRequest:
+        """Return the request for the changes since ``start``, or for the first run.
 
-        Raises ``ConfigurationError`` where the parameter is there already.
+        Raises ``ConfigurationError`` if the request already has the parameter.
         """
         value = self.initial_value if start is None else start.sent
         if self.param is None or value is None:
             return request
-        if value_at(request, self.inject_into, self.param) is not None:
-            raise ConfigurationError(f"incremental: the parameter {self.param!r} is in the {self.inject_into} already")
+        if injected_value(request, self.inject_into, self.param) is not None:
+            raise ConfigurationError(
+                f"incremental: the request already has the parameter {self.param!r} in its {self.inject_into}"
+            )
         if self.expression is not None:
-            value = self.expression.replace(START, str(value))
+            value = self.expression.replace(START_PLACEHOLDER, str(value))
         elif self.inject_into == "body" and start is not None and not start.quoted and isinstance(value, str):
             value = float(value) if Decimal(repr(float(value))) == Decimal(value) else value
-        return placed(request, self.inject_into, {self.param: value})
+        return inject(request, self.inject_into, {self.param: value})
 
 
 def incremental_from(given: object) -> Incremental | None:
-    """Return the value that an argument means: a value, a dict or nothing."""
+    """Return the policy that an argument gives as a value or a dict, or ``None``."""
     if given is None or isinstance(given, Incremental):
         return given
     if not isinstance(given, Mapping):
@@ -238,10 +265,10 @@ def incremental_from(given: object) -> Incremental | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What one run leaves to the next; all but the ``watermark`` can be left out, as by hand.
+    """What one run leaves for the next; only ``watermark`` is required, so that a state can be written by hand.
 
-    ``start``: where the next run begins. ``seen``: digests of the rows from there on. ``generation`` counts the states.
-    ``by`` is the run that left it, and ``before`` what that run began with: it may have to begin again.
+    ``start``: where the next run starts. ``seen``: digests of the published rows from there on. ``generation`` counts
+    the states. ``by`` is the run that left the state, and ``before`` the state it began with, in case it must rerun.
     """
 
     watermark: Json
@@ -255,11 +282,11 @@ class State:
 
     @property
     def digests(self) -> Iterator[bytes]:
-        """The digests of the rows that were published, from ``start`` on."""
+        """The digests of the rows published from ``start`` on."""
         data = b64decode(self.seen, validate=True)
         return (data[at : at + ROW_DIGEST_BYTES] for at in range(0, len(data), ROW_DIGEST_BYTES))
 
 
-def packed(digests: Iterable[bytes]) -> str:
-    """Return digests as ``State.seen`` has them."""
+def pack_digests(digests: Iterable[bytes]) -> str:
+    """Encode digests for ``State.seen``."""
     return b64encode(b"".join(sorted(digests))).decode()

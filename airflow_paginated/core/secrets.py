@@ -1,4 +1,4 @@
-"""Which names and values are credentials, and hardly ever anything else."""
+"""Recognizes credentials by name, and scrubs them from messages."""
 
 from __future__ import annotations
 
@@ -20,55 +20,55 @@ SENSITIVE: Final = re.compile(
 """Names of parameters and headers that are credentials."""
 
 MIN_MASKED_CHARS: Final = 8
-"""A shorter text is hardly a secret, and would be found in every other one."""
+"""A shorter string is unlikely to be a secret, and would match everywhere."""
 
-EXCERPT: Final = 200
-"""How many characters of a server's own words stand in a message."""
+EXCERPT_CHARS: Final = 200
+"""How much of a server's text a message quotes."""
 
-HEARD: Final = 65536
-"""How many of them are read: secrets must be found before they are cut."""
+SCANNED_CHARS: Final = 65536
+"""How much of it is scrubbed first: a secret must be found before the text is cut."""
 
 MIN_PART_CHARS: Final = 6
-"""Of a secret within a coded text, so many characters are too many to be there by chance."""
+"""A shorter part of an encoded secret could match by chance."""
 
 
 class Scrubber:
-    """Replaces each secret, plain or as it is often written, by stars. All threads use it."""
+    """Replaces secrets, plain or in the usual encodings, by ``***``. Thread-safe."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         self._lock = threading.Lock()
         self._known: frozenset[str] = frozenset()
-        """Changed under the lock, as the pattern is."""
+        """Changed under the lock, like the pattern."""
         self._pattern: re.Pattern[str] | None = None
         self.learn(secrets)
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Replace these, too, from now on."""
+        """Scrub these secrets, too."""
         with self._lock:
             known = self._known.union(filter(None, secrets))
             if known != self._known:
                 forms = {form for secret in known for form in spellings(secret)}
                 longest_first = sorted(forms, key=len, reverse=True)
-                # Hex digits and host names come in either case.
-                every = [*longest_first, *(form for secret in known for form in _within(secret.encode()))]
+                # Hex digits and host names occur in either case.
+                every = [*longest_first, *(form for secret in known for form in _embedded_forms(secret.encode()))]
                 self._pattern = re.compile("|".join(map(re.escape, every)), re.IGNORECASE)
                 self._known = known
 
     def __call__(self, text: str) -> str:
-        """Return the text without the secrets."""
+        """Return the text with its secrets replaced."""
         return self._pattern.sub("***", text) if self._pattern else text
 
     def excerpt(self, text: str) -> str:
-        """Return the beginning of a long text, without the secrets."""
-        return self(text[:HEARD])[:EXCERPT]
+        """Return the scrubbed beginning of a text."""
+        return self(text[:SCANNED_CHARS])[:EXCERPT_CHARS]
 
     def quote(self, text: str) -> str:
-        """Return an excerpt as it stands in a message."""
+        """Return a quoted, scrubbed excerpt for a message."""
         return repr(self.excerpt(text))
 
 
 def spellings(secret: str) -> Iterable[str]:
-    """Yield a secret as URLs, JSON, HTML and headers write it, each also as ``repr`` shows it."""
+    """Yield a secret as encoded in URLs, JSON, HTML and headers, each also as ``repr`` shows it."""
     forms = [secret, secret.encode().decode("latin-1"), html.escape(secret)]
     forms += [quote(secret), quote(secret, safe=""), quote_plus(secret)]
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -80,11 +80,11 @@ def spellings(secret: str) -> Iterable[str]:
             yield from (slashed, repr(slashed)[1:-1])
 
 
-def _within(secret: bytes) -> Iterator[str]:
-    """Yield what a secret becomes within a longer text that is coded, where it may begin at each of three places."""
+def _embedded_forms(secret: bytes) -> Iterator[str]:
+    """Yield the base64 of a secret inside a longer encoded text, for each of its three alignments."""
     for encode, (place, shared) in product((base64.b64encode, base64.urlsafe_b64encode), enumerate((0, 2, 3))):
         coded = encode(bytes(place) + secret).decode().rstrip("=")
-        # The characters at both ends depend on what is beside it, too.
+        # The characters at both ends also depend on the neighbouring bytes.
         own = coded[shared : len(coded) - ((place + len(secret)) % 3 > 0)]
         if len(own) >= MIN_PART_CHARS:
             yield from (own, quote_plus(own), own.replace("/", "\\/"))

@@ -1,11 +1,11 @@
-"""A set that only grows, in flat memory: what does not fit lies in a temporary file."""
+"""A set that only grows, in bounded memory: the rest is in a temporary file."""
 
 from __future__ import annotations
 
 import sqlite3
 from typing import Final, Literal
 
-# The file goes with the connection, so nothing has to be safe on disk; the cache bounds the memory.
+# The file is deleted with the connection, so durability does not matter; the cache bounds the memory.
 _SEEN_TABLE: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -16,7 +16,7 @@ BEGIN;
 
 
 class SeenSet:
-    """Values of one kind that were seen: whole numbers of 64 bits, or bytes. Used by one thread at a time."""
+    """Values of one kind, 64-bit integers or bytes. Used by one thread at a time."""
 
     def __init__(self, kind: Literal["INTEGER", "BLOB"], cache_kib: int) -> None:
         self._db = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -24,9 +24,9 @@ class SeenSet:
         self._execute = self._db.cursor().execute
 
     def add(self, value: int | bytes) -> bool:
-        """Add a value and say whether it is new."""
+        """Add a value; return whether it is new."""
         return self._execute("INSERT OR IGNORE INTO seen VALUES (?)", (value,)).rowcount == 1
 
     def close(self) -> None:
-        """Forget everything."""
+        """Discard the set."""
         self._db.close()

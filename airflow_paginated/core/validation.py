@@ -1,4 +1,4 @@
-"""Values from dicts, as YAML-made DAGs and connection extras write them, with errors that say what is wrong."""
+"""Makes values from dicts, as in DAGs from YAML and connection extras, and validates arguments."""
 
 from __future__ import annotations
 
@@ -15,31 +15,34 @@ T = TypeVar("T")
 
 
 def value_from_dict(kind: type[T], given: Mapping[str, Any], where: str) -> T:
-    """Make a ``kind`` (a dataclass) of ``given``; ``where`` names the argument in errors."""
-    check_keys(given, _names(kind), where)
-    missing = [name for name in _required(kind) if name not in given]
+    """Create a ``kind`` (a dataclass) from a dict; ``where`` names the argument in errors."""
+    check_keys(given, _field_names(kind), where)
+    missing = [name for name in _required_fields(kind) if name not in given]
     if missing:
         raise ConfigurationError(f"{where}: {missing[0]!r} is required")
     return kind(**given)
 
 
-def override(value: T, given: Mapping[str, Any] | T | None, where: str) -> T:
-    """Return ``value`` overridden field by field by a dict, replaced by a value, or as it is for ``None``."""
+def override(value: T, given: Mapping[str, Any] | T | None, where: str, meant: Mapping[str, str] | None = None) -> T:
+    """Return ``value`` with the fields that a dict gives, or the value given instead; ``None`` changes nothing.
+
+    ``meant`` maps wrong keys to the names that the error suggests.
+    """
     if given is None:
         return value
     if isinstance(given, type(value)):
         return given
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"{where}: expected a dict or {type(value).__name__}, got {type(given).__name__}")
-    check_keys(given, _names(type(value)), where)
+    check_keys(given, _field_names(type(value)), where, meant)
     changed: T = replace(value, **given)  # type: ignore[type-var]  # every policy is a dataclass
     return changed
 
 
 def json_object(given: object, where: str) -> dict[str, Any]:
-    """Return a dict that is given as JSON object, or as the text of one as a connection form writes it."""
+    """Return a dict given as such, or as a JSON string, as connection forms store it."""
     if isinstance(given, str):
-        # What json raises holds the whole text: it must not become the context of another error.
+        # The error from json contains the whole string, maybe with secrets: it must not become the context of ours.
         with suppress(ValueError):
             given = json.loads(given)
     if isinstance(given, str):
@@ -49,55 +52,60 @@ def json_object(given: object, where: str) -> dict[str, Any]:
     return dict(given)
 
 
-def check_keys(given: Mapping[str, Any], allowed: Iterable[str], where: str) -> None:
-    """Refuse a key that is not allowed, naming it, its likely meaning and all that are."""
+def check_keys(
+    given: Mapping[str, Any], allowed: Iterable[str], where: str, meant: Mapping[str, str] | None = None
+) -> None:
+    """Raise ``ConfigurationError`` for a key that is not allowed; the message suggests the likely one and lists all."""
     known = sorted(allowed)
     for key in given:
         if key not in known:
-            raise ConfigurationError(f"{where}: unknown key {key!r}{_meant(key, known)}; allowed: {', '.join(known)}")
+            advice = _did_you_mean(key, known, meant)
+            raise ConfigurationError(f"{where}: unknown key {key!r}{advice}; allowed: {', '.join(known)}")
 
 
-def _meant(given: object, known: Iterable[str]) -> str:
-    """Ask whether the likeliest of the known names was meant, if one is likely."""
-    by_case = {each.lower(): each for each in known}
+def _did_you_mean(given: object, known: Iterable[str], meant: Mapping[str, str] | None = None) -> str:
+    """Return a suggestion for a misspelled name, or an empty string."""
+    by_case = {each.lower(): each for each in known} | dict(meant or {})
     near = get_close_matches(str(given).lower(), by_case, n=1, cutoff=0.75)
     return f" (did you mean {by_case[near[0]]!r}?)" if near else ""
 
 
 def check_choice(value: object, allowed: Iterable[str], where: str) -> None:
-    """Refuse a value that is none of ``allowed``."""
+    """Raise ``ConfigurationError`` for a value that is not in ``allowed``."""
     choices = list(allowed)
     if value not in choices:
-        raise ConfigurationError(f"{where}: {value!r} is not one of {', '.join(choices)}{_meant(value, choices)}")
+        raise ConfigurationError(
+            f"{where}: {value!r} is not one of {', '.join(choices)}{_did_you_mean(value, choices)}"
+        )
 
 
 def check_number(value: object, where: str, *, least: float = 0, whole: bool = False, optional: bool = False) -> None:
-    """Refuse what is not a number of at least ``least``."""
+    """Raise ``ConfigurationError`` unless the value is a number of at least ``least``."""
     if value is None and optional:
         return
     right = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not right or not value >= least:  # type: ignore[operator]  # a number (or NaN), as the line above makes sure
-        kind = "a whole number" if whole else "a number"
+    if not right or not value >= least:  # type: ignore[operator]  # a number or NaN, checked above
+        kind = "an integer" if whole else "a number"
         raise ConfigurationError(f"{where}: expected {kind} of at least {least:g}, got {value!r}")
 
 
 def check_text(value: object, where: str, *, optional: bool = False) -> None:
-    """Refuse what is not a string with something in it."""
+    """Raise ``ConfigurationError`` unless the value is a non-empty string."""
     if value is None and optional:
         return
     if not isinstance(value, str) or not value:
-        raise ConfigurationError(f"{where}: expected a string that is not empty, got {value!r}")
+        raise ConfigurationError(f"{where}: expected a non-empty string, got {value!r}")
 
 
 def check_flag(value: object, where: str) -> None:
-    """Refuse what is neither true nor false: in YAML ``"false"`` is a string, and true."""
+    """Raise ``ConfigurationError`` unless the value is a bool: the YAML string ``"false"`` would be truthy."""
     if not isinstance(value, bool):
         raise ConfigurationError(f"{where}: expected true or false, got {value!r}")
 
 
-def _names(kind: type) -> list[str]:
+def _field_names(kind: type) -> list[str]:
     return [field.name for field in fields(kind) if field.init]
 
 
-def _required(kind: type) -> list[str]:
+def _required_fields(kind: type) -> list[str]:
     return [f.name for f in fields(kind) if f.init and f.default is MISSING and f.default_factory is MISSING]

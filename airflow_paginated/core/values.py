@@ -1,4 +1,4 @@
-"""The values that travel: a request for one page, the page that answers it, and the reason to stop."""
+"""The values of a collection: requests, pages, what follows a page, and reports."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from hashlib import sha256
 from typing import Any, Final, Literal, TypeAlias
 
 Json: TypeAlias = Any
-"""Anything that JSON can say: dict, list, str, int, float, bool or None."""
+"""Any JSON value: dict, list, str, int, float, bool or None."""
 
 TotalKind: TypeAlias = Literal["items", "pages"]
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """One page, asked for.
+    """The request for one page.
 
-    ``partition`` is a path of integers and ``index`` counts from 0 inside it; together they name the page and give
-    its place in the dataset. ``path`` is relative to the connection's base URL, or an absolute URL of its origin.
-    ``state`` is what the strategy remembers between pages; it must be JSON. ``sure`` is false for a page that is
+    ``partition`` is a path of integers and ``index`` counts from 0 inside it; together they identify the page and
+    order the dataset. ``path`` is relative to the connection's base URL, or an absolute URL of the same origin.
+    ``state`` carries what the strategy remembers from page to page, as JSON. ``sure`` is false for a page that is
     asked for without knowing that it exists: such a page may fail, and that counts only when its turn comes.
     ``behind``: behind the last page, where an empty body is an answer and no fault.
     """
@@ -39,11 +39,11 @@ class PageRequest:
 
     @property
     def name(self) -> str:
-        """What the page is called in messages: its number and its partition."""
+        """The page's name in messages: its number and its partition."""
         return f"page {self.index + 1} of partition {'.'.join(map(str, self.partition))}"
 
     def same_exchange(self, other: PageRequest) -> bool:
-        """Say whether both put the same request on the wire."""
+        """Return whether both put the same request on the wire."""
         return (self.path, self.method, self.query, self.headers, self.body) == (
             other.path,
             other.method,
@@ -55,14 +55,15 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page, answered: its rows as JSON Lines, each as it was sent, and the body without them.
+    """One fetched page: its rows as JSON Lines, each as it was sent, and the rest of the body (``envelope``).
 
     ``lines`` ends every row with a line feed, ``count`` counts the rows and ``sha256`` (hex) is the digest of
     ``lines``. ``headers`` has lower-case names. ``bytes`` is the size of the decoded body, ``seconds`` the time from
-    the first attempt to the last byte; ``attempts`` counts the first try. ``url`` is where the answer came from,
-    without query and fragment: what a relative link starts from. ``end`` says why nothing follows, where the answer
-    itself is the end; ``ignored`` that its rows are given up on purpose. ``owned`` are the query parameters that
-    authentication adds to every request: what follows the page goes without them.
+    the first attempt to the last byte; ``attempts`` includes the first one. ``url`` is where the response came from,
+    without query and fragment: the base of relative links. ``end`` says why no page follows, if the response itself
+    is the end; ``ignored`` means that its rows are dropped on purpose. ``auth_params`` names the query parameters that
+    authentication adds to every request: requests that follow from the page go without them. ``total`` is the exact
+    total that the page declares.
     """
 
     request: PageRequest
@@ -77,38 +78,39 @@ class Page:
     url: str = ""
     end: str | None = None
     ignored: bool = False
-    owned: frozenset[str] = frozenset()
+    auth_params: frozenset[str] = frozenset()
+    total: Total | None = None
 
     @classmethod
     def of(cls, request: PageRequest, rows: Iterable[builtins.bytes], **known: Any) -> Page:
-        """Make a page of ``rows``, each the JSON text of one row without a line feed in it."""
+        """Create a page from ``rows``, each the JSON of one row without a line feed."""
         texts = list(rows)
         lines = b"".join(b"%b\n" % text for text in texts)
         return cls(request, lines, len(texts), sha256(lines).hexdigest(), **known)
 
     @property
     def rows(self) -> list[builtins.bytes]:
-        """The JSON text of each row."""
+        """The JSON of each row."""
         return self.lines.split(b"\n")[:-1]
 
     def with_rows(self, rows: Iterable[builtins.bytes], **changes: Any) -> Page:
-        """Return this page with other rows in place of its own."""
+        """Return the page with other rows."""
         other = Page.of(self.request, rows)
         return replace(self, lines=other.lines, count=other.count, sha256=other.sha256, **changes)
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """No page follows, and ``why``: the positive sign that the end was reached."""
+    """No page follows; ``why`` names the positive sign of the end."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A page that stands for more than can be paged through: the partitions of ``requests`` take its place.
+    """A partition too large to page through: the partitions of ``requests`` replace it.
 
-    Their ids are that of the page's partition and one more number, counted from 0.
+    Their ids are the id of the page's partition plus one more number, counted from 0.
     """
 
     requests: tuple[PageRequest, ...]
@@ -120,14 +122,14 @@ Successor: TypeAlias = PageRequest | Stop | Split
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What an API says there is in all, counted in ``items`` or in ``pages``."""
+    """A total that an API declares, in ``items`` or ``pages``."""
 
     count: int
     kind: TotalKind
 
 
 @dataclass(frozen=True, slots=True)
-class Landing:
+class OrderedPage:
     """A page whose turn has come, and what follows it."""
 
     page: Page
@@ -136,7 +138,7 @@ class Landing:
 
 @dataclass(frozen=True, slots=True)
 class PageRecord:
-    """What is still known of a page when its rows are stored away."""
+    """What is kept of a page once its rows are stored."""
 
     request: PageRequest
     successor: Successor
@@ -149,8 +151,8 @@ class PageRecord:
     ignored: bool = False
 
     @classmethod
-    def of(cls, landing: Landing, total: Total | None) -> PageRecord:
-        """Take from a landing what is worth keeping; ``bytes`` counts the rows as they are stored."""
+    def of(cls, landing: OrderedPage, total: Total | None) -> PageRecord:
+        """Return the record of a page; ``bytes`` counts its rows as they are stored."""
         page = landing.page
         return cls(
             request=page.request,
@@ -166,14 +168,14 @@ class PageRecord:
 
 
 HTTP_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""What names a method or a header (RFC 9110, 5.6.2)."""
+"""The syntax of method and header names (RFC 9110, section 5.6.2)."""
 
 Verdict: TypeAlias = Literal["passed", "waived", "unverified"]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One question asked of a collection, its verdict, and the figures behind it."""
+    """One check of a collection: its verdict and the evidence."""
 
     name: str
     verdict: Verdict
@@ -182,7 +184,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class CollectionReport:
-    """What a finished collection adds up to."""
+    """The result of a finished collection."""
 
     partitions: int
     pages: int
@@ -193,5 +195,5 @@ class CollectionReport:
 
     @property
     def complete(self) -> bool:
-        """Say whether no check was waived."""
+        """Return whether no check was waived."""
         return all(check.verdict != "waived" for check in self.checks)

@@ -21,7 +21,7 @@ from airflow_paginated.transport.origin import origin_of
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-POLICIES: Final = ("retry", "rate_limit", "limits", "completeness", "response")
+POLICIES: Final = ("retry", "rate_limit", "timeouts", "limits", "completeness", "response")
 SESSION: Final = ("verify", "cert", "proxies", "trust_env")
 EXTRAS: Final = ("auth_type", "headers", *AUTH_OPTIONS, *SESSION, *POLICIES)
 HTTP_HOOK_EXTRAS: Final = frozenset(

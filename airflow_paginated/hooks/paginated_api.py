@@ -19,7 +19,7 @@ from airflow_paginated.collect.collector import Collector, StopSignal
 from airflow_paginated.collect.scheduler import Window
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import PaginatedApiError
-from airflow_paginated.core.policies import Completeness, Limits, combined_limits
+from airflow_paginated.core.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, Page, PageRequest
 from airflow_paginated.hooks import DEFAULT_CONN_ID
@@ -30,7 +30,7 @@ from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.pagination import pagination_from, shown_parameters
 from airflow_paginated.pagination.protocols import Pagination, overlapped
 from airflow_paginated.partitions import Partitions, resolved
-from airflow_paginated.partitions.protocol import ParentSource
+from airflow_paginated.partitions.protocol import UnresolvedPartitions
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
@@ -50,7 +50,8 @@ class PaginatedApiHook(BaseHook):
     :param max_workers: maximum number of threads, sessions and connections.
     :param retry: a ``RequestRetry``, a ``urllib3.util.Retry`` or a dict that overrides the connection's field by field.
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
-    :param limits: a ``Limits`` or a dict; overrides the connection's, caps can only be tightened.
+    :param timeouts: a ``Timeouts`` or a dict; overrides the connection's, ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; can only tighten the connection's.
     :param completeness: a ``Completeness`` or a dict; overrides the connection's.
     :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
@@ -73,6 +74,7 @@ class PaginatedApiHook(BaseHook):
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
@@ -83,6 +85,7 @@ class PaginatedApiHook(BaseHook):
         self.max_workers = max_workers
         self._retry = retry
         self._rate_limit = rate_limit
+        self._timeouts = timeouts
         self._limits = limits
         self._completeness = completeness
         self._response = response
@@ -112,8 +115,13 @@ class PaginatedApiHook(BaseHook):
         return combined_retry(self.settings.policies.get("retry"), self._retry)
 
     @cached_property
+    def timeouts(self) -> Timeouts:
+        """The timeouts: default < connection < argument, ``run`` only tighter."""
+        return combined_timeouts(self.settings.policies.get("timeouts"), self._timeouts)
+
+    @cached_property
     def limits(self) -> Limits:
-        """The limits: default < connection < argument, caps only tighter."""
+        """The limits: default < connection < argument, only tighter."""
         return combined_limits(self.settings.policies.get("limits"), self._limits)
 
     @cached_property
@@ -150,6 +158,7 @@ class PaginatedApiHook(BaseHook):
             endpoint=settings.endpoint,
             session=settings.session,
             retry=self.retry,
+            timeouts=self.timeouts,
             limits=self.limits,
             secrets=settings.secrets,
             shared=self.credentials,
@@ -174,6 +183,7 @@ class PaginatedApiHook(BaseHook):
                 session=self.settings.session,
                 retry=self.retry,
                 rate_limit=combined_rate_limit(self.settings.policies.get("rate_limit"), self._rate_limit),
+                timeouts=self.timeouts,
                 limits=self.limits,
                 deadline=deadline,
                 data_selector=collection.data_selector,
@@ -196,12 +206,12 @@ class PaginatedApiHook(BaseHook):
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | ParentSource | Partitions | None = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
     ) -> Iterator[Page]:
         """Yield the pages of an endpoint as they arrive, in order within their partition.
 
         Raises when a page fails permanently, and at the end when the pages are not complete: the rows of earlier pages
-        are then only part of the table. ``limits.run_timeout`` starts with the first ``next()``.
+        are then only part of the table. ``timeouts.run`` starts with the first ``next()``.
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
@@ -223,7 +233,7 @@ class PaginatedApiHook(BaseHook):
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | ParentSource | Partitions | None = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
         decimals: bool = False,
     ) -> Iterator[Json]:
         """Yield the decoded rows of an endpoint; takes the arguments of ``pages`` and raises the same errors.
@@ -244,7 +254,7 @@ class PaginatedApiHook(BaseHook):
         return (decode(row) for page in pages for row in page.rows)
 
     def _collect(self, collection: Collection) -> Iterator[Page]:
-        deadline = Deadline.of(self.limits.run_timeout)
+        deadline = Deadline.of(self.timeouts.run)
         with self.client(collection, deadline) as client:
             collector = Collector(
                 collection=collection,
@@ -267,7 +277,7 @@ class PaginatedApiHook(BaseHook):
             with self.get_conn() as session:
                 response = session.get(
                     self.settings.endpoint.base_url,
-                    timeout=(self.limits.connect_timeout, self.limits.read_timeout),
+                    timeout=(self.timeouts.connect, self.timeouts.read),
                     allow_redirects=False,
                 )
         except PaginatedApiError as exc:

@@ -58,9 +58,9 @@ SHUTDOWN_SECONDS: Final = 15.0
 """The most that a try needs to cancel its requests and to store its pages."""
 
 
-def run_deadline(run_timeout: float | None, execution_timeout: timedelta | None) -> Deadline:
+def run_deadline(run: float | None, execution_timeout: timedelta | None) -> Deadline:
     """Return the deadline of a try that starts now: its own limit, or shortly before the task's timeout."""
-    own = Deadline.of(run_timeout)
+    own = Deadline.of(run)
     if execution_timeout is None:
         return own
     total = execution_timeout.total_seconds()

@@ -40,6 +40,7 @@ class Execution:
             max_workers=task.max_workers,
             retry=task.retry,
             rate_limit=task.rate_limit,
+            timeouts=task.timeouts,
             limits=task.limits,
             completeness=task.completeness,
             response=task.response,
@@ -49,7 +50,7 @@ class Execution:
         """Collect, prove and publish."""
         task, hook = self.task, self.hook
         with airflow_errors(resumable=isinstance(task.sink, FileSink), log=task.log):
-            deadline = self.stop.deadline = run_deadline(hook.limits.run_timeout, task.execution_timeout)
+            deadline = self.stop.deadline = run_deadline(hook.timeouts.run, task.execution_timeout)
             watermark = self._watermark()
             collection = self._collection(watermark)
             run = self._run(collection, watermark)
@@ -114,8 +115,8 @@ class Execution:
             ),
             resume_max_age=hook.limits.resume_max_age,
             xcom_bytes=hook.limits.xcom_bytes,
-            proceed=self.stop.check,
-            apart=collection.apart,
+            check_cancelled=self.stop.check,
+            credentials_fingerprint=collection.credentials_fingerprint,
         )
 
     def _target(self) -> Sink:

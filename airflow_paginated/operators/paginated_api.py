@@ -12,7 +12,13 @@ from airflow.sdk import BaseOperator, XComArg
 
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.paths import check_path
-from airflow_paginated.core.policies import Completeness, Incremental, combined_limits, incremental_from
+from airflow_paginated.core.policies import (
+    Completeness,
+    Incremental,
+    combined_limits,
+    combined_timeouts,
+    incremental_from,
+)
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json
 from airflow_paginated.hooks import DEFAULT_CONN_ID
@@ -32,8 +38,8 @@ if TYPE_CHECKING:
     from urllib3.util import Retry
 
     from airflow_paginated.collect.collector import StopSignal
-    from airflow_paginated.core.policies import Limits
-    from airflow_paginated.partitions.protocol import ParentSource, Partitions
+    from airflow_paginated.core.policies import Limits, Timeouts
+    from airflow_paginated.partitions.protocol import Partitions, UnresolvedPartitions
     from airflow_paginated.sinks.files.file_sink import FileSink
     from airflow_paginated.sinks.protocol import Sink
     from airflow_paginated.transport.retry import RateLimit, RequestRetry
@@ -68,7 +74,8 @@ class PaginatedApiOperator(BaseOperator):
     :param retry: a ``RequestRetry`` or a dict; overrides the connection's.
     :param rate_limit: a ``RateLimit`` or a dict; can only tighten the connection's.
     :param completeness: a ``Completeness`` or a dict; overrides the connection's.
-    :param limits: a ``Limits`` or a dict; overrides the connection's, caps can only be tightened.
+    :param timeouts: a ``Timeouts`` or a dict; overrides the connection's, ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; can only tighten the connection's.
     :param response: a ``ResponseRules`` or a dict; overrides the connection's: the format of responses, where they
         carry errors, what their statuses mean.
 
@@ -110,7 +117,7 @@ class PaginatedApiOperator(BaseOperator):
         data_selector: str | XComArg | None = None,
         partitions: Sequence[Mapping[str, Json]]
         | Mapping[str, Any]
-        | ParentSource
+        | UnresolvedPartitions
         | Partitions
         | XComArg
         | str
@@ -123,6 +130,7 @@ class PaginatedApiOperator(BaseOperator):
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
         completeness: Completeness | Mapping[str, Any] | None = None,
+        timeouts: Timeouts | Mapping[str, Any] | None = None,
         limits: Limits | Mapping[str, Any] | None = None,
         response: ResponseRules | Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -152,6 +160,7 @@ class PaginatedApiOperator(BaseOperator):
         self.retry = retry
         self.rate_limit = rate_limit
         self.completeness = completeness
+        self.timeouts = timeouts
         self.limits = limits
         self.response = response
         # Limits where the templates in it may lead.
@@ -195,6 +204,7 @@ class PaginatedApiOperator(BaseOperator):
         RowFunctions(self.row_filter, self.row_map)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
+        combined_timeouts(None, self.timeouts)
         combined_limits(None, self.limits)
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
         rules = combined_response(None, self.response)

@@ -1,4 +1,4 @@
-"""The strategies: one module each, one name each. A new one is a module here and a line in ``STRATEGIES``."""
+"""Pagination strategies by name. To add one, add a module and an entry in ``STRATEGIES``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LOGGED_PARAMETER_FIELDS: Final = (
     "from_param",
     "to_param",
 )
-"""Fields that name parameters whose values tell nothing of anybody; a cursor or a key may."""
+"""Fields that name parameters whose values are safe to log; those of cursors and keys may be personal data."""
 
 __all__ = [
     "STRATEGIES",
@@ -57,14 +57,14 @@ __all__ = [
 
 
 def pagination_from(given: object) -> Pagination:
-    """Return the strategy that a value or a dict ``{"type": "page_number", ...}`` stands for.
+    """Return a strategy as given, or created from a dict ``{"type": "page_number", ...}``.
 
-    Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
+    Raises ``ConfigurationError``, which names a wrong key and the allowed ones.
     """
     if isinstance(given, Mapping):
         options = dict(given)
         if "type" not in options:
-            raise ConfigurationError(f"pagination: 'type' is missing, one of {', '.join(STRATEGIES)}")
+            raise ConfigurationError(f"pagination: 'type' is required, one of {', '.join(STRATEGIES)}")
         kind = options.pop("type")
         check_choice(kind, STRATEGIES, "pagination: type")
         if "max_pages" in options:
@@ -81,7 +81,7 @@ def pagination_from(given: object) -> Pagination:
 
 
 def describe(pagination: Pagination) -> dict[str, Any]:
-    """Return the dict form of a strategy; of a custom one, its class and its public fields."""
+    """Return the dict form of a strategy; for a custom one, its class and its public attributes."""
     names = {kind: name for name, kind in STRATEGIES.items()}
     kind = type(pagination)
     public = {name: each for name, each in _known(pagination).items() if not name.startswith("_")}
@@ -97,7 +97,7 @@ def _known(value: Any) -> dict[str, Any]:
 
 
 def shown_parameters(pagination: Pagination) -> frozenset[str]:
-    """Return the query parameters that the strategy itself sets: the ones whose values may stand in a log."""
+    """Return the names of the query parameters whose values are safe to log: those that the strategy itself sets."""
     value: Any = pagination
     if not is_dataclass(value):
         return frozenset()

@@ -7,19 +7,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from airflow_paginated.core.errors import ResponseError
-from airflow_paginated.core.links import SIBLINGS, as_utf8, links_in, number_in, resolved, series_of
-from airflow_paginated.core.paths import ABSENT, beside_rows, check_path, quoted, seen, select
+from airflow_paginated.core.links import (
+    PAGE_RELATIONS,
+    as_utf8,
+    find_series,
+    parse_link_header,
+    query_number,
+    resolve_link,
+)
+from airflow_paginated.core.paths import ABSENT, check_path, describe_envelope, describe_shape, quoted, select
 from airflow_paginated.core.validation import check_flag, check_text
 from airflow_paginated.core.values import Json, Page, PageRequest, Stop
-from airflow_paginated.pagination.cursor import NOTHING, Sequential
+from airflow_paginated.pagination.cursor import EMPTY_VALUES, Sequential
 
 
 @dataclass(frozen=True, kw_only=True)
 class Linked(Sequential):
-    """Follow the links that the API gives, as they are: they carry their own parameters.
+    """Follow the API's links as they are, with their own parameters.
 
-    A link must stay on the connection's origin. ``own_host=True`` takes only path and query of a link, for an API that
-    does not know by which scheme and host it is reached.
+    A link must stay on the connection's origin. ``own_host=True`` uses only the path and query of a link, for an API
+    behind a proxy that does not know its own scheme and host.
     """
 
     own_host: bool = False
@@ -30,28 +37,27 @@ class Linked(Sequential):
 
     @abstractmethod
     def link(self, page: Page) -> Json:
-        """Return the link on a page as it is written there."""
+        """Return the link to the next page as the response has it."""
 
     def found(self, page: Page) -> Json:
-        """Return where the link leads."""
+        """Return the URL of the link."""
         link = self.link(page)
         if isinstance(link, str):
-            return resolved(page, link, self.own_host) if link.strip() else None
-        if link is ABSENT or link in NOTHING:
+            return resolve_link(page, link, self.own_host) if link.strip() else None
+        if link is ABSENT or link in EMPTY_VALUES:
             return link
-        raise ResponseError(f"the link to the next page should be a text, it is {seen(link)}")
+        raise ResponseError(f"the link to the next page must be a string, but is {describe_shape(link)}")
 
     def request(self, page: Page, found: Json) -> PageRequest | Stop:
-        """Return the request for a link, without the parameters of the first one."""
+        """Return the request for a link, without the query parameters of the first request."""
         return replace(page.request, path=found, query={})
 
 
 @dataclass(frozen=True, kw_only=True)
 class JsonLink(Linked):
-    """Follow the link at ``next_url_path``: a text, an object with ``href`` or ``url``, or null at the end.
+    """Follow the link at ``next_url_path``: a string, an object with ``href`` or ``url``, or null at the end.
 
-    Where a list of objects is there, that whose ``rel`` (or ``relation``) is ``relation`` counts. A link may be
-    relative.
+    In a list of objects, the one whose ``rel`` (or ``relation``) is ``relation`` is used. A link may be relative.
 
     Example::
 
@@ -67,31 +73,31 @@ class JsonLink(Linked):
         check_text(self.relation, "pagination: relation")
 
     def link(self, page: Page) -> Json:
-        """Return the link, or the end, or ``ABSENT``."""
+        """Return the link, an empty value at the end, or ``ABSENT``."""
         found = select(page.envelope, self.next_url_path)
         if isinstance(found, list):
-            found = self._named(found)
+            found = self._find_relation(found)
         if isinstance(found, Mapping):
             return next((found[name] for name in ("href", "url") if name in found), ABSENT)
         return found
 
-    def _named(self, links: list[Json]) -> Json:
+    def _find_relation(self, links: list[Json]) -> Json:
         every = [_relations(each) for each in links]
         named = [link for link, relations in zip(links, every, strict=True) if self.relation.lower() in relations]
         if named:
             return named[0]
-        return None if any(relations & SIBLINGS for relations in every) else ABSENT
+        return None if any(relations & PAGE_RELATIONS for relations in every) else ABSENT
 
     def missing(self, page: Page) -> str:
-        """Name the path, and the shape of the body."""
+        """Name the path, and describe the body."""
         listed = isinstance(select(page.envelope, self.next_url_path), list)
         relation = f" with the relation {self.relation!r}" if listed else ""
-        there = beside_rows(page.envelope, self.next_url_path)
-        return f"next_url_path {self.next_url_path!r} leads to no link{relation}; {there}"
+        there = describe_envelope(page.envelope, self.next_url_path)
+        return f"next_url_path {self.next_url_path!r} does not lead to a link{relation}; {there}"
 
 
 def _relations(link: Json) -> frozenset[str]:
-    """Return the names that an object in a list of links has, in lower case: one or several, or none."""
+    """Return the relations of an object in a list of links, in lower case."""
     given = link.get("rel", link.get("relation")) if isinstance(link, Mapping) else None
     names = given if isinstance(given, list) else [given]
     return frozenset(" ".join(each for each in names if isinstance(each, str)).lower().split())
@@ -101,8 +107,8 @@ def _relations(link: Json) -> frozenset[str]:
 class HeaderLink(Linked):
     """Follow the link with ``relation`` in the ``Link`` header (RFC 8288).
 
-    Where the header also says what is ``last``, and the links differ in one number, pages are fetched before their
-    turn. ``link_header`` names another header that is written in the same way.
+    If the header also has a ``last`` link and the links differ in one number only, pages are prefetched.
+    ``link_header`` names another header with the same syntax.
 
     Example::
 
@@ -117,36 +123,38 @@ class HeaderLink(Linked):
         check_text(self.relation, "pagination: relation")
 
     def link(self, page: Page) -> Json:
-        """Return the link; ``ABSENT`` where nothing in the answer tells of other pages."""
+        """Return the link; ``ABSENT`` if the response has no link to any page."""
         header = page.headers.get(self.link_header.lower())
         if header is None:
             return ABSENT
-        links = links_in(as_utf8(header))
+        links = parse_link_header(as_utf8(header))
         target = links.target(self.relation)
         if target is not None or not header.strip():
             return target
         if self.relation.lower() in links.rest.lower():
-            raise ResponseError(f"the {self.link_header} header tells of {self.relation!r}, but in no link (RFC 8288)")
-        # An API that names the first page and the last has the relation, and no next page.
-        return None if any(link.relations & SIBLINGS for link in links.links) else ABSENT
+            raise ResponseError(
+                f"the {self.link_header} header mentions {self.relation!r}, but not in a valid link (RFC 8288)"
+            )
+        # An API that links to other pages would also link to the next one, if there were one.
+        return None if any(link.relations & PAGE_RELATIONS for link in links.links) else ABSENT
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Return the request after ``sent``, as far as the last page that is known."""
-        links = links_in(as_utf8(page.headers.get(self.link_header.lower(), "")))
+        """Return the request after ``sent``, up to the last page that the API links to."""
+        links = parse_link_header(as_utf8(page.headers.get(self.link_header.lower(), "")))
         following, last = links.target(self.relation), links.target("last")
         if not following or not last or not page.request.index:
             return None
-        series = series_of(page.request.path, resolved(page, following, self.own_host))
-        # A number that moves on by something else may be the key of a row: the next one cannot be known.
+        series = find_series(page.request.path, resolve_link(page, following, self.own_host))
+        # A number with another step may be the key of a row: the next one cannot be predicted.
         if series is None or series.step not in (1, page.count):
             return None
-        steps, end = sent.index - page.request.index, number_in(last, series.name)
+        steps, end = sent.index - page.request.index, query_number(last, series.name)
         if end is None or series.value(steps) > end:
             return None
-        # It is reckoned, not told: where it fails, a link may still lead elsewhere, or nowhere.
+        # Predicted, not linked: if it fails, the real link may still lead elsewhere, or nowhere.
         return replace(sent, index=sent.index + 1, path=series.link(steps), query={}, sure=False)
 
     def missing(self, page: Page) -> str:
-        """Name the header, and those that are there."""
+        """Name the header, and list those of the response."""
         names = ", ".join(quoted(name) for name in sorted(page.headers))
-        return f"the answer has no {self.link_header} header with rel={self.relation!r}; its headers are {names}"
+        return f"the response has no {self.link_header} header with rel={self.relation!r}; its headers are {names}"

@@ -1,4 +1,4 @@
-"""``?offset=200&limit=100``: pages that begin at a row."""
+"""``?offset=200&limit=100``: pages that start at a row number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any, Literal
 
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
-from airflow_paginated.core.injection import placed
+from airflow_paginated.core.injection import inject
 from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.core.values import Json, Page, PageRecord, PageRequest, Stop
 from airflow_paginated.pagination.numbered import Numbered
@@ -16,12 +16,12 @@ from airflow_paginated.pagination.numbered import Numbered
 
 @dataclass(frozen=True, kw_only=True)
 class Offset(Numbered):
-    """Begin each page at a row, counted from ``base_offset``, in the parameter ``offset_param``.
+    """Start each page at the row number in ``offset_param``, counted from ``base_offset``.
 
-    ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may serve fewer rows than it is asked
-    for: the offsets follow what page 1 really served, or with ``step="received"`` what each page did, one page after
-    the other. With an ``overlap``, each page begins with so many rows that end the page before it, and the run fails
-    where they are not the same: that shows any row that has moved from one page to another between the two requests.
+    ``page_size`` is sent in ``limit_param``, unless that is ``None``. A server may return fewer rows than requested:
+    the offsets follow the length of page 1, or, with ``step="received"``, the rows of each page, one page after the
+    other. With an ``overlap``, each page starts with that many rows from the end of the previous page, and the run
+    fails unless they are the same: this detects any row that moves from one page to another between two requests.
 
     Example::
 
@@ -42,61 +42,61 @@ class Offset(Numbered):
         check_choice(self.step, ("served", "received"), "pagination: step")
         if self.step == "received" and self.on_short_page is not None:
             raise ConfigurationError(
-                "pagination: on_short_page says nothing with step='received': no page is short then"
+                "pagination: on_short_page has no effect with step='received', where no page is short"
             )
         check_number(self.overlap, "pagination: overlap", whole=True)
         if self.overlap and (self.step == "received" or self.total_kind == "pages"):
-            raise ConfigurationError("pagination: overlap goes with step='served' and total_kind='items' only")
+            raise ConfigurationError("pagination: overlap requires step='served' and total_kind='items'")
         if self.page_size is not None and 2 * self.overlap > self.page_size:
             raise ConfigurationError("pagination: overlap must be at most half of page_size")
 
     def overlapping(self, rows: int) -> Offset:
-        """Return this strategy, with pages that have ``rows`` in common."""
+        """Return this strategy with pages that overlap by ``rows``."""
         return replace(self, overlap=rows)
 
-    def place(self, index: int, step: int) -> Mapping[str, Json]:
-        """Return the page's offset, and the limit where it has a parameter."""
-        return self._from(index * step)
+    def page_parameters(self, index: int, step: int) -> Mapping[str, Json]:
+        """Return the offset, and the limit if it has a parameter."""
+        return self._offset_parameters(index * step)
 
     def follow(self, page: Page) -> PageRequest | Stop:
-        """Return the next page's request, or why this page was the last."""
+        """Return the request for the next page, or why this page is the last."""
         if self.step == "served":
             successor = super().follow(page)
             return self._with_tail(successor, page) if self.overlap else successor
         state: Mapping[str, Any] = page.request.state or {}
-        own = self.declared(page)
+        own = page.total or self.declared(page)
         total = own.count if own else state.get("total")
         if total is None and (self.total_path or self.total_header) and self.total_is == "exact":
-            raise self._no_total(page)
+            raise self._missing_total_error(page)
         rows = state.get("rows", 0) + page.count
-        stop = self._received_all(page, rows, total)
+        stop = self._stop_when_received(page, rows, total)
         if stop is not None:
             return stop
         request = replace(page.request, index=page.request.index + 1, state={"rows": rows, "total": total})
-        return placed(request, self.inject_into, self._from(rows))
+        return inject(request, self.inject_into, self._offset_parameters(rows))
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Return the request after ``sent``, where the offsets do not depend on what comes."""
+        """Return the request after ``sent``, unless the offset depends on the rows received."""
         return super().ahead(page, sent) if self.step == "served" else None
 
     def beyond(self, last: PageRecord) -> PageRequest | None:
-        """Return the request for the page after ``last``, where a total of items ended the partition there, full."""
+        """Return the request for the page after ``last``, if a total of items ended the partition with a full page."""
         if self.step == "served":
             behind = super().beyond(last)
             if behind is None or last.total is None or not self.overlap:
                 return behind
-            return placed(behind, self.inject_into, self._from(last.total.count))
+            return inject(behind, self.inject_into, self._offset_parameters(last.total.count))
         state: Mapping[str, Any] = last.request.state or {}
         by_total = last.total is not None and last.total.kind == "items" and self.has_more_path is None
         if not by_total or last.rows < (self.page_size or 0):
             return None
         request = replace(last.request, index=last.request.index + 1)
-        return placed(request, self.inject_into, self._from(state.get("rows", 0) + last.rows))
+        return inject(request, self.inject_into, self._offset_parameters(state.get("rows", 0) + last.rows))
 
     def trim(self, page: Page) -> Page:
-        """Take off the rows at the beginning that the page before has at its end, with an ``overlap``.
+        """Remove the overlap with the previous page.
 
-        Raises ``IncompleteError`` where they are not the same.
+        Raises ``IncompleteError`` if the rows there differ.
         """
         state: Mapping[str, Any] = page.request.state or {}
         again = state.get("again", 0)
@@ -105,18 +105,18 @@ class Offset(Numbered):
         rows = page.rows
         if _digest(rows[:again]) != state["tail"]:
             raise IncompleteError(
-                f"{page.request.name} does not begin with the last rows of the page before it: rows came or went while"
-                " the table was read (check pages_overlap)"
+                f"{page.request.name} does not begin with the last rows of the previous page: rows were inserted or"
+                " deleted while the table was read (check pages_overlap)"
             )
         return page.with_rows(rows[again:])
 
     def _with_tail(self, successor: PageRequest | Stop, page: Page) -> PageRequest | Stop:
-        """Let the next page know what it has to begin with: after a short page, less than the overlap."""
+        """Tell the next page which rows it must start with: fewer than the overlap after a short page."""
         if isinstance(successor, Stop):
             return successor
         state: Mapping[str, Any] = page.request.state or {}
         step = successor.state["step"]
-        # So few rows on the first page may be the whole table: only rows behind it show that pages are that short.
+        # So short a first page may be the whole table: only rows after it show that pages are too short.
         if page.count and state.get("alone"):
             raise ResponseError(f"the API serves pages of {step} rows, too few for an overlap of {self.overlap}")
         alone = "step" not in state and page.count < 2 * self.overlap
@@ -124,21 +124,21 @@ class Offset(Numbered):
         known = {"again": again, "tail": _digest(page.rows[-again:]), **({"alone": True} if alone else {})}
         return replace(successor, state={**successor.state, **known})
 
-    def _step(self, page: Page) -> int:
-        served = super()._step(page)
+    def _rows_per_step(self, page: Page) -> int:
+        served = super()._rows_per_step(page)
         return served if served < 2 * self.overlap else served - self.overlap
 
     def _pages(self, total: int, step: int) -> int:
         return super()._pages(max(total - self.overlap, min(total, 1)), step)
 
-    def _from(self, row: int) -> Mapping[str, Json]:
+    def _offset_parameters(self, row: int) -> Mapping[str, Json]:
         limit = {self.limit_param: self.page_size} if self.limit_param else {}
         return {self.offset_param: self.base_offset + row, **limit}
 
-    def _received_all(self, page: Page, rows: int, total: int | None) -> Stop | None:
+    def _stop_when_received(self, page: Page, rows: int, total: int | None) -> Stop | None:
         index = page.request.index + 1
         if self.has_more_path:
-            if not self._more(page):
+            if not self._has_more(page):
                 return Stop("no more pages")
         elif total is not None and self.total_is == "exact":
             if (rows if self.total_kind == "items" else index) >= total:
@@ -147,19 +147,18 @@ class Offset(Numbered):
             return Stop("empty page")
         if not page.count:
             raise ResponseError(
-                f"page {index} has no rows, but the API says that there are more: with step='received' the offset"
-                " cannot go on"
+                f"page {index} has no rows, but the API reports more: with step='received' the offset cannot advance"
             )
         return None
 
     def _accepts_any_length(self) -> bool:
         if self.on_short_page is not None:
             return self.on_short_page == "accept"
-        # The offsets count rows: only a total that must come true shows that none fell between two pages.
+        # The offsets count rows: only an exact total shows that none was skipped between two pages.
         return self.counts_rows
 
-    def _uneven(self, page: Page, number: int, which: str) -> ResponseError:
-        return ResponseError(f"{super()._uneven(page, number, which)}, else step='received'")
+    def _uneven_page_error(self, page: Page, number: int, which: str) -> ResponseError:
+        return ResponseError(f"{super()._uneven_page_error(page, number, which)}, otherwise step='received'")
 
 
 def _digest(rows: Iterable[bytes]) -> str:

@@ -10,10 +10,10 @@ from airflow_paginated.pagination.protocols import Pagination, SupportsPrefetch,
 
 @dataclass(frozen=True, kw_only=True)
 class SinglePage:
-    """An endpoint that answers everything at once."""
+    """An endpoint that returns everything in one response."""
 
     def first(self, request: PageRequest) -> PageRequest:
-        """Return the request as it is."""
+        """Return the request unchanged."""
         return replace(request, index=0)
 
     def follow(self, page: Page) -> PageRequest | Stop:
@@ -29,27 +29,27 @@ class Sample:
     pages: int
 
     def first(self, request: PageRequest) -> PageRequest:
-        """Ask the whole strategy."""
+        """Delegate to the whole strategy."""
         return self.whole.first(request)
 
     def follow(self, page: Page) -> Successor:
-        """Ask the whole strategy, unless the sample is full."""
+        """Delegate to the whole strategy until the sample is full."""
         successor = self.whole.follow(page)
         if isinstance(successor, PageRequest) and successor.index >= self.pages:
             return Stop("sample")
-        # One part of a whole that is too large for paging is as good a sample as all of them.
+        # One part of a partition that is split is as good a sample as all parts.
         return Split(successor.requests[:1]) if isinstance(successor, Split) else successor
 
     def ahead(self, page: Page, sent: PageRequest) -> PageRequest | None:
-        """Ask the whole strategy, within the sample."""
+        """Delegate to the whole strategy within the sample."""
         if not isinstance(self.whole, SupportsPrefetch) or sent.index + 1 >= self.pages:
             return None
         return self.whole.ahead(page, sent)
 
     def total(self, page: Page) -> Total | None:
-        """Return what the whole strategy knows."""
+        """Delegate to the whole strategy."""
         return totals_of(self.whole)(page)
 
     def trim(self, page: Page) -> Page:
-        """Ask the whole strategy."""
+        """Delegate to the whole strategy."""
         return trimmed_by(self.whole)(page)

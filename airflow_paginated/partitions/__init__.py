@@ -1,4 +1,4 @@
-"""The kinds of partitions: one module each; a new one is a line in ``PARTITION_KINDS``."""
+"""Kinds of partitions by name. To add one, add a module and an entry in ``PARTITION_KINDS``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.validation import check_choice, value_from_dict
 from airflow_paginated.partitions.date_windows import DateWindows
 from airflow_paginated.partitions.parameter_sets import ParameterSets, Product, ResolvedParameterSets
-from airflow_paginated.partitions.protocol import ParentSource, Partitions, ReadParent, merged
+from airflow_paginated.partitions.protocol import Partitions, ReadParent, UnresolvedPartitions, build_partition_request
 from airflow_paginated.partitions.rows_of import RowsOf
 
 PARTITION_KINDS: Final[Mapping[str, type[Any]]] = {
@@ -28,7 +28,7 @@ __all__ = [
     "Product",
     "RowsOf",
     "as_partitions",
-    "merged",
+    "build_partition_request",
     "partitions_from",
     "resolved",
     "templates_in",
@@ -36,12 +36,12 @@ __all__ = [
 
 
 def partitions_from(given: Any) -> Any:
-    """Return the partitions that a dict ``{"type": "rows_of", ...}`` stands for, a copy of others, or what is neither.
+    """Return partitions created from a dict ``{"type": "rows_of", ...}``, a copy of others, or anything else as given.
 
-    Raises ``ConfigurationError``, which names the wrong key and the allowed ones.
+    Raises ``ConfigurationError``, which names a wrong key and the allowed ones.
     """
     if not isinstance(given, Mapping):
-        return copy(given) if isinstance(given, ParentSource) else given
+        return copy(given) if isinstance(given, UnresolvedPartitions) else given
     options = dict(given)
     if "type" not in options:
         raise ConfigurationError(
@@ -55,7 +55,7 @@ def partitions_from(given: Any) -> Any:
 
 
 def templates_in(given: Any) -> list[Any]:
-    """Return what is to be rendered in partitions, which may be outputs of other tasks."""
+    """Return the values of partitions that Airflow renders, among them outputs of other tasks."""
     if isinstance(given, list | tuple):
         return [found for each in given for found in templates_in(each)]
     fields = getattr(given, "template_fields", None)
@@ -63,20 +63,20 @@ def templates_in(given: Any) -> list[Any]:
 
 
 def resolved(given: Any, read: ReadParent) -> Partitions | None:
-    """Return what to ask for the parameter sets, when all is rendered; ``read`` is what opens a dataset."""
+    """Resolve partitions after rendering; ``read`` opens the dataset of a manifest."""
     found = partitions_from(given)
-    return found.resolved(read) if isinstance(found, ParentSource) else as_partitions(found)
+    return found.resolved(read) if isinstance(found, UnresolvedPartitions) else as_partitions(found)
 
 
 def as_partitions(given: Any) -> Partitions | None:
-    """Return partitions, which may be a plain list of dicts.
+    """Return resolved partitions, also from a plain list of dicts.
 
     Raises ``ConfigurationError`` for anything else.
     """
     if given is None:
         return None
-    if isinstance(given, ParentSource):
+    if isinstance(given, UnresolvedPartitions):
         raise ConfigurationError(f"partitions: {type(given).__name__} must be resolved first")
-    # No isinstance(): it would ask for the names.
+    # isinstance() with a protocol would read the property ``names``, which can be slow.
     found: Partitions = given if callable(getattr(given, "sets", None)) else ResolvedParameterSets(given)
     return found

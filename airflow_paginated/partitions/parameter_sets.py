@@ -1,4 +1,4 @@
-"""``partitions=[{"store": 1}, {"store": 2}]``: parameter sets that the DAG lists."""
+"""``partitions=[{"store": 1}, {"store": 2}]``: parameter sets listed in the DAG, and products of partitions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from airflow_paginated.core.validation import check_text
 from airflow_paginated.core.values import Check, Json
 from airflow_paginated.partitions.protocol import (
     ParameterPlace,
-    ParentSource,
     Partitions,
     Places,
     ReadParent,
     SupportsChecks,
+    UnresolvedPartitions,
     check_places,
     places_of,
 )
@@ -28,12 +28,12 @@ from airflow_paginated.partitions.protocol import (
 
 @dataclass
 class ParameterSets:
-    """Parameter sets, each a dict, and where the parameters go.
+    """A list of parameter sets, each a dict.
 
-    One that fills a ``{placeholder}`` of the endpoint goes there. Any other goes where ``inject_into`` says: into the
-    ``query``, a ``header`` or the ``body``; with ``none`` it is not sent, but known to ``add_columns`` and to error
-    texts. It is one of these for all, or a dict by name. The rest goes into a body that is an object, else into the
-    query. A plain list of dicts is the same without ``inject_into``.
+    A parameter fills the ``{placeholder}`` of its name in the endpoint, if there is one. Otherwise ``inject_into``, one
+    place for all parameters or a dict of places by name, sends it in the ``query``, a ``header`` or the ``body``; with
+    ``none`` it is not sent, but ``add_columns`` and error messages can use it. By default it goes into the body if that
+    is an object, else into the query. A plain list of dicts means ``ParameterSets`` without ``inject_into``.
 
     Example::
 
@@ -51,7 +51,7 @@ class ParameterSets:
         check_places(self.inject_into)
 
     def resolved(self, read: ReadParent) -> Partitions:
-        """Return the partitions, when all is rendered."""
+        """Return the partitions, once all templates are rendered."""
         listed = ResolvedParameterSets(self.sets)
         return ResolvedParameterSets(self.sets, places_of(self.inject_into, listed.names))
 
@@ -65,7 +65,7 @@ class ResolvedParameterSets:
 
     def __post_init__(self) -> None:
         check_sets(self.given)
-        # The outputs of mapped tasks are a sequence that asks for each of them, each time.
+        # The outputs of mapped tasks are a sequence that fetches each element on every access.
         object.__setattr__(self, "given", tuple(self.given))
 
     @property
@@ -74,11 +74,11 @@ class ResolvedParameterSets:
         return frozenset(name for parameters in self.given for name in parameters)
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
-        """Yield what is listed."""
+        """Yield the listed sets."""
         return iter(self.given)
 
     def describe(self) -> str:
-        """Return a digest of all sets."""
+        """Return a digest of the sets."""
         found = sha256()
         for parameters in self.given:
             found.update(json.dumps(parameters, sort_keys=True, default=str).encode() + b"\n")
@@ -86,21 +86,21 @@ class ResolvedParameterSets:
 
 
 def check_sets(given: Any) -> None:
-    """Refuse what is no list of parameter sets."""
+    """Raise ``ConfigurationError`` unless ``given`` is a list of parameter sets."""
     if isinstance(given, str | Mapping) or not isinstance(given, Sequence):
         raise ConfigurationError(f"partitions: expected a list of dicts, got {type(given).__name__}")
     for number, parameters in enumerate(given):
         if not isinstance(parameters, Mapping):
             raise ConfigurationError(f"partitions[{number}]: expected a dict, got {type(parameters).__name__}")
         for name in parameters:
-            check_text(name, f"partitions[{number}]: the name of a parameter")
+            check_text(name, f"partitions[{number}]: parameter name")
 
 
 @dataclass
 class Product:
-    """One partition for each combination of the sets in ``of``, two or more partitions; the last of them vary fastest.
+    """One partition for each combination of the parameter sets of two or more partitions; the last vary fastest.
 
-    All but the first are gone through again and again: ``RowsOf`` many rows belongs there.
+    All but the first are iterated repeatedly, so put ``RowsOf`` a large dataset first.
 
     Example::
 
@@ -115,25 +115,25 @@ class Product:
     def __post_init__(self) -> None:
         given: Any = self.of
         if not isinstance(given, list | tuple) or len(given) < 2:
-            raise ConfigurationError("partitions: a product is of a list of two partitions or more")
+            raise ConfigurationError("partitions: Product requires a list of at least two partitions")
         self.of = [ParameterSets(each) if isinstance(each, list | tuple) else each for each in given]
         for each in self.of:
-            if not isinstance(each, ParentSource):
-                raise ConfigurationError(f"partitions: a product is of partitions, not of {type(each).__name__}")
+            if not isinstance(each, UnresolvedPartitions):
+                raise ConfigurationError(f"partitions: Product combines partitions, got {type(each).__name__}")
 
     def __copy__(self) -> Product:
-        # Rendering changes what it is of.
+        # Rendering changes the parts in place.
         return Product([copy(each) for each in self.of])
 
     def resolved(self, read: ReadParent) -> Partitions:
-        """Return the partitions, when all is rendered.
+        """Return the partitions, once all templates are rendered.
 
-        Raises ``ConfigurationError`` for a parameter that two of them have.
+        Raises ``ConfigurationError`` if two parts have the same parameter.
         """
         parts = tuple(each.resolved(read) for each in self.of)
         for one, other in combinations(parts, 2):
             for name in set(one.names).intersection(other.names):
-                raise ConfigurationError(f"partitions: two parts of a product have the parameter {name!r}")
+                raise ConfigurationError(f"partitions: two parts of a Product have the parameter {name!r}")
         return ResolvedProduct(parts)
 
 
@@ -150,21 +150,21 @@ class ResolvedProduct:
 
     @property
     def places(self) -> Mapping[str, ParameterPlace]:
-        """Where parameters go, as far as it is said."""
+        """The places of all parts."""
         return {name: place for part in self.parts for name, place in part.places.items()}
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
-        """Yield each combination, one at a time: ``itertools.product`` would hold all sets of each part in memory."""
-        return reduce(_crossed, self.parts, iter([{}]))
+        """Yield each combination lazily: ``itertools.product`` would hold all sets of each part in memory."""
+        return reduce(_combine, self.parts, iter([{}]))
 
     def describe(self) -> dict[str, Json]:
-        """Return what tells these sets from others."""
+        """Return the descriptions of all parts."""
         return {"type": "product", "of": [part.describe() for part in self.parts]}
 
     def checks(self) -> Iterator[Check]:
-        """Yield what the parts know of themselves."""
+        """Yield the checks of all parts."""
         return chain.from_iterable(part.checks() for part in self.parts if isinstance(part, SupportsChecks))
 
 
-def _crossed(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:
+def _combine(outer: Iterator[Mapping[str, Json]], part: Partitions) -> Iterator[Mapping[str, Json]]:
     return ({**parameters, **others} for parameters in outer for others in part.sets())

@@ -1,4 +1,4 @@
-"""``RowsOf("{{ ti.xcom_pull('orders')['manifest'] }}", ["id"])``: the rows of an earlier collection."""
+"""``RowsOf("{{ ti.xcom_pull('orders')['manifest'] }}", ["id"])``: one partition per row of an earlier collection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import Any, ClassVar, Final, Literal, TypeAlias
 import msgspec
 
 from airflow_paginated.core.errors import ConfigurationError, PaginatedApiError, StoreError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, key_reader, parse_path, seen, seen_along, select
+from airflow_paginated.core.paths import (
+    ABSENT,
+    ALL,
+    check_path,
+    describe_path,
+    describe_shape,
+    key_reader,
+    parse_path,
+    select,
+)
 from airflow_paginated.core.seen_set import SeenSet
 from airflow_paginated.core.validation import check_choice, check_flag, check_text
 from airflow_paginated.core.values import Check, Json
@@ -36,12 +45,11 @@ class RowsOf:
     """One partition for each row of an earlier collection, in the order of its rows.
 
     ``manifest`` is the path of its manifest, or the result of its task: a template, or ``orders.output``. ``fields``
-    are names that the rows have, or a dict of parameters and the paths in a row where their values are. The rows are
-    read from the published files, and never are all in memory.
+    lists names in each row, or maps parameters to paths in a row. The rows are streamed from the published files.
 
-    With ``on_duplicate="drop"``, rows with the same values are one partition; else they fail the run. A dataset that is
-    not complete is refused, unless ``allow_incomplete``: then this one is not complete either. ``inject_into`` is that
-    of ``ParameterSets``.
+    Rows with the same values fail the run, or become one partition with ``on_duplicate="drop"``. An incomplete dataset
+    is refused, unless ``allow_incomplete`` accepts it; this collection is then incomplete, too. ``inject_into`` works
+    as in ``ParameterSets``.
 
     Example::
 
@@ -60,32 +68,32 @@ class RowsOf:
 
     def __post_init__(self) -> None:
         if self.manifest in (None, ""):
-            raise ConfigurationError("partitions: RowsOf needs the manifest of an earlier collection")
+            raise ConfigurationError("partitions: RowsOf requires the manifest of an earlier collection")
         check_choice(self.on_duplicate, ("fail", "drop"), "partitions: on_duplicate")
         check_flag(self.allow_incomplete, "partitions: allow_incomplete")
-        paths = paths_of(self.fields)
+        paths = parameter_paths(self.fields)
         key_reader(tuple(paths.values()))
         check_places(self.inject_into)
         places_of(self.inject_into, paths)
 
     def resolved(self, read: ReadParent) -> Partitions:
-        """Return the partitions, when the manifest is written.
+        """Return the partitions, once the manifest has been written.
 
-        Raises ``ConfigurationError`` where there is none, or where it is not complete.
+        Raises ``ConfigurationError`` if there is no manifest, or if it is not complete.
         """
-        parent = read(_path_of(self.manifest))
+        parent = read(_manifest_path(self.manifest))
         if not (parent.complete or self.allow_incomplete):
             raise ConfigurationError(
-                f"partitions: {parent.name} is not complete (its checks say why), so rows made of it would not be"
-                " complete either; RowsOf(..., allow_incomplete=True) takes it as it is"
+                f"partitions: {parent.name} is not complete (its checks say why), so a collection of its rows would"
+                " not be complete either; RowsOf(..., allow_incomplete=True) accepts it"
             )
-        paths = paths_of(self.fields)
+        paths = parameter_paths(self.fields)
         return ResolvedRowsOf(parent, paths, self.on_duplicate, places_of(self.inject_into, paths))
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRowsOf:
-    """Implements ``Partitions``; ``paths`` has that of each parameter."""
+    """Implements ``Partitions``; ``paths`` maps each parameter to its path in a row."""
 
     parent: Parent
     paths: Mapping[str, str]
@@ -98,28 +106,28 @@ class ResolvedRowsOf:
         return frozenset(self.paths)
 
     def sets(self) -> Iterator[Mapping[str, Json]]:
-        """Yield the parameters of each row, or of each that has others than the rows before it."""
+        """Yield the parameters of each row, without duplicates if they are dropped."""
         rows = self._rows()
-        return (dict(zip(self.paths, values, strict=True)) for values in self._values(self._distinct(rows)))
+        return (dict(zip(self.paths, values, strict=True)) for values in self._scalars(self._distinct(rows)))
 
     def describe(self) -> dict[str, Json]:
-        """Return what tells these sets from others."""
+        """Return the digest of the dataset and the fields."""
         dropped = {"on_duplicate": self.on_duplicate} if self.on_duplicate != "fail" else {}
         return {"type": "rows_of", "digest": self.parent.digest, "fields": dict(self.paths), **dropped}
 
     def checks(self) -> Iterator[Check]:
-        """Say what is known of the dataset that the rows are of."""
-        told = f"{self.parent.count} rows of {self.parent.name}, digest {self.parent.digest}"
-        yield Check("parents_complete", "passed" if self.parent.complete else "waived", told)
+        """Yield whether the dataset is complete."""
+        evidence = f"{self.parent.count} rows of {self.parent.name}, digest {self.parent.digest}"
+        yield Check("parents_complete", "passed" if self.parent.complete else "waived", evidence)
 
     def _rows(self) -> Iterator[list[bytes]]:
-        """Yield the JSON texts of the values of each row."""
+        """Yield the raw JSON values of each row."""
         read, before = key_reader(tuple(self.paths.values())).read, 0
         for lines in self.parent.blocks():
             try:
                 found = list(read(lines))
             except (msgspec.DecodeError, UnicodeDecodeError):
-                raise self._not_there(lines, before) from None
+                raise self._missing_value_error(lines, before) from None
             yield from found
             before += len(found)
 
@@ -130,15 +138,15 @@ class ResolvedRowsOf:
         with closing(SeenSet("BLOB", PARENTS_CACHE_KIB)) as known:
             yield from (row for row in rows if known.add(blake2b(b"\0".join(row), digest_size=16).digest()))
 
-    def _values(self, rows: Iterator[list[bytes]]) -> Iterator[list[Json]]:
+    def _scalars(self, rows: Iterator[list[bytes]]) -> Iterator[list[Json]]:
         for number, texts in enumerate(rows, 1):
             try:
-                yield [_value(text) for text in texts]
+                yield [_parse_scalar(text) for text in texts]
             except (ValueError, UnicodeDecodeError):
-                raise self._unfit(number, texts) from None
+                raise self._unfit_value_error(number, texts) from None
 
-    def _not_there(self, lines: bytes, before: int) -> PaginatedApiError:
-        """Find the row that lacks a value."""
+    def _missing_value_error(self, lines: bytes, before: int) -> PaginatedApiError:
+        """Return an error that names the row without a value."""
         for number, line in enumerate(lines.split(b"\n")[:-1], before + 1):
             try:
                 row = msgspec.json.decode(line)
@@ -146,66 +154,68 @@ class ResolvedRowsOf:
                 break
             lacking = [path for path in self.paths.values() if select(row, path) is ABSENT]
             if lacking:
-                said = seen_along(row, "the row", *lacking)
+                shape = describe_path(row, "the row", *lacking)
                 return ConfigurationError(
-                    f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {said}"
+                    f"partitions: row {number} of {self.parent.name} lacks {lacking[0]!r}: {shape}"
                 )
-        return StoreError(f"partitions: {self.parent.name} lists a file that is damaged")
+        return StoreError(f"partitions: {self.parent.name} lists a damaged file")
 
-    def _unfit(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
-        kinds = ((path, seen(msgspec.json.decode(text))) for path, text in zip(self.paths.values(), texts, strict=True))
-        there = ", ".join(f"at {path!r} {kind}" for path, kind in kinds)
+    def _unfit_value_error(self, number: int, texts: Sequence[bytes]) -> ConfigurationError:
+        shapes = [describe_shape(msgspec.json.decode(text)) for text in texts]
+        there = ", ".join(f"{path!r} is {shape}" for path, shape in zip(self.paths.values(), shapes, strict=True))
         which = "row" if self.on_duplicate == "fail" else "distinct row"
         return ConfigurationError(
-            f"partitions: {which} {number} of {self.parent.name}: a parameter must be a text, a number, true or false;"
-            f" there is {there}"
+            f"partitions: {which} {number} of {self.parent.name}: a parameter must be a string, a number or a boolean,"
+            f" but {there}"
         )
 
 
-def paths_of(fields: Any) -> dict[str, str]:
-    """Return the path of each parameter. Raises ``ConfigurationError`` for what is none."""
+def parameter_paths(fields: Any) -> dict[str, str]:
+    """Return the path of each parameter. Raises ``ConfigurationError`` for invalid fields."""
     if isinstance(fields, Mapping):
         paths = dict(fields)
     elif isinstance(fields, Sequence) and not isinstance(fields, str):
         paths = {name: name for name in fields if isinstance(name, str)}
         if len(paths) != len(fields) or any(len(parse_path(name)) > 1 for name in paths if name):
             raise ConfigurationError(
-                "partitions: fields is a list of different names, or a dict of parameters and paths into a row"
+                "partitions: fields must be a list of distinct names, or a dict that maps parameters to paths in a row"
             )
     else:
         raise ConfigurationError(f"partitions: fields must be a list or a dict, got {type(fields).__name__}")
     if not paths:
         raise ConfigurationError("partitions: fields must not be empty")
     for name, path in paths.items():
-        check_text(name, "partitions: the name of a parameter")
+        check_text(name, "partitions: parameter name")
         check_path(path, f"partitions: the path of {name!r}")
         if ALL in parse_path(path):
-            raise ConfigurationError(f"partitions: {name!r} is one value of a row, [*] means many")
+            raise ConfigurationError(
+                f"partitions: the path of {name!r} must lead to a single value of a row, but [*] matches many"
+            )
     return paths
 
 
-def _path_of(manifest: Any) -> str:
-    """Return the path of a manifest, which the result of a task names."""
+def _manifest_path(manifest: Any) -> str:
+    """Return the path of a manifest, given as such or in the result of a task."""
     found = manifest.get("manifest") if isinstance(manifest, Mapping) else manifest
     if not isinstance(found, str | os.PathLike) or not str(found):
         raise ConfigurationError(
-            "partitions: RowsOf needs the path of a manifest, or the result of a task with a FileSink; got"
-            f" {seen(manifest)}"
+            "partitions: RowsOf requires the path of a manifest, or the result of a task with a FileSink; got"
+            f" {describe_shape(manifest)}"
         )
     text = str(found)
     if "{{" in text or "{%" in text:
-        raise ConfigurationError(f"partitions: manifest {text!r} is a template that was never rendered")
+        raise ConfigurationError(f"partitions: manifest {text!r} is a template that was not rendered")
     if text.startswith("{") or text == "None":
         raise ConfigurationError(
-            "partitions: RowsOf got a text that is no path; write {{ ti.xcom_pull('orders')['manifest'] }}"
+            "partitions: RowsOf got a string that is not a path; write {{ ti.xcom_pull('orders')['manifest'] }}"
         )
     return text
 
 
-def _value(text: bytes) -> Json:
-    """Return a scalar with the digits that were sent. Raises ``ValueError`` for anything else."""
+def _parse_scalar(text: bytes) -> Json:
+    """Return a scalar, with its digits as sent. Raises ``ValueError`` for anything else."""
     if text[:1] in (b"{", b"[", b"n"):
-        raise ValueError("no scalar")
+        raise ValueError("not a scalar")
     value = msgspec.json.decode(text)
-    # The API that wrote 1.10 may not know 1.1.
+    # An API that sent 1.10 may not accept 1.1.
     return text.decode() if isinstance(value, float) and repr(value).encode() != text else value

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
+from airflow_paginated.core.cursor_values import CursorValue, cursor_value_from_json, parse_cursor_value
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, ResponseError
-from airflow_paginated.core.paths import key_reader, seen_along
-from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, packed
+from airflow_paginated.core.paths import describe_path, key_reader
+from airflow_paginated.core.policies import ROW_DIGEST_BYTES, Incremental, State, pack_digests
 from airflow_paginated.core.values import Json
 
 
@@ -33,7 +33,7 @@ class IncrementalFilter:
     """When the first page was asked for, as far as it is known: epoch seconds."""
     most: int = 100_000
     """So many rows can be remembered."""
-    unmoved: Callable[[], None] = lambda: None
+    check_unchanged: Callable[[], None] = lambda: None
     """Raises where another run has moved the watermark since ``base`` was read."""
     counted: bool = False
     """Whether an earlier try of this run has moved the watermark already."""
@@ -58,8 +58,10 @@ class IncrementalFilter:
         if self.base is None:
             return
         try:
-            self.first = self.top = mark_from(self.base.watermark, self.policy.kind)
-            self.start = self.top if self.base.start is None else mark_from(self.base.start, self.policy.kind)
+            self.first = self.top = cursor_value_from_json(self.base.watermark, self.policy.kind)
+            self.start = (
+                self.top if self.base.start is None else cursor_value_from_json(self.base.start, self.policy.kind)
+            )
             self._known.update(self.base.digests if self.policy.remember else ())
         except ValueError as exc:
             raise ConfigurationError(f"incremental: the stored watermark is not understood: {exc}") from None
@@ -67,8 +69,8 @@ class IncrementalFilter:
             raise ConfigurationError("incremental: the stored watermark and start are of two kinds")
 
     def begin(self, began: float) -> None:
-        """Prepare for the rows; ``began`` is when the oldest of them was asked for. Raises what ``unmoved`` does."""
-        self.unmoved()
+        """Prepare for rows of which the oldest was requested at ``began``. Raises what ``check_unchanged`` raises."""
+        self.check_unchanged()
         self.began = min(self.began, began)
 
     def admit(self, lines: bytes, where: str) -> list[bytes]:
@@ -107,7 +109,7 @@ class IncrementalFilter:
                 f" {self.top.text!r} and would have to be remembered: a shorter lookback takes fewer, a"
                 " state_path takes more of them, and with remember=False they come again in the next run"
             )
-        return State(watermark=self.top.json, start=start.json, seen=packed(digests), field=self.policy.field)
+        return State(watermark=self.top.json, start=start.json, seen=pack_digests(digests), field=self.policy.field)
 
     def reached(self, complete: bool) -> Json:
         """Return the watermark after the run; with rows that may not be all, that before it. Raises as ``next``."""
@@ -136,7 +138,7 @@ class IncrementalFilter:
         mark = self._mark(row, raw, where)
         if mark is None:
             self.missing += 1
-            return self.policy.on_missing == "include"
+            return self.policy.missing_value == "include"
         if self.top is None or mark.at > self.top.at:
             self.top = mark
         if self.start is not None and mark.at < self.start.at:
@@ -156,13 +158,13 @@ class IncrementalFilter:
     def _mark(self, row: bytes, raw: bytes, where: str) -> CursorValue | None:
         path = self.policy.field
         try:
-            mark = mark_of(raw, self.policy.kind)
+            mark = parse_cursor_value(raw, self.policy.kind)
         except ValueError as exc:
             raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
-        if mark is None and self.policy.on_missing == "fail":
+        if mark is None and self.policy.missing_value == "fail":
             raise ResponseError(
                 f"incremental: {path!r} is missing or null in a row of {where}; {_there(row, path)}. If such rows are"
-                " right, on_missing='include' publishes them whenever they come, on_missing='exclude' never"
+                " right, missing_value='include' publishes them whenever they come, missing_value='exclude' never"
             )
         if mark is not None and self.top is not None and mark.kind != self.top.kind:
             raise ResponseError(
@@ -197,7 +199,7 @@ class _Newest:
 
 def _there(row: bytes, path: str) -> str:
     """Say what the row has in the place of a path."""
-    return seen_along(msgspec.json.decode(row), "the row", path)
+    return describe_path(msgspec.json.decode(row), "the row", path)
 
 
 def _value_of(row: bytes, path: str) -> bytes:

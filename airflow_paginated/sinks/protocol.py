@@ -27,9 +27,9 @@ class Run:
     """What a sink has to know of the run it stores.
 
     ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
-    ``apart``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
-    repeats of it is left out. ``rows`` are applied when the rows are published. ``proceed`` is called before each step
-    of publishing, up to the commit, and raises what ends the run: ``Cancelled``, or ``RunTimeout``.
+    ``credentials_fingerprint``, a digest of what it leaves out. ``base`` is the request that all pages have in common:
+    what a stored page repeats of it is left out. ``rows`` are applied when the rows are published. ``check_cancelled``
+    is called before each step of publishing, up to the commit, and raises ``Cancelled`` or ``RunTimeout``.
     """
 
     owner: Owner
@@ -37,14 +37,16 @@ class Run:
     base: PageRequest = field(default_factory=lambda: PageRequest(path=""))
     resume_max_age: float = 24 * 3600.0
     xcom_bytes: int = 1024 * 1024
-    proceed: Callable[[], None] = lambda: None
+    check_cancelled: Callable[[], None] = lambda: None
     rows: RowFunctions = field(default_factory=RowFunctions)
-    apart: str = ""
+    credentials_fingerprint: str = ""
 
     @property
     def fingerprint(self) -> str:
         """A digest of the plan and of what it leaves out, in hex."""
-        return sha256(f"{json.dumps(self.plan, sort_keys=True, default=str)}{self.apart}".encode()).hexdigest()
+        return sha256(
+            f"{json.dumps(self.plan, sort_keys=True, default=str)}{self.credentials_fingerprint}".encode()
+        ).hexdigest()
 
     @property
     def key(self) -> str:
@@ -73,13 +75,13 @@ class Dataset(Protocol):
     def last(self, partition: tuple[int, ...]) -> PageRecord | None:
         """Return the newest stored page of a partition."""
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Store a page; it takes the place of a stored page with the same partition and index."""
 
     def restart(self, partition: tuple[int, ...]) -> None:
         """Forget what is stored of a partition."""
 
-    def publish(self, account: CollectionReport) -> Any:
+    def publish(self, report: CollectionReport) -> Any:
         """Make all stored rows visible at once and return what the task returns."""
 
     def discard(self) -> None:

@@ -60,7 +60,7 @@ class XComDataset:
         index = max((index for part, index in self._pages if part == partition), default=None)
         return None if index is None else self._pages[partition, index][0]
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Keep a page.
 
         Raises ``LimitExceeded`` once all rows together pass the limit.
@@ -80,7 +80,7 @@ class XComDataset:
         for key in [key for key in self._pages if key[0] == partition]:
             self._bytes -= len(self._pages.pop(key)[1])
 
-    def publish(self, account: CollectionReport) -> list[Json]:
+    def publish(self, report: CollectionReport) -> list[Json]:
         """Return all rows in the order of partition, page and row."""
         decoder = msgspec.json.Decoder()
         return [row for key in sorted(self._pages) for row in decoder.decode_lines(self._published(*self._pages[key]))]

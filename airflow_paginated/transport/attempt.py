@@ -1,4 +1,4 @@
-"""What comes back: an answer as it was sent."""
+"""Single attempts: one request out, one response in, redirects followed within the origin."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from urllib3 import BaseHTTPResponse, Retry, Timeout
 from urllib3.exceptions import HTTPError
 
 from airflow_paginated.core.errors import ConfigurationError, LimitExceeded, OriginError, RequestRefused
-from airflow_paginated.core.links import as_utf8, without, without_auth_params
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.links import as_utf8, query_without_params, without_auth_params
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.values import HTTP_TOKEN, Json, PageRequest
 from airflow_paginated.transport.auth.credentials import Auth, Credentials, Grant
 from airflow_paginated.transport.auth.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
 from airflow_paginated.transport.body import Response
 from airflow_paginated.transport.connections import Lease, Route
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
-from airflow_paginated.transport.response import REDIRECTS, THE_CONNECTION, judge_exception
-from airflow_paginated.transport.retry import SERVER, RetryableError
+from airflow_paginated.transport.response import REDIRECTS, THE_CONNECTION, classify_exception
+from airflow_paginated.transport.retry import SERVER_WEIGHT, RetryableError
 
 READ_CHUNK_BYTES: Final = 65536
 
 MAX_REDIRECTS: Final = 5
 
-SIGNATURES_TOLD: Final = 8
-"""Of requests that are signed one by one, the first few show what is a key in them; each signature is another."""
+MAX_LEARNED_SIGNATURES: Final = 8
+"""Signed requests whose secrets are learned: the first few show the key, later ones only add new signatures."""
 
 NO_RETRIES: Final = Retry(False)
 
@@ -48,9 +48,9 @@ DEFAULT_HEADERS: Final = {
 class Endpoint:
     """Where requests go and what each of them carries.
 
-    ``headers``, ``auth`` and ``query`` are secrets bound to the origin of ``base_url``; none is ever shown. An ``auth``
-    that is a ``Grant``, or ``Refreshable``, is renewed when a request is refused with 401. ``name`` is what messages
-    call the connection. ``signs``: ``auth`` is asked for every single request, with its query and its body.
+    ``headers``, ``auth`` and ``query`` are secrets bound to the origin of ``base_url`` and never shown. An ``auth``
+    that is a ``Grant`` or ``Refreshable`` is renewed after a 401. ``name`` is the connection's name in messages. With
+    ``signs``, ``auth`` is called for each request, with its query and body in place.
     """
 
     base_url: str
@@ -63,9 +63,9 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """What all requests to one path have in common, whatever their query; ``url`` has none.
+    """The part that all requests to one path share; ``url`` has no query.
 
-    ``owned`` are the names of the query parameters in ``target``, which are secrets.
+    ``owned`` names the query parameters in ``target``, which are secrets.
     """
 
     url: str
@@ -76,27 +76,28 @@ class _Prepared:
 
 
 class Exchange:
-    """Makes single attempts. All threads use it; it has no state but a cache.
+    """Makes single attempts. Shared by all threads; its only state is a cache.
 
-    ``learn`` is told what authentication puts on requests: secrets that nobody else may know of.
+    ``learn`` receives the secrets that authentication puts on requests.
     """
 
     def __init__(
         self,
         endpoint: Endpoint,
         credentials: Credentials,
-        limits: Limits,
+        timeouts: Timeouts,
+        page_bytes: int,
         accept: str,
         learn: Callable[[Iterable[str]], None],
     ) -> None:
         self._endpoint = endpoint
         self._headers = {**DEFAULT_HEADERS, "Accept": accept}
-        self._limits = limits
-        self._timeout = Timeout(connect=limits.connect_timeout, read=limits.read_timeout)
+        self._page_bytes = page_bytes
+        self._timeout = Timeout(connect=timeouts.connect, read=timeouts.read)
         self._prepared = lru_cache(maxsize=64)(self._prepare)
         self._learn = learn
         self._signed_by: Counter[int] = Counter()
-        """How many requests of each generation were signed; changed by all threads, and need not be exact."""
+        """Signed requests per generation; changed by all threads, approximate."""
         self._credentials = credentials
         self.origin = origin_of(endpoint.base_url)
 
@@ -105,31 +106,31 @@ class Exchange:
         request: PageRequest,
         lease: Lease,
         deadline: float,
-        settles: Callable[[Response], bool],
-        turn: Callable[[], None],
+        is_final: Callable[[Response], bool],
+        before_resend: Callable[[], None],
     ) -> Response:
-        """Send a request and read its answer, following redirects within the origin, until ``deadline`` (monotonic).
+        """Send a request and read its response by ``deadline`` (monotonic), following redirects within the origin.
 
-        A redirect that ``settles`` the matter is not followed; ``turn`` is called before one is, and may wait. Raises
-        ``RetryableError`` for what may be tried again, and a ``PermanentError`` for what may not.
+        A redirect is followed unless ``is_final(response)``; ``before_resend`` is called first and may wait. Raises
+        ``RetryableError`` or ``PermanentError``.
         """
-        lease.watch.arm(deadline)
+        lease.registry.arm(deadline)
         for hop in range(MAX_REDIRECTS + 1):
             if hop:
-                turn()
-            answer = self._exchange(request, lease, turn)
-            if answer.status not in REDIRECTS or settles(answer):
-                return answer
-            request = self._redirected(request, answer)
+                before_resend()
+            response = self._exchange(request, lease, before_resend)
+            if response.status not in REDIRECTS or is_final(response):
+                return response
+            request = self._redirected(request, response)
         raise RequestRefused(f"the API redirects more than {MAX_REDIRECTS} times")
 
     def url(self, request: PageRequest) -> str:
-        """Return the URL of a request with the query of its path alone, for messages."""
+        """Return the URL of a request for messages, with the query of its path alone."""
         path, query = cut(request.path)
         return with_query(join(self._endpoint.base_url, path), query)
 
     def _prepare(self, path: str, method: str, generation: int) -> _Prepared:
-        """Prepare requests to a path; ``generation`` is that of the credentials, and tells the cache of new ones."""
+        """Prepare requests to a path; new credentials have a new ``generation`` and thus a new cache entry."""
         url = join(self._endpoint.base_url, path)
         check_origin(url, self.origin)
         url = with_query(url, encode_query(self._endpoint.query))
@@ -145,21 +146,24 @@ class Exchange:
         self._learn(added_to(prepared, bare, owned))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
-        # Prepared without a body, a POST declares none; each attempt sends its own length.
+        # Prepared without a body, a POST gets Content-Length 0; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
         return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*owned, *self._endpoint.query}))
 
-    def _exchange(self, request: PageRequest, lease: Lease, turn: Callable[[], None]) -> Response:
-        # Links differ in their query from page to page: what is costly is made once for all of them.
+    def _exchange(self, request: PageRequest, lease: Lease, before_resend: Callable[[], None]) -> Response:
+        # Links differ only in their query: the costly part is prepared once per path.
         path, query = cut(request.path)
         generation = self._credentials.generation
         prepared = self._prepared(path, request.method, generation)
         own = request.query
         if prepared.owned:
-            query, own = without(query, prepared.owned), {n: each for n, each in own.items() if n not in prepared.owned}
+            query = query_without_params(query, prepared.owned)
+            own = {name: value for name, value in own.items() if name not in prepared.owned}
         target = with_query(prepared.target, query, encode_query(own))
-        headers, body = _payload(request, prepared.headers)
+        headers, body = prepared.headers, None
+        if request.headers or request.body is not None:
+            headers, body = _payload(request, headers)
         wire = Wire(request.method, target, headers, body)
         if not self._endpoint.signs:
             return self._roundtrip(lease, prepared, wire, generation)
@@ -167,7 +171,7 @@ class Exchange:
 
         def send(signed: requests.PreparedRequest) -> Response:
             if next(sent):
-                turn()
+                before_resend()
             check_origin(str(signed.url), self.origin)
             _check_headers(signed.headers)
             return self._roundtrip(lease, prepared, wire_of(signed), generation)
@@ -178,77 +182,74 @@ class Exchange:
         self, wire: Wire, prepared: _Prepared, generation: int, send: Callable[[requests.PreparedRequest], Response]
     ) -> Response:
         signed = sign(f"{self.origin}{wire.target}", wire, self._credentials.put_on)
-        if self._signed_by[generation] < SIGNATURES_TOLD:
+        if self._signed_by[generation] < MAX_LEARNED_SIGNATURES:
             self._signed_by[generation] += 1
             self._learn(signed.secrets)
         return replace(with_hooks(signed.request, send), owned=signed.owned | prepared.owned)
 
     def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Response:
-        connections, answered = lease.watch.connections, False
+        connections, has_headers = lease.registry.connections, False
         try:
-            response = self._send(lease, prepared, wire)
-            answered = True
-            answer = self._read(response)
+            route = lease.routes.get(self.origin)
+            if route is None:
+                # Finding the pool costs as much as writing the request: once is enough.
+                route = lease.routes[self.origin] = _route(lease, prepared)
+            raw = route.pool.urlopen(
+                wire.method,
+                f"{self.origin}{wire.target}" if route.proxied else wire.target,
+                body=wire.body,
+                headers=wire.headers,
+                retries=NO_RETRIES,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+            has_headers = True
+            response = self._read(raw)
         except (HTTPError, OSError) as exc:
-            if not lease.watch.expired:
-                reused = not answered and connections == lease.watch.connections
-                raise judge_exception(exc, reused) from None
-        # A socket that is shut reads like an answer that ends: cut headers are a 200 with nothing in it.
-        if lease.watch.expired:
-            raise RetryableError("the answer took longer than its deadline", SERVER) from None
-        return replace(answer, url=prepared.url, generation=generation, owned=prepared.owned)
+            if not lease.registry.expired:
+                reused = not has_headers and connections == lease.registry.connections
+                raise classify_exception(exc, reused) from None
+        # A shut socket looks like the end of a response: cut headers would pass for a 200 without a body.
+        if lease.registry.expired:
+            raise RetryableError("the response took longer than its deadline", SERVER_WEIGHT) from None
+        return replace(response, url=prepared.url, generation=generation, owned=prepared.owned)
 
-    def _send(self, lease: Lease, prepared: _Prepared, wire: Wire) -> BaseHTTPResponse:
-        route = lease.routes.get(self.origin)
-        if route is None:
-            # Finding the pool costs as much as writing the request: once is enough.
-            route = lease.routes[self.origin] = _route(lease, prepared)
-        return route.pool.urlopen(
-            wire.method,
-            f"{self.origin}{wire.target}" if route.proxied else wire.target,
-            body=wire.body,
-            headers=wire.headers,
-            retries=NO_RETRIES,
-            redirect=False,
-            assert_same_host=False,
-            timeout=self._timeout,
-            preload_content=False,
-            decode_content=False,
-        )
-
-    def _read(self, response: BaseHTTPResponse) -> Response:
-        headers = {name.lower(): value for name, value in response.headers.itermerged()}
-        most = self._limits.page_bytes
-        body = BytesIO()  # a list of pieces costs a multiple of the body when a server sends it two bytes at a time
+    def _read(self, raw: BaseHTTPResponse) -> Response:
+        headers = {name.lower(): value for name, value in raw.headers.itermerged()}
+        most = self._page_bytes
+        body = BytesIO()  # a list of chunks takes a multiple of the body's size when they are tiny
         try:
-            while chunk := response.read1(READ_CHUNK_BYTES):
+            while chunk := raw.read1(READ_CHUNK_BYTES):
                 body.write(chunk)
                 if body.tell() > most:
                     raise LimitExceeded(
                         f"the body is larger than limits.page_bytes={most}; lower page_size or raise the limit"
                     )
         except BaseException:
-            response.close()
+            raw.close()
             raise
-        return Response(response.status, headers, body.getvalue())
+        return Response(raw.status, headers, body.getvalue())
 
-    def _redirected(self, request: PageRequest, answer: Response) -> PageRequest:
-        location = as_utf8(answer.headers.get("location", ""))
+    def _redirected(self, request: PageRequest, response: Response) -> PageRequest:
+        location = as_utf8(response.headers.get("location", ""))
         if not location:
-            raise RequestRefused(f"{answer.status} without a Location")
-        if request.method not in ("GET", "HEAD") and answer.status not in (307, 308):
-            raise RequestRefused(f"{answer.status} would turn a {request.method} into a GET: check the endpoint")
-        here = with_query(answer.url, cut(request.path)[1], encode_query(request.query))
+            raise RequestRefused(f"{response.status} without a Location")
+        if request.method not in ("GET", "HEAD") and response.status not in (307, 308):
+            raise RequestRefused(f"{response.status} would turn a {request.method} into a GET: check the endpoint")
+        here = with_query(response.url, cut(request.path)[1], encode_query(request.query))
         try:
             url = urljoin(here, location)
         except ValueError:
-            raise OriginError("the API redirects to what is no URL") from None
+            raise OriginError("the API redirects to an invalid URL") from None
         check_origin(url, self.origin)
-        return without_auth_params(replace(request, path=url, query={}), answer.owned)
+        return without_auth_params(replace(request, path=url, query={}), response.owned)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:
-    """Return headers and body: a request's own header replaces a common one, in whatever case both are written."""
+    """Return headers and body; a request's own header replaces a common one, whatever their case."""
     headers = common
     if request.headers:
         _check_headers(request.headers)
@@ -262,7 +263,7 @@ def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, st
 
 
 def _check_headers(headers: Mapping[str, str]) -> None:
-    """Refuse what http.client would refuse with the value in its message."""
+    """Refuse invalid headers before http.client does, whose message contains the value."""
     for name, value in headers.items():
         try:
             check_header_validity((name, value))
@@ -271,11 +272,13 @@ def _check_headers(headers: Mapping[str, str]) -> None:
             if not {"\0", "\r", "\n"}.isdisjoint(value) or not HTTP_TOKEN.fullmatch(name):
                 raise ValueError(name)
         except ValueError:
-            raise ConfigurationError(f"headers: the value of {name!r} is not one that HTTP can carry") from None
+            raise ConfigurationError(
+                f"headers: the name or value of {name!r} contains characters that HTTP headers cannot carry"
+            ) from None
 
 
 def _route(lease: Lease, prepared: _Prepared) -> Route:
-    """Find the way that a request takes through the lease's session."""
+    """Return the route of a request through the lease's session."""
     session, adapter = lease.session, lease.adapter
     verify: Any = session.verify
     cert, proxies = session.cert, session.proxies

@@ -1,4 +1,4 @@
-"""The client: one page request in, one page out, whatever it takes within the policies."""
+"""The client: one page request in, one page out, within the run's policies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from requests.auth import HTTPBasicAuth
 
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import PaginatedApiError, PermanentError, RequestRefused
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Limits, Timeouts
 from airflow_paginated.core.secrets import MIN_MASKED_CHARS, Scrubber
 from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.transport.attempt import Endpoint, Exchange
@@ -43,18 +43,19 @@ log: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientOptions:
-    """Everything a client has to know.
+    """The client's configuration.
 
-    ``deadline`` is the end of the run: no attempt and no wait goes past it. ``secrets`` are kept out of messages; of
-    query parameters, only the values of those in ``shown`` stand in them. ``shared`` are the credentials of
-    ``endpoint`` where several clients use the same; ``learned`` is told, in any thread, what authentication puts on
-    requests, and may hear of it more than once.
+    No attempt and no wait passes ``deadline``, the end of the run. ``secrets`` are kept out of messages, which show
+    the values of the query parameters in ``shown`` only. ``shared`` are the credentials of ``endpoint`` when several
+    clients use them. ``learned`` receives, in any thread and possibly more than once, each secret that authentication
+    puts on requests.
     """
 
     endpoint: Endpoint
     session: SessionOptions = field(default_factory=SessionOptions)
     retry: RequestRetry = field(default_factory=RequestRetry)
     rate_limit: RateLimit | None = None
+    timeouts: Timeouts = field(default_factory=Timeouts)
     limits: Limits = field(default_factory=Limits)
     deadline: Deadline = NEVER
     data_selector: str | None = None
@@ -68,7 +69,7 @@ class ClientOptions:
 
 @dataclass(slots=True)
 class Traffic:
-    """What went over the wire so far. Changed by all threads, under its lock."""
+    """Requests sent so far. Changed by all threads, under its lock."""
 
     requests: int = 0
     retries: int = 0
@@ -83,10 +84,10 @@ class Traffic:
 
 @dataclass(slots=True)
 class _PageAttemptState(AttemptState):
-    """The attempts at one page. Changed by the thread that fetches it."""
+    """Retry state of one page. Changed by the thread that fetches it."""
 
     expired: int | None = None
-    """The generation of the credentials that were refused."""
+    """The generation of the refused credentials."""
     renewed: bool = False
 
 
@@ -104,22 +105,25 @@ class PageClient:
         self._scrub.learn(text for each in endpoint.query.values() if len(text := str(each)) >= MIN_MASKED_CHARS)
         shared = options.shared or Credentials(endpoint.auth)
         self._credentials = Credentials(HTTPBasicAuth(*netrc)) if netrc else shared
-        self._exchange = Exchange(endpoint, self._credentials, options.limits, options.rules.accept, self._learn)
+        page_bytes = options.limits.page_bytes
+        self._exchange = Exchange(
+            endpoint, self._credentials, options.timeouts, page_bytes, options.rules.accept, self._learn
+        )
         self._pool = SessionPool(options.session)
         self._gate = Gate(options.rate_limit.interval if options.rate_limit else 0.0)
         budget = RetryBudget(options.retry.budget_for(options.workers))
-        self._patience = RetryController(options.retry, options.limits, options.deadline, self._gate, budget)
+        self._controller = RetryController(options.retry, options.timeouts, options.deadline, self._gate, budget)
         self.traffic = Traffic()
-        self._renewals = TokenFetcher(endpoint, self._pool, self._patience, self._scrub, self._learn, self._sent)
-        self._judge = ResponseClassifier(
+        self._token_fetcher = TokenFetcher(endpoint, self._pool, self._controller, self._scrub, self._learn, self._sent)
+        self._classifier = ResponseClassifier(
             options.rules,
             options.data_selector,
             options.retry,
-            options.limits.page_bytes,
+            page_bytes,
             self._scrub,
             self._credentials.refreshable,
             endpoint.name,
-            self._patience.check_open,
+            self._controller.check_open,
         )
         self._columns = CsvColumnsCheck()
 
@@ -129,17 +133,17 @@ class PageClient:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self.close()
         if isinstance(error, PaginatedApiError):
-            # What a strategy says of an answer may hold a secret that the answer repeats.
+            # A strategy's message may quote a secret that the response repeats.
             error.args = (self._scrub(str(error)),)
 
     @property
     def throttled_seconds(self) -> float:
-        """How long the API kept everybody waiting."""
+        """Seconds for which the gate was closed to all workers."""
         return self._gate.paused_seconds
 
     def authenticated(self) -> Credentials:
-        """Return the credentials, with a token that is valid now where they need one; raises what ``fetch`` raises."""
-        self._credentials.ready(self._renewals)
+        """Return the credentials with a valid token, if they need one; raises what ``fetch`` raises."""
+        self._credentials.ready(self._token_fetcher)
         return self._credentials
 
     def close(self) -> None:
@@ -148,65 +152,73 @@ class PageClient:
         self._pool.close()
 
     def fetch(self, request: PageRequest) -> Page:
-        """Return the page that answers ``request``, after as many attempts as the policies allow.
+        """Return the page for ``request``, with as many attempts as the policies allow.
 
-        Raises a ``TransientError`` when they are used up, a ``PermanentError`` for what no attempt can mend.
+        Raises a ``TransientError`` when they are used up, a ``PermanentError`` when a retry cannot help.
         """
         self._gate.enter()
-        started = time.monotonic()  # the wait for the first turn is nobody's fault
-        tries = _PageAttemptState(deadline=started + self._options.limits.page_timeout)
+        started = time.monotonic()  # waiting for the first slot does not count against the page
+        state = _PageAttemptState(deadline=started + self._options.timeouts.page)
         while True:
             try:
-                page = self._attempt(request, tries, started)
+                page = self._attempt(request, state, started)
             except (Throttled, RetryableError, Expired, PaginatedApiError) as exc:
                 trouble = exc
             except Exception as exc:
-                self._patience.check_open()
+                self._controller.check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
             else:
-                self._patience.budget.earn()
+                self._controller.budget.earn()
                 self._gate.served()
                 return page
-            # Out of the handler: an error raised there would carry the trouble, with all that it says, as its context.
+            # Outside the handler: an error raised there would have the trouble, with its text, as its context.
             try:
-                self._recover(trouble, request, tries)
+                self._recover(trouble, request, state)
             finally:
-                del trouble  # it refers to this frame, which would keep the answer and its socket
+                del trouble  # its traceback would keep this frame, the response and its socket alive
             self._gate.enter()
 
     def _recover(
         self,
         trouble: Throttled | RetryableError | Expired | PaginatedApiError,
         request: PageRequest,
-        tries: _PageAttemptState,
+        state: _PageAttemptState,
     ) -> None:
         if isinstance(trouble, PaginatedApiError):
-            raise self._told(trouble, request)
+            raise self._with_message(trouble, request)
         if isinstance(trouble, Expired):
-            self._replay(trouble, request, tries)
+            self._replay(trouble, request, state)
         else:
             once = None if request.method in self._options.retry.allowed_methods else request.method
-            self._patience.wait(trouble, tries, lambda: self._name(request), once)
+            self._controller.wait(trouble, state, lambda: self._name(request), once)
 
-    def _attempt(self, request: PageRequest, tries: _PageAttemptState, started: float) -> Page:
+    def _attempt(self, request: PageRequest, state: _PageAttemptState, started: float) -> Page:
         self._options.deadline.check()
-        self._authenticate(tries)
-        tries.sent += 1
-        tries.sent_at = time.monotonic()
-        self.traffic.sent(retry=tries.sent > 1)
-        deadline = self._patience.attempt_ends(tries)
+        if state.expired is not None and not state.renewed:
+            self._credentials.renew(state.expired, self._token_fetcher)
+            state.renewed = True
+        self._credentials.ready(self._token_fetcher)
+        state.sent += 1
+        state.sent_at = time.monotonic()
+        self.traffic.sent(retry=state.sent > 1)
+        deadline = self._controller.attempt_ends(state)
         with self._pool.lease() as lease:
-            if tries.stale:
-                # Idle connections die together, and only the first death is free.
-                lease.watch.drop()
-            answer = self._exchange.attempt(request, lease, deadline, self._judge.settles, self._follow)
-        return self._page(request, answer, tries.sent, started)
+            if state.stale:
+                # Idle connections die together, and only the first stale one is not charged.
+                lease.registry.drop()
+            response = self._exchange.attempt(request, lease, deadline, self._classifier.is_final, self._before_resend)
+        return self._page(request, response, state.sent, started)
 
-    def _page(self, request: PageRequest, answer: Response, attempts: int, started: float) -> Page:
+    def _page(self, request: PageRequest, response: Response, attempts: int, started: float) -> Page:
         if log.isEnabledFor(logging.DEBUG):
-            log.debug("%s: %s, %d bytes", self._name(request), phrase(answer.status), len(answer.body))
-        content = self._judge.content(answer, request.behind)
-        self._heed_quota(answer)
+            log.debug("%s: %s, %d bytes", self._name(request), phrase(response.status), len(response.body))
+        content = self._classifier.content(response, request.behind)
+        # Pause before the quota is exceeded, where the response says that this page used up the last of it.
+        if self._options.retry.respect_retry_after_header and (wait := quota_wait(response.headers)):
+            if excess := self._controller.excess(wait):
+                self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
+            else:
+                self._gate.pause(wait)
         rows = content.parts
         if rows.columns is not None:
             self._columns.check(request.partition, rows.columns)
@@ -216,43 +228,26 @@ class PageClient:
             count=rows.count,
             sha256=hashlib.sha256(rows.lines).hexdigest(),
             envelope=rows.envelope,
-            headers=answer.headers,
+            headers=response.headers,
             attempts=attempts,
             bytes=content.size,
             seconds=time.monotonic() - started,
-            url=answer.url,
+            url=response.url,
             end=content.end,
             ignored=content.ignored,
-            owned=answer.owned,
+            auth_params=response.owned,
         )
 
-    def _heed_quota(self, answer: Response) -> None:
-        """Pause before the quota is exceeded, where the answer says that this page took the last of it."""
-        retry = self._options.retry
-        wait = quota_wait(answer.headers) if retry.respect_retry_after_header else None
-        if not wait:
-            return
-        if excess := self._patience.excess(wait):
-            self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
-        else:
-            self._gate.pause(wait)
-
-    def _follow(self) -> None:
+    def _before_resend(self) -> None:
         self._gate.enter()
         self._sent()
 
-    def _authenticate(self, tries: _PageAttemptState) -> None:
-        if tries.expired is not None and not tries.renewed:
-            self._credentials.renew(tries.expired, self._renewals)
-            tries.renewed = True
-        self._credentials.ready(self._renewals)
-
-    def _replay(self, expired: Expired, request: PageRequest, tries: _PageAttemptState) -> None:
-        if tries.renewed:
+    def _replay(self, expired: Expired, request: PageRequest, state: _PageAttemptState) -> None:
+        if state.renewed:
             advice = f"check those on {self._options.endpoint.name}"
-            refusal = f"the credentials are refused, fresh ones as well: {expired.cause}; {advice}"
-            raise self._told(RequestRefused(refusal, expired.status), request)
-        tries.expired = expired.generation
+            refusal = f"the API refuses the credentials, even after renewal: {expired.cause}; {advice}"
+            raise self._with_message(RequestRefused(refusal, expired.status), request)
+        state.expired = expired.generation
 
     def _sent(self) -> None:
         self.traffic.sent(retry=False)
@@ -263,9 +258,9 @@ class PageClient:
         for secret in learned:
             self._options.learned(secret)
 
-    def _told(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
-        self._patience.check_open()
-        return error.told(f"{self._name(request)}: {self._scrub(str(error))}")
+    def _with_message(self, error: PaginatedApiError, request: PageRequest) -> PaginatedApiError:
+        self._controller.check_open()
+        return error.with_message(f"{self._name(request)}: {self._scrub(str(error))}")
 
     def _name(self, request: PageRequest) -> str:
         partition = "" if request.partition == (0,) else f" of partition {'.'.join(map(str, request.partition))}"

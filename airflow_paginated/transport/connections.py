@@ -1,4 +1,4 @@
-"""Connections whose sockets can be shut from outside, as soon as they are connected."""
+"""Connections whose sockets another thread can shut as soon as they are connected."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ NO_DEADLINE: Final = float("inf")
 
 
 class ConnectionRegistry:
-    """The open sockets of one session, and when they must be shut.
+    """The open sockets of one session and their deadline.
 
-    Who has the session arms it, the watchdog and the run's end shut it; sockets and the flags are guarded by the lock.
+    The session's user arms it; the watchdog and the end of the run shut the sockets. The lock guards sockets and flags.
     """
 
     def __init__(self) -> None:
@@ -41,35 +41,35 @@ class ConnectionRegistry:
         self._deadline = NO_DEADLINE
         self._ended = False
         self.connections = 0
-        """Changed by who has the session only."""
+        """Changed by the session's user only."""
         self.expired = False
 
     def arm(self, deadline: float) -> None:
-        """Shut the sockets at ``deadline`` (of the monotonic clock), unless armed anew before."""
+        """Shut the sockets at ``deadline`` (monotonic) unless armed again before."""
         with self._lock:
             self._deadline, self.expired = deadline, False
 
     def disarm(self) -> None:
-        """Let idle connections live."""
+        """Remove the deadline, so that idle connections live."""
         with self._lock:
             self._deadline = NO_DEADLINE
 
     def cap(self, timeout: float) -> float:
-        """Return the timeout for a connect, or the time that is left until the deadline if that is shorter.
+        """Return the timeout for a connect, capped by the deadline.
 
-        Raises ``ConnectionAbortedError`` when the time is up already.
+        Raises ``ConnectionAbortedError`` after the deadline.
         """
         with self._lock:
             if self._ended or self.expired:
                 raise ConnectionAbortedError
-            # Zero would mean not to wait at all, which fails at once.
+            # A timeout of zero makes the socket non-blocking, and connecting fails at once.
             return max(0.001, min(timeout, self._deadline - time.monotonic()))
 
     def add(self, sock: socket.socket) -> socket.socket:
-        """Take note of a connected socket, and return a handle that can shut it.
+        """Register a connected socket and return a handle that can shut it.
 
-        The handle is a duplicate, since a TLS handshake detaches the original. Raises ``ConnectionAbortedError`` when
-        the time is up already.
+        The handle is a duplicate, since a TLS handshake detaches the original. Raises ``ConnectionAbortedError`` after
+        the deadline.
         """
         with self._lock:
             if self._ended or self.expired:
@@ -80,7 +80,7 @@ class ConnectionRegistry:
             return handle
 
     def remove(self, handle: socket.socket) -> None:
-        """Forget a socket that is being closed."""
+        """Remove and close the handle of a socket."""
         with self._lock:
             self._handles.discard(handle)
         handle.close()
@@ -93,12 +93,12 @@ class ConnectionRegistry:
                 self._shut_all()
 
     def drop(self) -> None:
-        """Shut the sockets, which nobody uses: the next request opens a connection of its own."""
+        """Shut the idle sockets: the next request opens a new connection."""
         with self._lock:
             self._shut_all()
 
     def end(self) -> None:
-        """Shut the sockets, now and whenever one is added."""
+        """Shut the sockets and refuse new ones."""
         with self._lock:
             self._ended = True
             self._shut_all()
@@ -113,52 +113,52 @@ def _shut(handle: socket.socket) -> None:
         handle.shutdown(socket.SHUT_RDWR)
 
 
-class _Quiet(threading.local):
-    """Whether the calling thread is at one of our requests, and whether it reads the headers of the answer."""
+class _ThreadState(threading.local):
+    """Whether the calling thread makes one of our requests, and whether it reads the response's headers."""
 
-    asking = False
+    requesting = False
     reading = False
 
 
-_quiet: Final = _Quiet()
+_thread: Final = _ThreadState()
 
-# urllib3 tells of each request with its URL, and of headers that it cannot parse: either may hold a secret. The client
-# has a line of its own.
+# urllib3 logs the URL of each request, and headers that it cannot parse: either may contain a secret. The client logs a
+# line of its own.
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(lambda record: not _quiet.asking)
+    logging.getLogger(_name).addFilter(lambda record: not _thread.requesting)
 
 
 class _FinalResponse(HTTPResponse):
-    """A response whose interim ones are passed over: Python takes any but 100 for the final one (RFC 9110, 15.2)."""
+    """Skips interim responses: http.client takes any status but 100 for the final one (RFC 9110, 15.2)."""
 
     def begin(self) -> None:
         super().begin()
         while self.status < HTTPStatus.OK and self.status != HTTPStatus.SWITCHING_PROTOCOLS:
-            self.headers = None  # type: ignore[assignment]  # as before the first
+            self.headers = None  # type: ignore[assignment]  # its initial value
             super().begin()
 
 
-class _Watched:
-    """A connection whose sockets are under watch, from when they are connected until their last answer is read."""
+class _AbortableConnection:
+    """A connection whose sockets are registered from connecting until the last response is read."""
 
-    watch: ConnectionRegistry
+    registry: ConnectionRegistry
     timeout: float
     _handle: socket.socket | None = None
-    _answer: HTTPResponse | None = None
+    _response: HTTPResponse | None = None
 
     def _new_conn(self) -> socket.socket:
         connect_timeout = self.timeout
-        # No thread can shut the socket before it is connected: nobody but urllib3 has it.
-        self.timeout = self.watch.cap(connect_timeout)
+        # Nothing can shut the socket while urllib3 connects it.
+        self.timeout = self.registry.cap(connect_timeout)
         try:
             sock: socket.socket = super()._new_conn()  # type: ignore[misc]  # a mixin before an HTTPConnection
         except HTTPError:
-            self.watch.check(time.monotonic())
+            self.registry.check(time.monotonic())
             raise
         finally:
             self.timeout = connect_timeout
         try:
-            self._handle = self.watch.add(sock)
+            self._handle = self.registry.add(sock)
         except OSError:
             sock.close()
             raise
@@ -166,42 +166,42 @@ class _Watched:
         return sock
 
     def response_class(self, *args: Any, **kwargs: Any) -> HTTPResponse:
-        self._answer = _FinalResponse(*args, **kwargs)
-        return self._answer
+        self._response = _FinalResponse(*args, **kwargs)
+        return self._response
 
     def getresponse(self) -> Any:
-        _quiet.reading = True
+        _thread.reading = True
         try:
             return super().getresponse()  # type: ignore[misc]  # a mixin before an HTTPConnection
         except BaseException:
-            # urllib3 forgets an answer whose headers it refuses, with its socket open.
-            if self._answer is not None:
-                self._answer.close()
+            # urllib3 drops a response with invalid headers without closing its socket.
+            if self._response is not None:
+                self._response.close()
             raise
         finally:
-            _quiet.reading, self._answer = False, None
+            _thread.reading, self._response = False, None
 
     def close(self) -> None:
         super().close()  # type: ignore[misc]  # a mixin before an HTTPConnection
-        # A connection that will serve no other request is closed when its headers are read: the body is yet to come.
-        if not _quiet.reading:
+        # urllib3 closes a connection without keep-alive after its headers, before its body is read.
+        if not _thread.reading:
             self._release()
 
     def _release(self) -> None:
         if self._handle is not None:
-            self.watch.remove(self._handle)
+            self.registry.remove(self._handle)
             self._handle = None
 
 
-class _WatchedPool:
-    """Asks quietly, and ends the watch over a connection that was closed while its answer was still to be read."""
+class _AbortablePool:
+    """Keeps urllib3 from logging, and unregisters a connection that was closed before its response was read."""
 
     def urlopen(self, *args: Any, **kwargs: Any) -> Any:
-        _quiet.asking = True
+        _thread.requesting = True
         try:
             return super().urlopen(*args, **kwargs)  # type: ignore[misc]  # a mixin before an HTTPConnectionPool
         finally:
-            _quiet.asking = False
+            _thread.requesting = False
 
     def _put_conn(self, connection: Any) -> None:
         if connection is not None and connection.is_closed:
@@ -210,27 +210,31 @@ class _WatchedPool:
 
 
 class AbortableAdapter(HTTPAdapter):
-    """An adapter without retries whose connections belong to a watch."""
+    """An adapter without retries whose connections are in a registry."""
 
-    def __init__(self, watch: ConnectionRegistry) -> None:
+    def __init__(self, registry: ConnectionRegistry) -> None:
         kinds = {"http": (HTTPConnectionPool, HTTPConnection), "https": (HTTPSConnectionPool, HTTPSConnection)}
         self._pools = {
             scheme: type(
-                "WatchedPool",
-                (_WatchedPool, pool),
-                {"ConnectionCls": type("WatchedConnection", (_Watched, connection), {"watch": watch})},
+                "AbortablePool",
+                (_AbortablePool, pool),
+                {
+                    "ConnectionCls": type(
+                        "AbortableConnection", (_AbortableConnection, connection), {"registry": registry}
+                    )
+                },
             )
             for scheme, (pool, connection) in kinds.items()
         }
         super().__init__(pool_connections=4, pool_maxsize=1, max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pool manager of direct connections."""
+        """Create the pool manager of direct connections."""
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> PoolManager:
-        """Make the pool manager of a proxy. Raises ``ConfigurationError`` for one that does not speak HTTP."""
+        """Create the pool manager of a proxy. Raises ``ConfigurationError`` if it is not an HTTP proxy."""
         if not proxy.lower().startswith(("http://", "https://")):
             raise ConfigurationError("proxies: only http and https proxies are supported")
         manager: PoolManager = super().proxy_manager_for(proxy, **kwargs)
@@ -238,16 +242,16 @@ class AbortableAdapter(HTTPAdapter):
         return manager
 
 
-WATCH_SECONDS: Final = 0.1
+WATCHDOG_SECONDS: Final = 0.1
 
 S = TypeVar("S", bound=requests.Session)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
-    """What the connection says about the way to the server.
+    """TLS and proxy settings of the connection.
 
-    ``trust_env`` lets the machine's proxies, netrc and, where ``verify`` names none, CA bundle in.
+    ``trust_env`` uses the machine's proxies, netrc and, unless ``verify`` names one, CA bundle.
     """
 
     verify: bool | str = True
@@ -256,14 +260,14 @@ class SessionOptions:
     trust_env: bool = False
 
     def new_session(self) -> requests.Session:
-        """Return a session that keeps no cookies and, unless told to, asks the environment for nothing.
+        """Return a session without cookies that, by default, ignores the environment.
 
-        Raises ``ConfigurationError`` for a file that is not there.
+        Raises ``ConfigurationError`` for a missing file.
         """
         return self.prepared(requests.Session())
 
     def prepared(self, session: S) -> S:
-        """Return a session that was made ready in this way."""
+        """Apply the settings to a session and return it."""
         _check_files(verify=[self.verify], cert=[self.cert] if isinstance(self.cert, str) else self.cert or ())
         session.verify, session.cert, session.trust_env = self.verify, self.cert, self.trust_env
         session.proxies.update(self.proxies)
@@ -279,7 +283,7 @@ def _check_files(**named: Sequence[object]) -> None:
 
 
 class Route(NamedTuple):
-    """The way to an origin: a connection pool, and whether a plain HTTP proxy on it wants the absolute URL."""
+    """The connection pool of an origin, and whether its plain HTTP proxy needs absolute URLs."""
 
     pool: HTTPConnectionPool
     proxied: bool
@@ -287,21 +291,20 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A session, its adapter and its watch; ``routes`` is changed by who has it only."""
+    """A session, its adapter and its registry; only the lease's user changes ``routes``."""
 
     session: requests.Session
     adapter: AbortableAdapter
-    watch: ConnectionRegistry
+    registry: ConnectionRegistry
     routes: dict[Origin, Route] = field(default_factory=dict)
 
 
 class SessionPool:
-    """Lends sessions, each to one thread at a time, and can shut the sockets of all.
+    """Lends each session to one thread at a time, and can shut the sockets of all.
 
-    The session that came back last goes out first: there are never more of them than threads that fetch at once.
-
-    A watchdog thread, started with the first lease, shuts the sockets whose deadline has passed: no timeout of
-    ``requests`` bounds a dribbled answer or handshake.
+    The last session returned is lent first, so there are never more sessions than fetching threads. A watchdog thread,
+    started with the first lease, shuts sockets after their deadline: no timeout of ``requests`` bounds a response or a
+    handshake that arrives byte by byte.
     """
 
     def __init__(self, options: SessionOptions) -> None:
@@ -323,42 +326,42 @@ class SessionPool:
         try:
             yield lease
         finally:
-            lease.watch.disarm()
+            lease.registry.disarm()
             self._idle.append(lease)
 
     def end(self) -> None:
-        """Shut all sockets: requests in flight fail at once, and no new one gets through."""
+        """Shut all sockets: requests in flight fail at once, and new ones are refused."""
         self._ended.set()
         with self._lock:
             leases = list(self._leases)
         for lease in leases:
-            lease.watch.end()
+            lease.registry.end()
 
     def close(self) -> None:
         """End, and close all sessions."""
         self.end()
         for lease in self._leases:
             lease.session.close()
-            # urllib3 closes a pool when nobody refers to it any more, which the routes do.
+            # urllib3 closes a pool once it is unreferenced, but the routes refer to it.
             for route in tuple(lease.routes.values()):
                 route.pool.close()
 
     def _new_lease(self) -> Lease:
-        watch = ConnectionRegistry()
-        session, adapter = self._options.new_session(), AbortableAdapter(watch)
+        registry = ConnectionRegistry()
+        session, adapter = self._options.new_session(), AbortableAdapter(registry)
         session.mount("http://", adapter)
         session.mount("https://", adapter)
-        lease = Lease(session, adapter, watch)
+        lease = Lease(session, adapter, registry)
         with self._lock:
             self._leases.append(lease)
             if len(self._leases) == 1:
-                threading.Thread(target=self._keep_watch, name="page-watchdog", daemon=True).start()
+                threading.Thread(target=self._run_watchdog, name="page-watchdog", daemon=True).start()
         if self._ended.is_set():
-            watch.end()
+            registry.end()
         return lease
 
-    def _keep_watch(self) -> None:
-        while not self._ended.wait(WATCH_SECONDS):
+    def _run_watchdog(self) -> None:
+        while not self._ended.wait(WATCHDOG_SECONDS):
             now = time.monotonic()
             for lease in tuple(self._leases):
-                lease.watch.check(now)
+                lease.registry.check(now)

@@ -1,4 +1,4 @@
-"""How fast an API lets us be, learned from what it served between two refusals."""
+"""The gate that paces all requests: rate limits, pauses, quotas, and the run's retry budget."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from airflow_paginated.core.errors import Cancelled, QuotaExceeded, RetryBudgetExhausted
 
-TOLERABLE: Final = 0.05
-"""Requests refused for each that is served; where there are no more, a pace would cost more than it saves."""
+TOLERATED_REFUSALS: Final = 0.05
+"""Refused requests per served one that need no slower rate: it would cost more than it saves."""
 
-BY_CHANCE: Final = 1.0
-"""A single refusal says nothing of how much is too much."""
+MIN_REFUSALS: Final = 1.0
+"""A single refusal does not show which rate is too high."""
 
-TRUST: Final = 4
-"""A pace that was learned from so many requests doubles in this many times as many, unless one is refused."""
+REQUESTS_TO_DOUBLE: Final = 4
+"""A rate learned from n requests doubles within n times this many requests unless one is refused."""
 
 
 @dataclass(slots=True)
 class AdaptiveRate:
-    """The interval between requests that an API seems to allow; 0 while there is no need for one.
+    """The interval between requests that an API seems to allow; 0 while none is needed.
 
-    Each stretch of time ends with a pause, and tells how many requests are served in it, the pause included; it counts
-    half as much as the next one. Used under the lock of the gate.
+    Each period ends with a pause and shows how many requests were served in its time, the pause included; it weighs
+    half as much as the next one. Used under the gate's lock.
     """
 
     interval: float = 0.0
@@ -37,56 +37,56 @@ class AdaptiveRate:
     _all_served: float = 0.0
     _all_refused: float = 0.0
     _all_seconds: float = 0.0
-    _told: float = 0.0
-    """The interval when turns were last given out anew."""
+    _announced: float = 0.0
+    """The interval when waiting requests were last rescheduled."""
 
     def begin(self, now: float) -> None:
-        """Note when the first request goes out."""
+        """Start the first period."""
         self._since = self._since or now
 
     def served(self) -> bool:
-        """Count a request that was served; say whether turns that wait are twice as far apart as they need be."""
+        """Count a served request; return whether waiting requests should be rescheduled, as the interval has halved."""
         self._served += 1
         if not self.interval:
             return False
-        self.interval *= 1 - 1 / (TRUST * self._all_served + self._served)
-        if self.interval > self._told / 2:
+        self.interval *= 1 - 1 / (REQUESTS_TO_DOUBLE * self._all_served + self._served)
+        if self.interval > self._announced / 2:
             return False
-        self._told = self.interval
+        self._announced = self.interval
         return True
 
     def refused(self, sent: float) -> None:
-        """Count a request that was refused, unless it was sent before the last pause, which that one accounts for."""
+        """Count a refused request, unless it was sent before the last pause, which already accounts for it."""
         self._refused += sent >= self._since
 
     def settle(self, opens_at: float) -> None:
-        """End a stretch with the end of a pause, and learn from it; one in which nothing was served goes on."""
+        """End a period with its pause and update the interval; a period without served requests continues."""
         if not self._served:
             return
         self._all_served = self._all_served / 2 + self._served
         self._all_refused = self._all_refused / 2 + self._refused
         self._all_seconds = self._all_seconds / 2 + opens_at - self._since
-        if self.interval or self._all_refused > max(BY_CHANCE, TOLERABLE * self._all_served):
-            self.interval = self._told = self._all_seconds / self._all_served
+        if self.interval or self._all_refused > max(MIN_REFUSALS, TOLERATED_REFUSALS * self._all_served):
+            self.interval = self._announced = self._all_seconds / self._all_served
         self._since, self._served, self._refused = opens_at, 0, 0
 
 
 MAX_WAIT_SECONDS: Final = 1e10
-"""What a wait of any number of digits is read as at most: three centuries."""
+"""Upper bound for any wait that a header states: three centuries."""
 
-EPOCH_FROM: Final = 1e9
-"""A reset that is larger is a moment, in seconds since 1970, or in milliseconds where it is larger by far."""
+MIN_EPOCH_SECONDS: Final = 1e9
+"""A larger reset is a Unix time in seconds; from ``MIN_EPOCH_MILLISECONDS`` on, in milliseconds."""
 
-MILLISECONDS_FROM: Final = 1e12
+MIN_EPOCH_MILLISECONDS: Final = 1e12
 
 # draft-ietf-httpapi-ratelimit-headers: up to version 06 a dictionary, since 07 a list with parameters.
-_LEFT: Final = re.compile(r"(?:^|[,;\s])(?:remaining|r)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
+_REMAINING: Final = re.compile(r"(?:^|[,;\s])(?:remaining|r)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
 
 _RESET: Final = re.compile(r"(?:^|[,;\s])(?:reset|t)\s*=\s*(\d{1,18})(?=$|[,;\s])", re.IGNORECASE)
 
 _HEADER_NUMBER: Final = re.compile(r"\d{1,18}(?:\.\d{1,9})?")
 
-PAIRS: Final = (
+QUOTA_HEADERS: Final = (
     ("ratelimit-remaining", "ratelimit-reset"),
     ("x-ratelimit-remaining", "x-ratelimit-reset"),
     ("x-rate-limit-remaining", "x-rate-limit-reset"),
@@ -94,184 +94,162 @@ PAIRS: Final = (
 
 
 def quota_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds until there is quota again, where an answer says that it has none left; else ``None``.
+    """Return the seconds until the quota resets if a response says that it is used up, or ``None``.
 
-    ``headers`` have names in lower case; ``now`` is in seconds since 1970. What is malformed says nothing.
+    Names in ``headers`` are in lower case; ``now`` is a Unix time. Malformed headers are ignored.
     """
-    waits = [_wait(left, reset, time.time() if now is None else now) for left, reset in _told(headers)]
-    return max((wait for wait in waits if wait is not None), default=None)
-
-
-def _told(headers: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Return what is left and the reset, as they are written, by each kind of header that is there."""
-    told = [(headers[left], headers.get(reset, "")) for left, reset in PAIRS if left in headers]
+    quotas = [(headers[left], headers.get(reset, "")) for left, reset in QUOTA_HEADERS if left in headers]
     if "ratelimit" in headers:
-        # Of several policies each is one item of a list.
+        # Each policy is one item of a list.
         for item in re.split(r",(?=\s*\")", headers["ratelimit"]):
-            left, reset = _LEFT.search(item), _RESET.search(item)
-            told.append((left[1] if left else "", reset[1] if reset else ""))
-    return told
+            found, moment = _REMAINING.search(item), _RESET.search(item)
+            quotas.append((found[1] if found else "", moment[1] if moment else ""))
+    if not quotas:
+        return None
+    waits = [_wait(left, reset, time.time() if now is None else now) for left, reset in quotas]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _wait(left: str, reset: str, now: float) -> float | None:
     if not _HEADER_NUMBER.fullmatch(left.strip()) or float(left) >= 1 or not _HEADER_NUMBER.fullmatch(reset.strip()):
         return None
     at = float(reset)
-    if at < EPOCH_FROM:
+    if at < MIN_EPOCH_SECONDS:
         return at
-    moment = at / 1000 if at >= MILLISECONDS_FROM else at
+    moment = at / 1000 if at >= MIN_EPOCH_MILLISECONDS else at
     return min(max(0.0, moment - now), MAX_WAIT_SECONDS)
 
 
-SPREAD: Final = 0.1
-"""After a pause the threads come back over this share of it (at most a second), not in one instant."""
+SPREAD_SHARE: Final = 0.1
+"""After a pause the threads resume spread over this share of it, at most a second."""
 
-GLANCE: Final = 0.25
-"""How often one who waits looks whether the turn still holds."""
+POLL_SECONDS: Final = 0.25
+"""Polling interval of a waiting thread."""
 
-COST: Final = 5
-"""How many pages must succeed to pay for one retry."""
-
-
-class _Turn(NamedTuple):
-    """When a request may go out, as long as the round lasts; or when the gate opens, where it is not ``open``."""
-
-    at: float
-    round: int
-    open: bool = True
+PAGES_PER_RETRY: Final = 5
+"""Successful pages that pay for one retry."""
 
 
 class Gate:
-    """Lets requests out one by one. All threads use it; decisions are taken under the lock, waits outside."""
+    """Lets requests pass one by one. Shared by all threads, which decide under the lock and wait outside it."""
 
     def __init__(self, interval: float = 0.0) -> None:
         self._interval = interval
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._pace = AdaptiveRate()
+        self._rate = AdaptiveRate()
         """Guarded by the lock."""
         self._next_slot = 0.0
         """Guarded by the lock."""
         self._opens_at = 0.0
         """Guarded by the lock."""
-        self._paused = False
-        """Guarded by the lock; whether nobody has come through since the last pause began."""
+        self._fresh = True
+        """Guarded by the lock; whether no request has passed since the start, or since the last pause began."""
         self._spread = 0.0
         """Guarded by the lock."""
         self._round = 0
-        """Changed under the lock; how often the turns that were given out became void."""
+        """Changed under the lock; incremented when the slots handed out become void."""
         self._exhausted: tuple[str, float] | None = None
         """Set once, by any thread."""
         self.paused_seconds = 0.0
-        """Guarded by the lock; the time during which the gate was shut for everybody."""
+        """Guarded by the lock; seconds for which the gate was closed to all workers."""
 
     @property
     def closed(self) -> bool:
-        """Say whether the run is over."""
+        """Whether the run is over."""
         return self._closed.is_set()
 
     def enter(self) -> None:
-        """Wait for this request's turn. Raises ``Cancelled`` when the run is over, ``QuotaExceeded`` without quota."""
-        held = False
+        """Wait for this request's slot. Raises ``Cancelled`` when the run ends, ``QuotaExceeded`` without quota."""
+        waited = False
         while True:
             if self._exhausted is not None:
                 raise QuotaExceeded(*self._exhausted)
-            turn = self._turn(held)
-            self._wait(turn)
-            if turn.open and turn.round == self._round:
+            with self._lock:
+                now = time.monotonic()
+                round_, is_open = self._round, now >= self._opens_at
+                if not is_open:
+                    # The rate after the pause is known only when the pause has ended.
+                    slot = self._opens_at
+                else:
+                    if self._fresh:
+                        self._fresh = False
+                        self._rate.settle(self._opens_at)
+                        self._rate.begin(now)
+                    if spacing := max(self._interval, self._rate.interval):
+                        slot = max(now, self._next_slot)
+                        self._next_slot = slot + spacing
+                    else:
+                        slot = now + random.uniform(0, self._spread) if waited else now  # noqa: S311 - spreads load
+            while (wait := slot - time.monotonic()) > 0 and round_ == self._round:
+                self.sleep(min(wait, POLL_SECONDS))
+            if self._closed.is_set():
+                raise Cancelled("the run was told to stop")
+            if is_open and round_ == self._round:
                 return
-            held = True
-
-    def _wait(self, turn: _Turn) -> None:
-        """Wait for a turn, or until it is void."""
-        while (wait := turn.at - time.monotonic()) > 0 and turn.round == self._round:
-            self.sleep(min(wait, GLANCE))
-        if self.closed:
-            self.sleep(0.0)
+            waited = True
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the run ends before. Raises ``Cancelled`` then."""
+        """Wait. Raises ``Cancelled`` as soon as the run ends."""
         if self._closed.wait(max(0.0, seconds)):
             raise Cancelled("the run was told to stop")
 
     def served(self) -> None:
-        """Count a request that was not refused."""
+        """Count a served request."""
         with self._lock:
-            if self._pace.served():
+            if self._rate.served():
                 self._recall(time.monotonic())
 
     def exhaust(self, message: str, seconds: float) -> None:
-        """Let no request out any more: there is no quota for ``seconds``, longer than anybody may wait."""
+        """Refuse all further requests: there is no quota for ``seconds``, longer than allowed to wait."""
         self._exhausted = (message, seconds)
 
     def pause(self, seconds: float, refused: float | None = None) -> None:
-        """Let no request out for so long; a longer pause that is under way holds.
+        """Close the gate for ``seconds``; a pause that ends later stays.
 
-        ``refused`` is when the request went out that was refused, if one was.
+        ``refused`` is the time at which a refused request was sent.
         """
         with self._lock:
             if refused is not None:
-                self._pace.refused(refused)
+                self._rate.refused(refused)
             now = time.monotonic()
             until = now + seconds
             if until > self._opens_at:
                 self.paused_seconds += until - max(now, self._opens_at)
-                self._opens_at, self._paused = until, True
-                self._spread = min(1.0, seconds * SPREAD)
-                # Turns that fell into the pause must not all come at its end.
+                self._opens_at, self._fresh = until, True
+                self._spread = min(1.0, seconds * SPREAD_SHARE)
+                # Requests waiting for a slot within the pause must not all go out when it ends.
                 self._recall(now)
 
-    @property
-    def _spacing(self) -> float:
-        return max(self._interval, self._pace.interval)
-
     def _recall(self, now: float) -> None:
-        """Let whoever waits for a turn take a new one."""
+        """Make waiting threads take a new slot."""
         self._round += 1
-        self._next_slot = min(self._next_slot, max(self._opens_at, now + self._spacing))
+        self._next_slot = min(self._next_slot, max(self._opens_at, now + max(self._interval, self._rate.interval)))
 
     def close(self) -> None:
         """End all waits, now and later."""
         self._closed.set()
 
-    def _turn(self, held: bool) -> _Turn:
-        """Return when the next request may go out; ``held`` says that this one has waited for a pause to end."""
-        with self._lock:
-            now = time.monotonic()
-            if now < self._opens_at:
-                # At what pace requests go out then is known when the pause has ended.
-                return _Turn(self._opens_at, self._round, open=False)
-            if self._paused:
-                self._paused = False
-                self._pace.settle(self._opens_at)
-            self._pace.begin(now)
-            if not self._spacing:
-                spread = self._spread if held else 0.0
-                return _Turn(now + random.uniform(0, spread), self._round)  # noqa: S311 - spreads load, guards nothing
-            turn = max(now, self._next_slot)
-            self._next_slot = turn + self._spacing
-            return _Turn(turn, self._round)
-
 
 class RetryBudget:
-    """What all pages together may still retry. All threads use it, under its lock."""
+    """The retries left to all pages together. Changed by all threads, under its lock."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._left = size * COST
+        self._left = size * PAGES_PER_RETRY
         self._lock = threading.Lock()
 
     def earn(self) -> None:
-        """Add what a page that succeeded is worth."""
+        """Credit a successful page."""
         with self._lock:
             self._left += 1
 
     def spend(self, cause: str) -> None:
-        """Take one retry. Raises ``RetryBudgetExhausted`` when there is none left."""
+        """Use one retry. Raises ``RetryBudgetExhausted`` if none is left."""
         with self._lock:
-            if self._left < COST:
+            if self._left < PAGES_PER_RETRY:
                 raise RetryBudgetExhausted(
-                    f"too many pages fail: the run's retry budget (retry.budget={self._size}, and 1 for every {COST}"
-                    f" pages that succeed) is used up; last cause: {cause}"
+                    f"too many pages fail: the run's retry budget (retry.budget={self._size}, and 1 for every"
+                    f" {PAGES_PER_RETRY} pages that succeed) is used up; last cause: {cause}"
                 )
-            self._left -= COST
+            self._left -= PAGES_PER_RETRY

@@ -1,4 +1,4 @@
-"""What one attempt can come to, when it is not a page."""
+"""Retries: the errors of an attempt, the policies, and the waits between attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow_paginated.core.deadline import Deadline
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PageFailed, QuotaExceeded, RunTimeout
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.validation import check_number, override
 
 if TYPE_CHECKING:
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
     from airflow_paginated.transport.gate import Gate, RetryBudget
 
-CONNECTION: Final = 0.1
+CONNECTION_WEIGHT: Final = 0.1
 
-SERVER: Final = 1.0
+SERVER_WEIGHT: Final = 1.0
 
-THROTTLE: Final = 2.0
+THROTTLE_WEIGHT: Final = 2.0
 
 
 @dataclass(eq=False)
 class RetryableError(Exception):
-    """An attempt that failed and may be made again after a backoff of ``weight`` times the policy's base.
+    """A failed attempt, to be retried after a backoff of ``weight`` times the policy's base.
 
-    ``unsent``: the server surely did not act on the request. ``stale``: a connection that had been idle turned out to
-    be dead, which says nothing about the server and is not charged.
+    ``unsent``: the server certainly did not act on the request. ``stale``: an idle connection was dead, which is not
+    charged to the page.
     """
 
     cause: str
-    weight: float = CONNECTION
+    weight: float = CONNECTION_WEIGHT
     unsent: bool = False
     stale: bool = False
 
 
 @dataclass(eq=False)
 class Throttled(Exception):
-    """The server asks to slow down; for ``seconds``, where it says so. Never charged to the page."""
+    """The server requests a slower rate, for ``seconds`` if it says so. Never charged to the page."""
 
     cause: str
     seconds: float | None = None
@@ -50,7 +50,7 @@ class Throttled(Exception):
 
 @dataclass(eq=False)
 class Expired(Exception):
-    """The server refuses the credentials of this ``generation``, and there may be new ones. Not charged to the page."""
+    """The server refused the credentials of this ``generation``, which can be renewed. Not charged to the page."""
 
     cause: str
     generation: int
@@ -59,8 +59,8 @@ class Expired(Exception):
 
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
 
-EARLY: Final = 0.2
-"""Most faults are isolated, and a page that backs off holds up those behind it: its first retry comes early."""
+FIRST_RETRY_SHARE: Final = 0.2
+"""Most errors are isolated, and a page that waits delays those after it: its first retry comes early."""
 
 IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 
@@ -69,14 +69,14 @@ ANY_METHOD: Final = IDEMPOTENT_METHODS | {"POST", "PATCH"}
 
 @dataclass(frozen=True, kw_only=True)
 class RequestRetry:
-    """How one page is asked for again, in the words of ``urllib3.util.Retry``; times in seconds.
+    """How a page is retried, in the terms of ``urllib3.util.Retry``; times in seconds.
 
-    ``max_attempts`` counts the first try. ``backoff_factor`` is the base after a 5xx; a tenth of it after a broken
-    connection or body, twice as much after throttling without ``Retry-After``; a page's first retry takes a fifth.
-    A ``Retry-After`` longer than ``retry_after_max`` is not waited for here: the task gives its slot back. A method
-    that is not among ``allowed_methods`` is sent again only when the server surely did not act on it. ``budget`` is
-    what all pages together may retry before the run is given up (``None``: 20, or 3 times the workers if that is
-    more); every page that succeeds adds 0.2.
+    ``max_attempts`` includes the first one. ``backoff_factor`` is the base after a 5xx; a tenth of it applies after a
+    broken connection or body, twice as much after throttling without ``Retry-After``; a page's first retry waits a
+    fifth. For a ``Retry-After`` longer than ``retry_after_max`` the task gives its slot back instead of waiting. A
+    method not in ``allowed_methods`` is retried only if the server certainly did not act on the request. ``budget``
+    is the number of retries for all pages together before the run fails (``None``: 20, or 3 times the workers if that
+    is more); each successful page adds 0.2.
     """
 
     max_attempts: int = 5
@@ -103,7 +103,7 @@ class RequestRetry:
 
     @classmethod
     def from_urllib3(cls, retry: Retry) -> RequestRetry:
-        """Take over a ``urllib3.util.Retry``: what it leaves at its own default takes ours."""
+        """Convert a ``urllib3.util.Retry``; values at its defaults become ours."""
         from urllib3.util import Retry
 
         limits = [each for each in (retry.total, retry.connect, retry.read, retry.status) if each is not None]
@@ -125,7 +125,7 @@ class RequestRetry:
         )
 
     def to_urllib3(self) -> Retry:
-        """Return the nearest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
+        """Return the closest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
         from urllib3.util import Retry
 
         capped: Any = {"retry_after_max": int(self.retry_after_max)} if retry_after_cap() is not None else {}
@@ -141,7 +141,7 @@ class RequestRetry:
         )
 
     def budget_for(self, workers: int) -> int:
-        """Return how many retries a run begins with."""
+        """Return the number of retries that a run starts with."""
         return max(20, 3 * workers) if self.budget is None else self.budget
 
 
@@ -153,9 +153,9 @@ def retry_after_cap() -> int | None:
 
 
 def backoff(retries: int, base: float, most: float, first: float = 1.0) -> float:
-    """Return seconds to wait before retry number ``retries`` (from 1): full jitter below a doubling ceiling.
+    """Return the seconds to wait before retry number ``retries`` (from 1): full jitter below a doubling ceiling.
 
-    ``first`` is the share of the base that the first retry waits at most.
+    The first retry waits at most the share ``first`` of the base.
     Source: Marc Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog.
     """
     growth = first if retries == 1 else 2.0 ** min(retries - 1, 60)
@@ -165,7 +165,7 @@ def backoff(retries: int, base: float, most: float, first: float = 1.0) -> float
 
 @dataclass(frozen=True, kw_only=True)
 class RateLimit:
-    """At most ``requests`` in ``per_seconds``, evenly spaced, over all threads of a run."""
+    """At most ``requests`` in ``per_seconds``, evenly spaced, for all threads of a run together."""
 
     requests: float
     per_seconds: float = 1.0
@@ -196,7 +196,7 @@ def combined_retry(
 def combined_rate_limit(
     connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RateLimit | None
 ) -> RateLimit | None:
-    """Combine both: the slower one holds, since an operator may only tighten what the connection grants."""
+    """Return the slower of both: an operator can only tighten the connection's limit."""
     given = [_rate_limit(connection, "rate_limit (on the connection)"), _rate_limit(operator, "rate_limit")]
     return max((each for each in given if each), key=lambda limit: limit.interval, default=None)
 
@@ -209,12 +209,12 @@ def _rate_limit(given: Mapping[str, Any] | RateLimit | None, where: str) -> Rate
 
 @dataclass(slots=True)
 class AttemptState:
-    """The attempts at one thing. Changed by the thread that makes them."""
+    """The state of one retried request. Changed by the thread that makes the attempts."""
 
     deadline: float
     sent: int = 0
     sent_at: float | None = None
-    """When the newest request went out, where it says something of the pace that the API allows."""
+    """When the latest request was sent, if it counts for the adaptive rate."""
     charged: int = 0
     throttled: int = 0
     stale: bool = False
@@ -222,27 +222,27 @@ class AttemptState:
 
 @dataclass(frozen=True, slots=True)
 class RetryController:
-    """The policies of a run, and where its threads wait. All of them use it.
+    """Applies a run's retry policies. Shared by all threads.
 
-    ``name`` is what is asked for, in messages; it is called only when there is something to say.
+    ``name()`` describes the request in messages; it is called only for an error.
     """
 
     retry: RequestRetry
-    limits: Limits
+    timeouts: Timeouts
     deadline: Deadline
     gate: Gate
     budget: RetryBudget
 
-    def tries(self) -> AttemptState:
-        """Return that nothing was tried yet."""
-        return AttemptState(deadline=time.monotonic() + self.limits.page_timeout)
+    def new_state(self) -> AttemptState:
+        """Return the state before the first attempt."""
+        return AttemptState(deadline=time.monotonic() + self.timeouts.page)
 
-    def attempt_ends(self, tries: AttemptState) -> float:
-        """Return when an attempt that begins now must be over."""
-        return min(time.monotonic() + self.limits.attempt_timeout, tries.deadline, self.deadline.at)
+    def attempt_ends(self, state: AttemptState) -> float:
+        """Return the deadline of an attempt that starts now."""
+        return min(time.monotonic() + self.timeouts.attempt, state.deadline, self.deadline.at)
 
     def excess(self, wait: float) -> str:
-        """Name what forbids to wait so long, if anything does."""
+        """Return the limit that ``wait`` exceeds, or an empty string."""
         longest = self.retry.retry_after_max
         if wait > longest:
             return f"retry.retry_after_max={longest:g}"
@@ -250,69 +250,69 @@ class RetryController:
         return f"the {max(left, 0):.0f} s that this try has left ({self.deadline.limit})" if wait >= left else ""
 
     def wait(
-        self, trouble: Throttled | RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None = None
+        self, error: Throttled | RetryableError, state: AttemptState, name: Callable[[], str], once: str | None = None
     ) -> None:
-        """Wait until another attempt is due, or raise the error of giving up.
+        """Wait until the next attempt, or raise the final error.
 
-        ``once`` is the method of a request that must not reach the server a second time.
+        ``once`` is the method of a request that must not reach the server twice.
         """
-        if isinstance(trouble, Throttled):
-            self._pause(trouble, tries, name)
+        if isinstance(error, Throttled):
+            self._pause(error, state, name)
         else:
-            self._back_off(trouble, tries, name, once)
+            self._back_off(error, state, name, once)
 
     def check_open(self) -> None:
-        """Raise ``Cancelled`` when the run is over: whatever else there is, that is why."""
+        """Raise ``Cancelled`` if the run is over, which then explains any other error."""
         if self.gate.closed:
             raise Cancelled("the run was told to stop")
 
-    def _pause(self, throttled: Throttled, tries: AttemptState, name: Callable[[], str]) -> None:
-        tries.throttled += 1
+    def _pause(self, throttled: Throttled, state: AttemptState, name: Callable[[], str]) -> None:
+        state.throttled += 1
         asked = throttled.seconds or 0.0
         if asked and (excess := self.excess(asked)):
             raise QuotaExceeded(
                 f"{name()}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}", asked
             )
-        # Zero seconds, or a date that has passed, is no leave to hammer.
-        seconds = asked or backoff(tries.throttled, self.retry.backoff_factor * THROTTLE, self.retry.backoff_max)
-        self._check_time(throttled.cause, tries, name, seconds)
-        self.gate.pause(seconds, refused=tries.sent_at)
+        # `Retry-After: 0` or a past date does not mean "retry at once".
+        seconds = asked or backoff(state.throttled, self.retry.backoff_factor * THROTTLE_WEIGHT, self.retry.backoff_max)
+        self._check_time(throttled.cause, state, name, seconds)
+        self.gate.pause(seconds, refused=state.sent_at)
 
-    def _back_off(self, fault: RetryableError, tries: AttemptState, name: Callable[[], str], once: str | None) -> None:
+    def _back_off(self, error: RetryableError, state: AttemptState, name: Callable[[], str], once: str | None) -> None:
         self.check_open()
-        self._check_run(fault.cause, name, 0)
-        if once and not fault.unsent:
+        self._check_run(error.cause, name, 0)
+        if once and not error.unsent:
             raise _failed(
-                f"{fault.cause}, and a {once} may have been acted on; if sending it twice is harmless,"
+                f"{error.cause}, and the server may have acted on the {once}; if sending it twice is harmless,"
                 " add its method to retry.allowed_methods",
-                tries,
+                state,
                 name,
             )
-        if fault.stale and not tries.stale:
-            tries.stale = True
+        if error.stale and not state.stale:
+            state.stale = True
             return
-        tries.charged += 1
-        if tries.charged >= self.retry.max_attempts:
-            raise _failed(fault.cause, tries, name)
-        self.budget.spend(f"{name()}: {fault.cause}")
-        base = self.retry.backoff_factor * fault.weight
-        seconds = backoff(tries.charged, base, self.retry.backoff_max, first=EARLY)
-        self._check_time(fault.cause, tries, name, seconds)
+        state.charged += 1
+        if state.charged >= self.retry.max_attempts:
+            raise _failed(error.cause, state, name)
+        self.budget.spend(f"{name()}: {error.cause}")
+        base = self.retry.backoff_factor * error.weight
+        seconds = backoff(state.charged, base, self.retry.backoff_max, first=FIRST_RETRY_SHARE)
+        self._check_time(error.cause, state, name, seconds)
         self.gate.sleep(seconds)
 
-    def _check_time(self, cause: str, tries: AttemptState, name: Callable[[], str], wait: float) -> None:
+    def _check_time(self, cause: str, state: AttemptState, name: Callable[[], str], wait: float) -> None:
         self._check_run(cause, name, wait)
-        if time.monotonic() + wait >= tries.deadline:
-            limit = self.limits.page_timeout
-            raise _failed(f"{cause}; no time left within limits.page_timeout={limit:g} s", tries, name)
+        if time.monotonic() + wait >= state.deadline:
+            limit = self.timeouts.page
+            raise _failed(f"{cause}; no time left within timeouts.page={limit:g} s", state, name)
 
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:
             raise RunTimeout(
-                f"the time of this try is over ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
+                f"this try ran out of time ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
             )
 
 
-def _failed(cause: str, tries: AttemptState, name: Callable[[], str]) -> PageFailed:
-    plural = "attempt" if tries.sent == 1 else "attempts"
-    return PageFailed(f"{name()} failed in {tries.sent} {plural}; last cause: {cause}")
+def _failed(cause: str, state: AttemptState, name: Callable[[], str]) -> PageFailed:
+    plural = "attempt" if state.sent == 1 else "attempts"
+    return PageFailed(f"{name()} failed in {state.sent} {plural}; last cause: {cause}")

@@ -1,4 +1,4 @@
-"""What the user knows of an API's answers: their format, where they hide errors, and what else they may mean."""
+"""The user's rules for responses: their format, where they report errors, and what they mean."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ ACCEPT: Final[Mapping[str, str]] = {"json": "application/json", "jsonl": "applic
 
 ACTIONS: Final = ("SUCCESS", "FAIL", "RETRY", "RATE_LIMITED", "IGNORE", "END", "REFRESH_TOKEN_THEN_RETRY")
 
-TROUBLE: Final = (408, 425, 429)
+TRANSIENT_4XX: Final = (408, 425, 429)
 
-PREDICATES: Final = ("status", "header", "content", "path")
+CONDITIONS: Final = ("status", "header", "content", "path")
 
 
 class Readable(Protocol):
-    """The body of an answer, as far as it can be read; asked for only where an action needs it."""
+    """A response's body, decoded only when an action needs it."""
 
     @property
     def text(self) -> str:
-        """The body as text, empty where it is none."""
+        """The body as a string, empty if it cannot be decoded."""
 
     @property
     def value(self) -> Json:
-        """The body as JSON, or ``ABSENT`` where it is none."""
+        """The parsed JSON body, or ``ABSENT``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseAction:
-    """What to do with an answer for which all that is given here holds.
+    """What to do with a response that meets all conditions given here.
 
-    ``action``: ``SUCCESS`` takes it as a page, whatever its status; ``FAIL`` fails the run, with ``message``; ``RETRY``
-    asks again; ``RATE_LIMITED`` pauses all workers, for as long as a ``Retry-After`` says; ``IGNORE`` goes on without
-    its rows, ``END`` ends its partition; ``REFRESH_TOKEN_THEN_RETRY`` asks again once, with fresh credentials.
+    ``action``: ``SUCCESS`` accepts it as a page, whatever its status; ``FAIL`` fails the run with ``message``;
+    ``RETRY`` retries; ``RATE_LIMITED`` pauses all workers, for the time of a ``Retry-After``; ``IGNORE`` skips its
+    rows, ``END`` ends its partition; ``REFRESH_TOKEN_THEN_RETRY`` retries once with renewed credentials.
 
-    ``status``: one or several; without it, ``END`` and ``IGNORE`` are not for 408, 425, 429 and 5xx. ``header``: is
-    there; ``header_matches``: a regular expression found in its value. ``content``: a text that the body contains.
-    ``path``: into a JSON body; it leads to ``equals`` or, without that, to anything but null, false, 0 and what is
-    empty.
+    ``status``: one or several; without it, ``END`` and ``IGNORE`` never match 408, 425, 429 and 5xx. ``header``: is
+    present; ``header_matches``: a regular expression found in its value. ``content``: a string that the body
+    contains. ``path``: in a JSON body, leads to ``equals`` or, without that, to anything but null, false, 0 and empty
+    values.
     """
 
     action: Action
@@ -59,7 +59,7 @@ class ResponseAction:
     content: str | None = None
     path: str | None = None
     equals: Json = ...
-    """Not given as long as it is the ellipsis: null may be meant."""
+    """The ellipsis means not given, since null is a value."""
     message: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,46 +73,45 @@ class ResponseAction:
             raise ConfigurationError("header_matches: give header, too")
         if self.equals is not ... and self.path is None:
             raise ConfigurationError("equals: give path, too")
-        if all(getattr(self, name) is None for name in PREDICATES):
-            raise ConfigurationError(f"{self.action} for which answers? give one of {', '.join(PREDICATES)}")
+        if all(getattr(self, name) is None for name in CONDITIONS):
+            raise ConfigurationError(f"{self.action}: give at least one of {', '.join(CONDITIONS)}")
 
-    def holds(self, status: int, headers: Mapping[str, str], reading: Readable) -> bool:
-        """Say whether an answer is meant; its body is read only where the rest holds."""
+    def matches(self, status: int, headers: Mapping[str, str], body: Readable) -> bool:
+        """Return whether a response meets the conditions; its body is decoded only if the others hold."""
         return (
-            (status in cast("tuple[int, ...]", self.status) if self.status else self._may_hold(status))
-            and (self.header is None or self._header_holds(headers.get(self.header.lower())))
-            and (self.content is None or self.content in reading.text)
-            and (self.path is None or self._value_holds(select(reading.value, self.path)))
+            (status in cast("tuple[int, ...]", self.status) if self.status else self._may_match(status))
+            and (self.header is None or self._header_matches(headers.get(self.header.lower())))
+            and (self.content is None or self.content in body.text)
+            and (self.path is None or self._value_matches(select(body.value, self.path)))
         )
 
-    def _may_hold(self, status: int) -> bool:
-        # A server in trouble may say anything: what ends a partition, or gives up rows, must not rest on it.
-        return self.action not in ("END", "IGNORE") or not (status in TROUBLE or status >= 500)
+    def _may_match(self, status: int) -> bool:
+        # A failing server may say anything: it must not end a partition or skip rows.
+        return self.action not in ("END", "IGNORE") or not (status in TRANSIENT_4XX or status >= 500)
 
-    def _header_holds(self, value: str | None) -> bool:
+    def _header_matches(self, value: str | None) -> bool:
         return value is not None and (self.header_matches is None or bool(re.search(self.header_matches, value)))
 
-    def _value_holds(self, found: Json) -> bool:
+    def _value_matches(self, found: Json) -> bool:
         if self.equals is ...:
             return is_something(found)
-        # True is 1 in Python, and not in JSON.
+        # True equals 1 in Python, but not in JSON.
         return bool(found == self.equals) and isinstance(found, bool) == isinstance(self.equals, bool)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseRules:
-    """How answers are read.
+    """How responses are read.
 
-    ``response_format``: ``json``, ``jsonl`` (one row a line) or ``csv`` (rows become objects of strings, named by the
-    header line of each page or by ``csv_columns``). ``missing_rows`` and ``null_rows``: a JSON answer that has nothing,
-    or null, where the rows should be is an ``error`` or a page without rows (``empty``). ``error_path``: whatever is
-    there, save null, false, 0 and what is empty, makes a 200 an error. ``response_actions``: the first that holds
-    decides, before anything else does.
+    ``response_format``: ``json``, ``jsonl`` (one row per line) or ``csv`` (rows become objects of strings, named by
+    the header line of each page or by ``csv_columns``). ``missing_rows`` and ``null_rows``: missing or null rows in a
+    JSON response are an ``error`` or a page without rows (``empty``). ``error_path``: any value there but null,
+    false, 0 and empty ones makes a 200 an error. ``response_actions``: the first match decides, before anything else.
     """
 
     response_format: Format = "json"
-    missing_rows: Literal["error", "empty"] = "error"
-    null_rows: Literal["error", "empty"] = "error"
+    missing_rows: Literal["fail", "empty"] = "fail"
+    null_rows: Literal["fail", "empty"] = "fail"
     error_path: str | None = None
     response_actions: Sequence[ResponseAction | Mapping[str, Any]] = ()
     csv_delimiter: str = ","
@@ -122,7 +121,7 @@ class ResponseRules:
     def __post_init__(self) -> None:
         check_choice(self.response_format, ACCEPT, "response: response_format")
         for name in ("missing_rows", "null_rows"):
-            check_choice(getattr(self, name), ("error", "empty"), f"response: {name}")
+            check_choice(getattr(self, name), ("fail", "empty"), f"response: {name}")
         check_path(self.error_path, "response: error_path", optional=True)
         object.__setattr__(self, "response_actions", _actions(self.response_actions))
         object.__setattr__(self, "csv_columns", _columns(self.csv_columns))
@@ -130,23 +129,23 @@ class ResponseRules:
 
     @property
     def actions(self) -> tuple[ResponseAction, ...]:
-        """The actions as values."""
+        """The actions as ``ResponseAction`` values."""
         return cast("tuple[ResponseAction, ...]", self.response_actions)
 
     @property
     def accept(self) -> str:
-        """The media type to ask for."""
+        """The media type for the Accept header."""
         return ACCEPT[self.response_format]
 
-    def first_match(self, status: int, headers: Mapping[str, str], reading: Readable) -> ResponseAction | None:
-        """Return the action that decides over an answer, if one does."""
-        return next((action for action in self.actions if action.holds(status, headers, reading)), None)
+    def first_match(self, status: int, headers: Mapping[str, str], body: Readable) -> ResponseAction | None:
+        """Return the first action that matches a response."""
+        return next((action for action in self.actions if action.matches(status, headers, body)), None)
 
     def check_selector(self, data_selector: str | None) -> None:
-        """Refuse a selector that cannot go with these rules."""
+        """Raise ``ConfigurationError`` for a selector that contradicts these rules."""
         if data_selector is not None and self.response_format != "json":
             raise ConfigurationError(
-                f"data_selector: every line of a {self.response_format} answer is a row; leave it out"
+                f"data_selector: every line of a {self.response_format} response is a row; leave it out"
             )
         way = parse_path(data_selector) if data_selector else ()
         rows = way[: way.index(ALL) + 1] if ALL in way else (*way, ALL)
@@ -154,7 +153,7 @@ class ResponseRules:
             raise ConfigurationError(f"response: error_path {self.error_path!r} leads into the rows, not beside them")
 
     def described(self) -> dict[str, Json]:
-        """Return the dict form, without what is left at its default."""
+        """Return the dict form without defaults."""
         changed = _changed(self)
         if self.actions:
             changed["response_actions"] = [_changed(action) for action in self.actions]
@@ -170,7 +169,7 @@ def combined_response(
 
 
 def is_something(value: Json) -> bool:
-    """Say whether there is a value, and it is not null, false, 0 or empty."""
+    """Return whether a value is present and not null, false, 0 or empty."""
     return value is not ABSENT and bool(value)
 
 
@@ -210,7 +209,7 @@ def _check_pattern(pattern: str | None) -> None:
     try:
         re.compile(pattern or "")
     except re.error as exc:
-        raise ConfigurationError(f"header_matches: {pattern!r} is no regular expression: {exc}") from None
+        raise ConfigurationError(f"header_matches: {pattern!r} is not a regular expression: {exc}") from None
 
 
 def _columns(given: object) -> tuple[str, ...] | None:
@@ -236,5 +235,5 @@ def _check_csv(delimiter: object, quotechar: object) -> None:
 
 
 def quoting(quotechar: object) -> Literal[0, 3]:
-    """Return how ``csv`` treats quotes: as data, where there is no character for them."""
+    """Return the ``csv`` quoting mode: without a quote character, quotes are data."""
     return csv.QUOTE_NONE if quotechar is None else csv.QUOTE_MINIMAL

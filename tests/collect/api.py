@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from airflow_paginated import Page, PageRequest, Stop
 from airflow_paginated.core.errors import PageFailed
-from airflow_paginated.core.values import Landing, Successor
-from airflow_paginated.pagination.protocols import Pagination
+from airflow_paginated.core.values import OrderedPage, Successor, Total
+from airflow_paginated.pagination.protocols import Pagination, totals_of
 
 Style = Literal["items", "header", "pages", "once", "now and then", "has_more", "bare", "cursor"]
 
@@ -115,6 +115,9 @@ class InTurn:
     def first(self, request: PageRequest) -> PageRequest:
         return self.whole.first(request)
 
+    def total(self, page: Page) -> Total | None:
+        return totals_of(self.whole)(page)
+
     def follow(self, page: Page) -> Successor:
         return self.whole.follow(page)
 
@@ -124,20 +127,21 @@ def seeds_of(pagination: Pagination, tables: int) -> list[PageRequest]:
     return [pagination.first(PageRequest("/rows", query={"table": n}, partition=(n,))) for n in range(tables)]
 
 
-def plain_loop(seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination) -> list[Landing]:
+def plain_loop(seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination) -> list[OrderedPage]:
     """Read one partition page by page: what a walk must come to."""
     landings = []
     request: Successor = seed
     while isinstance(request, PageRequest):
         page = fetch(request)
+        page = replace(page, total=totals_of(pagination)(page))
         request = pagination.follow(page)
-        landings.append(Landing(page, request))
+        landings.append(OrderedPage(page, request))
     return landings
 
 
-def by_partition(landings: Sequence[Landing]) -> dict[tuple[int, ...], list[Landing]]:
+def by_partition(landings: Sequence[OrderedPage]) -> dict[tuple[int, ...], list[OrderedPage]]:
     """Sort landings by partition, in the order in which they came."""
-    found: dict[tuple[int, ...], list[Landing]] = {}
+    found: dict[tuple[int, ...], list[OrderedPage]] = {}
     for landing in landings:
         found.setdefault(landing.page.request.partition, []).append(landing)
     return found
@@ -192,6 +196,6 @@ class Gate:
             assert not thread.is_alive()
 
 
-def paths(landings: Sequence[Landing]) -> Mapping[tuple[int, ...], list[int]]:
+def paths(landings: Sequence[OrderedPage]) -> Mapping[tuple[int, ...], list[int]]:
     """Return the indexes of the pages of each partition, in the order in which they came."""
     return {key: [one.page.request.index for one in some] for key, some in by_partition(landings).items()}

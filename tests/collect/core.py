@@ -83,7 +83,7 @@ class Case:
 
 
 @dataclass
-class ConnectionRegistry:
+class Watch:
     """What a try demands of the API: which pages, how many at once, how many at once that wait for their turn."""
 
     fetch: Callable[[PageRequest], Page]
@@ -125,7 +125,7 @@ class ConnectionRegistry:
 class _Watched:
     """A strategy whose decisions a watch is told of."""
 
-    def __init__(self, whole: Pagination, watch: ConnectionRegistry) -> None:
+    def __init__(self, whole: Pagination, watch: Watch) -> None:
         self._whole, self._watch = whole, watch
 
     def first(self, request: PageRequest) -> PageRequest:
@@ -151,14 +151,14 @@ class _WatchedAhead(_Watched):
 class _Doomed:
     """A dataset that notes what lands and strikes at a landing; in all else the one that it stands before."""
 
-    def __init__(self, whole: Dataset, watch: ConnectionRegistry, strike: Callable[[Moment], None]) -> None:
+    def __init__(self, whole: Dataset, watch: Watch, strike: Callable[[Moment], None]) -> None:
         self._whole, self._watch, self._strike = whole, watch, strike
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._whole, name)
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
-        self._whole.land(record, lines)
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
+        self._whole.store_page(record, lines)
         self._watch.landed.append((record.request.partition, record.request.index))
         self._strike("landing")
 
@@ -184,7 +184,7 @@ class Task:
     one_file: bool = False
     kept: Mapping[Partition, Landed] = field(default_factory=dict)
     """What was stored when the newest try began."""
-    watch: ConnectionRegistry = field(default_factory=lambda: ConnectionRegistry(_nobody))
+    watch: Watch = field(default_factory=lambda: Watch(_nobody))
     """Of the newest try."""
 
     @property
@@ -208,17 +208,17 @@ class Task:
             strike("fetching")
             return case.api(request)
 
-        def proceed() -> None:
+        def check_cancelled() -> None:
             strike("publishing")
             stop.check()
 
-        self.watch = watch = ConnectionRegistry(fetch)
+        self.watch = watch = Watch(fetch)
         strategy = (_WatchedAhead if isinstance(case.pagination, SupportsPrefetch) else _Watched)(
             case.pagination, watch
         )
         request = self.run.base
         partitions = [{"table": number} for number in range(case.api.count)]
-        run = Run(self.run.owner, self.run.plan, request, proceed=proceed)
+        run = Run(self.run.owner, self.run.plan, request, check_cancelled=check_cancelled)
         sink = FileSink(self.path, part_bytes=case.part_bytes)
         with closing(cast(Dataset, sink.resolved(local_or_fsspec).open(run))) as dataset:
             result: dict[str, Any] = Collector(

@@ -106,16 +106,18 @@ class Job:
         return Run(owner, plan, collection.request, resume_max_age=self.resume_max_age, rows=rows)
 
 
-def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None] | None = None) -> dict[str, Any]:
-    """Collect and publish; ``proceed`` is called before each step of publishing, beside the check of ``stop``."""
+def collect(
+    job: Job, stop: StopSignal | None = None, check_cancelled: Callable[[], None] | None = None
+) -> dict[str, Any]:
+    """Collect and publish; ``check_cancelled`` runs before each step of publishing, after ``stop``'s own check."""
     stop = stop or StopSignal()
 
     def go_on() -> None:
-        if proceed is not None:
-            proceed()
+        if check_cancelled is not None:
+            check_cancelled()
         stop.check()
 
-    options = replace(job.options, deadline=Deadline.of(job.options.limits.run_timeout))
+    options = replace(job.options, deadline=Deadline.of(job.options.timeouts.run))
     stop.deadline = options.deadline
     sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     watermark, known = job.watermark, {}
@@ -125,7 +127,7 @@ def collect(job: Job, stop: StopSignal | None = None, proceed: Callable[[], None
             "plan": {**job.identity.plan, **watermark.plan},
             "rows": replace(job.identity.rows, changes=watermark.changes),
         }
-    run = replace(job.identity, proceed=go_on, **known)
+    run = replace(job.identity, check_cancelled=go_on, **known)
     opened = sink.open(run)
     if isinstance(opened, Existing):
         kept: dict[str, Any] = opened.result

@@ -13,9 +13,9 @@ from typing import Final, TypeAlias
 from airflow_paginated import Completeness, Offset, Page, PageRequest
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.rechecks import lenient
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import IncompleteError, ResponseError
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 from airflow_paginated.pagination import SinglePage
 from airflow_paginated.pagination.protocols import totals_of
 
@@ -83,7 +83,7 @@ class MovingTable:
         texts = [b'{"id":%d}' % row for row in rows[start : start + size]]
         return replace(Page.of(request, texts), envelope={"total": len(rows)}, bytes=1)
 
-    def harms(self, landings: list[Landing]) -> bool:
+    def harms(self, landings: list[OrderedPage]) -> bool:
         """Say whether a row that was there all the time is missing, or any is there twice."""
         got = [json.loads(row)["id"] for landing in landings for row in landing.page.rows]
         return not set(got) >= set(self.before) & set(self.rows) or len(got) != len(set(got))
@@ -123,7 +123,7 @@ def simulate(changes: str, runs: int) -> dict[str, Tally]:
     return tallies
 
 
-def _read(table: MovingTable, strategy: Offset) -> tuple[list[Landing], bool]:
+def _read(table: MovingTable, strategy: Offset) -> tuple[list[OrderedPage], bool]:
     """Collect whatever comes, with the real walk; say whether an overlap differed."""
     moved = False
 
@@ -136,10 +136,10 @@ def _read(table: MovingTable, strategy: Offset) -> tuple[list[Landing], bool]:
             return page.with_rows(page.rows[page.request.state["again"] :])
 
     seeds = [strategy.first(PageRequest("/rows"))]
-    return list(walk(seeds, table, strategy, WORKERS, Window(4 * WORKERS), admit=trim)), moved
+    return list(fetch_in_order(seeds, table, strategy, WORKERS, Window(4 * WORKERS), admit=trim)), moved
 
 
-def _caught(table: MovingTable, landings: list[Landing], strategy: Offset, policy: Completeness) -> bool:
+def _caught(table: MovingTable, landings: list[OrderedPage], strategy: Offset, policy: Completeness) -> bool:
     """Say whether the checks refuse what was collected."""
     total = totals_of(strategy)
     with closing(Audit(policy, strategy=strategy)) as audit:
@@ -147,7 +147,7 @@ def _caught(table: MovingTable, landings: list[Landing], strategy: Offset, polic
             for landing in landings:
                 audit.admit(landing.page)
                 audit.see(PageRecord.of(landing, total(landing.page)))
-            for landing in walk(audit.beyond.requests(), lenient(table), SinglePage(), 1, Window(1)):
+            for landing in fetch_in_order(audit.beyond.requests(), lenient(table), SinglePage(), 1, Window(1)):
                 audit.check_past_end(landing.page)
             audit.account()
         except (IncompleteError, ResponseError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from time import sleep
 from typing import Any
@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode
 
 from airflow_paginated import Page, PageRequest, Split
 from airflow_paginated.core.errors import PageFailed
-from airflow_paginated.core.values import Landing
-from airflow_paginated.pagination.protocols import Pagination, trimmed_by
+from airflow_paginated.core.values import OrderedPage
+from airflow_paginated.pagination.protocols import Pagination, totals_of, trimmed_by
 from tests.collect.api import Place, no_delay
 
 URL = "https://api.example/v1/rows"
@@ -117,13 +117,16 @@ class Tables:
         return {"meta": meta, "next": token, "link": following if more else None}, headers
 
 
-def plain_pages(seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination) -> Iterator[Landing]:
+def plain_pages(
+    seed: PageRequest, fetch: Callable[[PageRequest], Page], pagination: Pagination
+) -> Iterator[OrderedPage]:
     """Read one partition page by page, and then what it was split into: what a walk must come to."""
     request, trim = seed, trimmed_by(pagination)
     while True:
-        page = trim(fetch(request))
+        page = fetch(request)
+        page = trim(replace(page, total=totals_of(pagination)(page)))
         successor = pagination.follow(page)
-        yield Landing(page.with_rows(()) if isinstance(successor, Split) else page, successor)
+        yield OrderedPage(page.with_rows(()) if isinstance(successor, Split) else page, successor)
         if not isinstance(successor, PageRequest):
             break
         request = successor
@@ -131,7 +134,7 @@ def plain_pages(seed: PageRequest, fetch: Callable[[PageRequest], Page], paginat
         yield from plain_pages(part, fetch, pagination)
 
 
-def text_of(landings: Sequence[Landing]) -> bytes:
+def text_of(landings: Sequence[OrderedPage]) -> bytes:
     """Return the rows of landings in the order of the dataset: by partition, then by page."""
     in_order = sorted(landings, key=lambda one: (one.page.request.partition, one.page.request.index))
     return b"".join(one.page.lines for one in in_order)

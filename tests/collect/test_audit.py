@@ -11,7 +11,7 @@ import pytest
 from airflow_paginated import Completeness, Page, PageNumber, PageRequest, Stop
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.core.errors import IncompleteError, ResponseError
-from airflow_paginated.core.values import Landing, PageRecord, Split, Total
+from airflow_paginated.core.values import OrderedPage, PageRecord, Split, Total
 
 BY_ITEMS = PageNumber(total_path="n")
 
@@ -26,7 +26,7 @@ TWO = (page(0, b"1", b"2"), page(1, b"3", b"4"))
 
 def record(each: Page, end: bool = False, total: int | None = 4) -> PageRecord:
     following = Stop("total reached") if end else page(each.request.index + 1).request
-    return PageRecord.of(Landing(each, following), None if total is None else Total(total, "items"))
+    return PageRecord.of(OrderedPage(each, following), None if total is None else Total(total, "items"))
 
 
 def audited(*pages: Page, recalled: int = 0, total: int | None = 4, **policy: Any) -> Audit:
@@ -71,7 +71,7 @@ def test_a_refused_look_is_unverified() -> None:
 def test_parts_that_come_to_their_whole_are_no_change(whole: int, verdict: str) -> None:
     parts = (PageRequest("/rows", partition=(0, 0)), PageRequest("/rows", partition=(0, 1)))
     audit = Audit(Completeness(on_total_change="extend"))
-    audit.see(PageRecord.of(Landing(page(0), Split(parts)), Total(whole, "items")))
+    audit.see(PageRecord.of(OrderedPage(page(0), Split(parts)), Total(whole, "items")))
     for part in parts:
         audit.see(record(Page.of(part, (b"1",)), end=True, total=1))
     found = check(audit, "total_is_stable")

@@ -84,7 +84,7 @@ def test_a_value_is_not_taken_for_another_placeholder() -> None:
 
 @pytest.mark.parametrize("value", ["", ".", "..", None, True, ["a"], {"a": 1}, b"x"])
 def test_a_value_that_would_ask_another_endpoint_is_refused(value: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"partitions\[1\]: 'id' is a part of the endpoint"):
+    with pytest.raises(ConfigurationError, match=r"partitions\[1\]: 'id' fills a placeholder of the endpoint"):
         collected(PageRequest("/shops/{id}/rows"), partitions=[{"id": "x"}, {"id": value}])
 
 
@@ -143,7 +143,7 @@ def test_partitions_are_accepted_when_all_are_different(values: list[int | str])
         (iter([{}]), "partitions: expected a list of dicts, got list_iterator"),
         ([{}, "a"], "partitions[1]: expected a dict, got str"),
         ([None], "partitions[0]: expected a dict, got NoneType"),
-        ([{1: 2}], "partitions[0]: the name of a parameter: expected a string that is not empty, got 1"),
+        ([{1: 2}], "partitions[0]: parameter name: expected a non-empty string, got 1"),
     ],
 )
 def test_what_is_no_list_of_parameter_sets_is_refused(given: Any, said: str) -> None:

@@ -15,7 +15,7 @@ from airflow_paginated import Completeness, Page, PageRequest, Stop
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.duplicates import DuplicateKeyCheck
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
-from airflow_paginated.core.values import CollectionReport, Landing, PageRecord
+from airflow_paginated.core.values import CollectionReport, OrderedPage, PageRecord
 
 
 def page(index: int, rows: Iterable[Any], partition: int = 0) -> Page:
@@ -100,12 +100,12 @@ def test_a_row_without_its_key_fails(rows: list[Any], said: str) -> None:
 @pytest.mark.parametrize(
     ("policy", "said"),
     [
-        ({"key": "rows[*].id"}, "leads to one value of a row"),
+        ({"key": "rows[*].id"}, "must lead to a single value of a row"),
         ({"key": ""}, "completeness: key"),
         ({"key": []}, "completeness: key must not be empty"),
         ({"key": 5}, "completeness: key"),
         ({"key": "id", "on_duplicate": "ignore"}, "completeness: on_duplicate"),
-        ({"on_duplicate": "drop"}, "on_duplicate needs a key"),
+        ({"on_duplicate": "drop"}, "on_duplicate requires key"),
     ],
 )
 def test_wrong_policies_are_refused(policy: dict[str, Any], said: str) -> None:
@@ -118,7 +118,7 @@ def account(pages: list[Page], **policy: Any) -> CollectionReport:
     last = len(pages) - 1
     for index, each in enumerate(pages):
         following = Stop("empty page") if index == last else pages[index + 1].request
-        audit.see(PageRecord.of(Landing(audit.admit(each), following), None))
+        audit.see(PageRecord.of(OrderedPage(audit.admit(each), following), None))
     return audit.account()
 
 
@@ -142,7 +142,7 @@ def test_the_verdict_stands_in_the_account(policy: dict[str, Any], verdict: str,
 def test_what_an_earlier_try_stored_counts() -> None:
     audit = Audit(Completeness(key="id"))
     stored = page(0, ids(1, 2))
-    audit.recall(PageRecord.of(Landing(stored, page(1, []).request), None), stored.lines)
+    audit.recall(PageRecord.of(OrderedPage(stored, page(1, []).request), None), stored.lines)
     with pytest.raises(IncompleteError, match="page 2 of partition 0 has 1 rows whose key"):
         audit.admit(page(1, ids(2, 3)))
 

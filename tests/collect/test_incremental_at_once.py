@@ -30,7 +30,7 @@ def steps_of(site: Site, run: str) -> int:
         nonlocal steps
         steps += 1
 
-    collect(site.job(run), proceed=count)
+    collect(site.job(run), check_cancelled=count)
     return steps
 
 

@@ -76,7 +76,7 @@ def test_rows_without_a_value_fail_or_are_left_out(site: Site) -> None:
     with pytest.raises(ResponseError, match="'updated_at' is missing or null in a row of page 2"):
         site.run("run-1")
     assert site.state is None
-    assert [row["id"] for row in site.with_policy(on_missing="exclude").run("run-1")] == [0, 1, 2, 3, 5, 6, 7]
+    assert [row["id"] for row in site.with_policy(missing_value="exclude").run("run-1")] == [0, 1, 2, 3, 5, 6, 7]
 
 
 def refuse() -> None:
@@ -94,7 +94,7 @@ def test_a_run_that_fails_does_not_move_the_watermark(site: Site, failing: str) 
         site.server.faults = on_page(2, ServerError())
     kind = {"publish": Cancelled, "check": IncompleteError, "page": PaginatedApiError}[failing]
     with pytest.raises(kind):
-        collect(job, proceed=refuse if failing == "publish" else None)
+        collect(job, check_cancelled=refuse if failing == "publish" else None)
     assert published(job.path) is None
     assert site.state == before
     site.server.faults = lambda request, nth: None

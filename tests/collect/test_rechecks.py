@@ -10,7 +10,7 @@ import pytest
 from airflow_paginated import Completeness, Offset, Page, PageNumber, PageRequest, Sliced, Stop, Total
 from airflow_paginated.collect.rechecks import MOST_LOOKS, REFUSED, PastEndProbe, lenient
 from airflow_paginated.core.errors import IncompleteError, RequestRefused, ResponseError
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 
 BY_ITEMS = PageNumber(total_path="n")
 
@@ -25,7 +25,7 @@ def last_page(
     if index:
         request = replace(request, state={"step": 10, "rows": 10 * index, "total": total})
     page = Page.of(request, ROWS[:rows])
-    return PageRecord.of(Landing(page, Stop("total reached")), Total(total, "items"))
+    return PageRecord.of(OrderedPage(page, Stop("total reached")), Total(total, "items"))
 
 
 def behind(record: PageRecord, rows: list[bytes], end: str | None = None) -> Page:

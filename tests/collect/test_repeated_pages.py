@@ -11,7 +11,7 @@ import pytest
 from airflow_paginated import Completeness, Page, PageRequest, Stop
 from airflow_paginated.collect.duplicates import RepeatedPageCheck
 from airflow_paginated.core.errors import IncompleteError
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 
 
 def page(index: int, rows: str | None = None, asked: str | None = None, partition: tuple[int, ...] = (0,)) -> Page:
@@ -52,7 +52,7 @@ def test_the_last_page_again_is_the_end_where_it_may_be() -> None:
 def test_the_last_page_again_is_the_end_after_a_resume() -> None:
     repeats = RepeatedPageCheck(Completeness(on_repeat="end"))
     for before, after in pairwise([page(0), page(1), page(2)]):
-        repeats.remember(PageRecord.of(Landing(before, after.request), None))
+        repeats.remember(PageRecord.of(OrderedPage(before, after.request), None))
     assert repeats.admit(page(2, rows="own 1")).end
 
 
@@ -86,7 +86,7 @@ def test_they_may_not_have_the_same_request() -> None:
 
 def test_what_an_earlier_try_stored_counts() -> None:
     repeats = RepeatedPageCheck(Completeness())
-    repeats.remember(PageRecord.of(Landing(page(0), Stop("x")), None))
+    repeats.remember(PageRecord.of(OrderedPage(page(0), Stop("x")), None))
     with pytest.raises(IncompleteError, match="the same rows"):
         repeats.admit(page(1, rows="own 0"))
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated import Limits
+from airflow_paginated import Timeouts
 from airflow_paginated.collect.collector import StopSignal
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import PageFailed, QuotaExceeded, RunTimeout
@@ -42,9 +42,9 @@ LONG = 30.0
     ("own", "timeout", "seconds", "limit"),
     [
         (None, None, None, NEVER.limit),
-        (20.0, None, 20, "limits.run_timeout=20 s"),
+        (20.0, None, 20, "timeouts.run=20 s"),
         (None, 3_600, 3_585, "3585 s of execution_timeout=3600 s"),
-        (20.0, 3_600, 20, "limits.run_timeout=20 s"),
+        (20.0, 3_600, 20, "timeouts.run=20 s"),
         (5_000.0, 3_600, 3_585, "3585 s of execution_timeout=3600 s"),
         (None, 30, 15, "15 s of execution_timeout=30 s"),
         (None, 20, 10, "10 s of execution_timeout=20 s"),
@@ -67,14 +67,12 @@ def test_the_smaller_of_both_limits_holds(
 def test_a_deadline_is_there_or_is_not() -> None:
     NEVER.check()
     Deadline.within(60, "a minute").check()
-    with pytest.raises(RunTimeout, match=r"^the time of this try is over \(no time at all\)$"):
+    with pytest.raises(RunTimeout, match=r"^this try ran out of time \(no time at all\)$"):
         Deadline.within(0, "no time at all").check()
 
 
 def job_of(server: FaultServer, tmp_path: Path, seconds: float = 1.0, **client: Any) -> Job:
-    return Job(
-        url=server.url, path=f"{tmp_path}/out/", workers=4, client={"limits": Limits(run_timeout=seconds), **client}
-    )
+    return Job(url=server.url, path=f"{tmp_path}/out/", workers=4, client={"timeouts": Timeouts(run=seconds), **client})
 
 
 def ends_early(job: Job, **options: Any) -> Exception:
@@ -113,8 +111,8 @@ def test_a_page_that_hangs(fault: Fault, tmp_path: Path) -> None:
         job = job_of(server, tmp_path)
         error = ends_early(job)
         assert isinstance(error, RunTimeout)
-        assert "limits.run_timeout=1 s" in str(error)
-        assert "14 pages with 140 rows are stored, and the next try goes on from there" in str(error)
+        assert "timeouts.run=1 s" in str(error)
+        assert "14 pages with 140 rows are stored, and the next try resumes from there" in str(error)
         assert landed(job.staging)[(0,)].pages == 14
         check_the_next_try(job, server)
 
@@ -149,7 +147,7 @@ def test_a_pause_that_reaches_past_the_end_is_not_slept_through(fault: Fault, tm
         error = ends_early(job)
         assert isinstance(error, QuotaExceeded)
         assert error.seconds == 250
-        assert "s that this try has left (limits.run_timeout=200 s)" in str(error)
+        assert "s that this try has left (timeouts.run=200 s)" in str(error)
         check_the_next_try(job, server)
 
 
@@ -176,7 +174,7 @@ def test_while_it_publishes(tmp_path: Path) -> None:
                 stop.deadline = Deadline.within(0, "a test")
 
         stop = StopSignal()
-        error = ends_early(job, stop=stop, proceed=slowly)
+        error = ends_early(job, stop=stop, check_cancelled=slowly)
         assert isinstance(error, RunTimeout)
         assert "40 pages with 400 rows are stored" in str(error)
         check_the_next_try(job, server)

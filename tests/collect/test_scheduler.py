@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated import Page, PageNumber, PageRequest, Stop
-from airflow_paginated.collect.scheduler import Inbox, Window, walk
+from airflow_paginated.collect.scheduler import Inbox, Window, fetch_in_order
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, LimitExceeded, PageFailed
 from tests.collect.api import Api, Cursor, Gate, paths, plain_loop, seeds_of
 from tests.collect.load import Load, watched
@@ -27,13 +27,13 @@ def after_first(request: PageRequest) -> bool:
 
 
 def test_without_seeds_there_is_nothing() -> None:
-    assert list(walk([], Api(tables=[]), PLANNED, 2, Window(8))) == []
+    assert list(fetch_in_order([], Api(tables=[]), PLANNED, 2, Window(8))) == []
 
 
 def test_a_sure_failure_ends_the_walk_at_once() -> None:
     api = Api(tables=[100], broken={(0, 5)})
     with Gate(api, lambda request: request.index == 1) as gate:
-        running = walk(seeds_of(PLANNED, 1), gate, PLANNED, 3, Window(12))
+        running = fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 3, Window(12))
         assert next(running).page.request.index == 0
         with pytest.raises(PageFailed, match="page 5"):
             next(running)
@@ -43,7 +43,7 @@ def test_a_sure_failure_ends_the_walk_at_once() -> None:
 def test_nobody_asks_for_more_until_a_sure_failure_is_settled() -> None:
     """Nine pages are sent; the walk's thread looks the other way when the fourth one fails."""
     with Gate(Api(tables=[1000], broken={(0, 3)}), lambda request: False) as gate:
-        running = walk(seeds_of(PLANNED, 1), gate, PLANNED, 1, Window(8))
+        running = fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 1, Window(8))
         next(running)
         assert gate.wait_for(3)
         with pytest.raises(PageFailed, match="page 3"):
@@ -64,7 +64,7 @@ def test_a_sure_failure_that_comes_too_late_holds_nothing_up() -> None:
         return replace(page, end="enough") if (request.partition, request.index) == ((0,), 1) else page
 
     landings = []
-    for landing in walk(seeds_of(PLANNED, 2), fetch, PLANNED, 2, Window(4)):
+    for landing in fetch_in_order(seeds_of(PLANNED, 2), fetch, PLANNED, 2, Window(4)):
         landings.append(landing)
         if landing.page.end:
             ended.set()
@@ -83,7 +83,7 @@ def test_an_unsure_failure_counts_at_its_turn_only() -> None:
             assert arrived.wait(10)
         return api(request)
 
-    running = walk(seeds_of(GUESSED, 1), fetch, GUESSED, 2, Window(8))
+    running = fetch_in_order(seeds_of(GUESSED, 1), fetch, GUESSED, 2, Window(8))
     assert [next(running).page.request.index for _ in range(2)] == [0, 1]
     with pytest.raises(PageFailed, match="page 2"):
         next(running)
@@ -91,7 +91,7 @@ def test_an_unsure_failure_counts_at_its_turn_only() -> None:
 
 def test_past_the_end_a_failure_does_not_count_at_all() -> None:
     api = Api(tables=[20], style="bare", broken={(0, index) for index in range(3, 20)})
-    pages = list(walk(seeds_of(GUESSED, 1), api, GUESSED, 4, Window(16)))
+    pages = list(fetch_in_order(seeds_of(GUESSED, 1), api, GUESSED, 4, Window(16)))
     assert [one.page.count for one in pages] == [10, 10, 0]
     assert pages[-1].successor == Stop("empty page")
 
@@ -109,14 +109,14 @@ def test_a_none_in_the_inbox_cancels_though_nothing_arrives(told: str) -> None:
         inbox.put(None)
     with Gate(Api(tables=[50]), held) as gate:
         with pytest.raises(Cancelled):
-            list(walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), inbox=inbox))
+            list(fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), inbox=inbox))
         gate.settle()
         assert gate.asked in ([], [0])
 
 
 def test_cancelling_ends_a_walk_in_the_middle() -> None:
     inbox: Inbox = SimpleQueue()
-    running = walk(seeds_of(PLANNED, 1), Api(tables=[1000]), PLANNED, 2, Window(4), inbox=inbox)
+    running = fetch_in_order(seeds_of(PLANNED, 1), Api(tables=[1000]), PLANNED, 2, Window(4), inbox=inbox)
     for _ in range(10):
         next(running)
     inbox.put(None)
@@ -127,17 +127,17 @@ def test_cancelling_ends_a_walk_in_the_middle() -> None:
 
 def test_tick_is_called_while_nothing_arrives() -> None:
     with Gate(Api(tables=[15]), lambda request: True) as gate:
-        pages = list(walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), tick=gate.open))
+        pages = list(fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), on_idle=gate.open))
     assert len(pages) == 2
 
 
 def test_an_error_of_tick_ends_the_walk() -> None:
-    def tick() -> None:
+    def on_idle() -> None:
         raise LookupError("no report")
 
     with Gate(Api(tables=[15]), lambda request: True) as gate:
         with pytest.raises(LookupError):
-            list(walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), tick=tick))
+            list(fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), on_idle=on_idle))
         gate.settle()
 
 
@@ -149,7 +149,7 @@ class Interrupted(BaseException):
 def test_an_abandoned_walk_sends_no_more(leave: str) -> None:
     """Eight pages are sent, two threads hold two of them: the other six never reach the server."""
     with Gate(Api(tables=[1000]), after_first) as gate:
-        running = walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8))
+        running = fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8))
         next(running)
         assert gate.wait_for(1, 2)
         if leave == "close":
@@ -166,7 +166,7 @@ def test_an_abandoned_walk_sends_no_more(leave: str) -> None:
 @pytest.mark.parametrize(("workers", "window"), [(1, 1), (1, 4), (4, 16)])
 def test_the_successor_is_sent_before_the_page_is_handed_on(workers: int, window: int) -> None:
     with Gate(Api(tables=[35], style="cursor"), lambda request: False) as gate:
-        for landing in walk(seeds_of(Cursor(), 1), gate, Cursor(), workers, Window(window)):
+        for landing in fetch_in_order(seeds_of(Cursor(), 1), gate, Cursor(), workers, Window(window)):
             if isinstance(landing.successor, PageRequest):
                 assert gate.wait_for(landing.successor.index)
     assert gate.asked == [0, 1, 2, 3]
@@ -180,7 +180,7 @@ def test_the_oldest_partition_comes_first() -> None:
         order.append((request.partition[0], request.index))
         return api(request)
 
-    landings = list(walk(seeds_of(PLANNED, 3), fetch, PLANNED, 1, Window(4)))
+    landings = list(fetch_in_order(seeds_of(PLANNED, 3), fetch, PLANNED, 1, Window(4)))
     assert order == [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (1, 1), (1, 2)]
     assert paths(landings) == {(0,): [0, 1, 2], (1,): [0, 1, 2], (2,): [0]}
 
@@ -189,14 +189,14 @@ def test_the_oldest_partition_comes_first() -> None:
 def test_an_answer_of_an_earlier_walk_in_the_same_inbox_counts_for_nothing(strategy: PageNumber) -> None:
     inbox: Inbox = SimpleQueue()
     with Gate(Api(tables=[1000]), after_first) as gate:
-        first = walk(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox=inbox)
+        first = fetch_in_order(seeds_of(strategy, 1), gate, strategy, 4, Window(16), inbox=inbox)
         next(first)
         assert gate.wait_for(1, 2, 3, 4)
         first.close()
         gate.settle()
     assert not inbox.empty()
     load = Load(Api(tables=[200]))
-    again = list(walk(seeds_of(strategy, 1), load, watched(strategy, load), 2, Window(4), inbox=inbox))
+    again = list(fetch_in_order(seeds_of(strategy, 1), load, watched(strategy, load), 2, Window(4), inbox=inbox))
     assert sum(one.page.count for one in again) == 200
     assert load.most_held <= 4
     assert load.most_unsure <= 2
@@ -212,7 +212,7 @@ def test_the_newest_total_wins_though_a_page_was_sent_with_an_older_one(declared
 
     load = Load(fetch)
     seeds = seeds_of(PLANNED, 1)
-    landings = list(walk(seeds, load, watched(PLANNED, load), 4, Window(16)))
+    landings = list(fetch_in_order(seeds, load, watched(PLANNED, load), 4, Window(16)))
     assert landings == plain_loop(seeds[0], fetch, PLANNED)
     assert max(load.asked.values()) == 1
 
@@ -226,7 +226,7 @@ def test_a_total_that_grows_is_run_ahead_to_at_once() -> None:
 
     with (
         Gate(fetch, lambda request: request.index > 2) as gate,
-        closing(walk(seeds_of(PLANNED, 1), gate, PLANNED, 8, Window(16))) as running,
+        closing(fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 8, Window(16))) as running,
     ):
         assert [next(running).page.request.index for _ in range(2)] == [0, 1]
         assert gate.wait_for(3, 4, 5, 6, 7, 8, 9)
@@ -245,7 +245,7 @@ def test_the_window_is_as_wide_at_the_end_as_in_the_beginning(window: Window) ->
     late = set(range(50, 58))
     with (
         Gate(fetch, lambda request: request.partition == (1,) and request.index in late) as gate,
-        closing(walk(seeds_of(GUESSED, 2), gate, GUESSED, 8, window)) as running,
+        closing(fetch_in_order(seeds_of(GUESSED, 2), gate, GUESSED, 8, window)) as running,
     ):
         for landing in running:
             if (landing.page.request.partition, landing.page.request.index) == ((1,), 49):
@@ -259,7 +259,7 @@ def test_the_window_of_bytes_holds_once_the_size_of_a_page_is_known(pages_in_win
     size = api(seeds_of(PLANNED, 1)[0]).bytes + 20  # later rows have more digits
     load = Load(api)
     window = Window(32, bytes=size * pages_in_window)
-    landings = list(walk(seeds_of(PLANNED, 1), load, watched(PLANNED, load), 8, window))
+    landings = list(fetch_in_order(seeds_of(PLANNED, 1), load, watched(PLANNED, load), 8, window))
     assert len(landings) == 40
     assert load.most_held <= pages_in_window
 
@@ -267,7 +267,7 @@ def test_the_window_of_bytes_holds_once_the_size_of_a_page_is_known(pages_in_win
 def test_a_page_larger_than_the_window_of_bytes_goes_alone() -> None:
     load = Load(Api(tables=[100, 100], row_bytes=100))
     strategy = watched(PLANNED, load)
-    landings = list(walk(seeds_of(PLANNED, 2), load, strategy, 8, Window(32, bytes=10)))
+    landings = list(fetch_in_order(seeds_of(PLANNED, 2), load, strategy, 8, Window(32, bytes=10)))
     assert len(landings) == 20
     assert load.most_held <= 2  # both partitions began before a size was known
 
@@ -309,7 +309,7 @@ def test_a_strategy_that_leads_astray_is_refused(method: str, answer: str) -> No
     wrong, error = ANSWERS[answer]
     strategy = Odd(wrong, method)
     with Gate(Api(tables=[100], style="cursor"), lambda request: False) as gate:
-        running = walk(seeds_of(strategy, 1), gate, strategy, 2, Window(8))
+        running = fetch_in_order(seeds_of(strategy, 1), gate, strategy, 2, Window(8))
         landed = [next(running).page.request.index for _ in range(2 if method == "follow" else 0)]
         with pytest.raises(error, match=rf"{method}\(\)" if error is ConfigurationError else "too many"):
             next(running)
@@ -321,13 +321,13 @@ def test_a_strategy_that_leads_astray_is_refused(method: str, answer: str) -> No
 def test_follow_may_not_answer_none() -> None:
     strategy = Odd(lambda request: None, "follow")
     with pytest.raises(ConfigurationError, match=r"follow\(\).*\(0,\), 2 to \(0,\), 3; it returned None"):
-        list(walk(seeds_of(strategy, 1), Api(tables=[100], style="cursor"), strategy, 2, Window(8)))
+        list(fetch_in_order(seeds_of(strategy, 1), Api(tables=[100], style="cursor"), strategy, 2, Window(8)))
 
 
 def test_two_seeds_for_one_partition_are_refused() -> None:
     seeds = seeds_of(PLANNED, 1)
     with pytest.raises(ConfigurationError, match=r"partition \(0,\)"):
-        list(walk([*seeds, *seeds], Api(tables=[100]), PLANNED, 2, Window(8)))
+        list(fetch_in_order([*seeds, *seeds], Api(tables=[100]), PLANNED, 2, Window(8)))
 
 
 def test_an_error_of_the_seeds_ends_the_walk() -> None:
@@ -336,7 +336,7 @@ def test_an_error_of_the_seeds_ends_the_walk() -> None:
         raise LookupError("no more parameter sets")
 
     with pytest.raises(LookupError):
-        list(walk(seeds(), Api(tables=[100]), PLANNED, 2, Window(8)))
+        list(fetch_in_order(seeds(), Api(tables=[100]), PLANNED, 2, Window(8)))
 
 
 @pytest.mark.parametrize("error", [Interrupted, SystemExit, MemoryError])
@@ -345,13 +345,15 @@ def test_what_a_fetch_raises_is_raised_by_the_walk_whatever_it_is(error: type[Ba
         raise error
 
     with pytest.raises(error):
-        list(walk(seeds_of(PLANNED, 1), fetch, PLANNED, 2, Window(8)))
+        list(fetch_in_order(seeds_of(PLANNED, 1), fetch, PLANNED, 2, Window(8)))
 
 
 def test_a_page_is_handed_out_with_the_request_that_led_to_it() -> None:
     """A fetch may answer with a request of its own making, as after a redirect."""
     api = Api(tables=[25])
     landings = list(
-        walk(seeds_of(PLANNED, 1), lambda r: replace(api(r), request=PageRequest("/moved")), PLANNED, 2, Window(8))
+        fetch_in_order(
+            seeds_of(PLANNED, 1), lambda r: replace(api(r), request=PageRequest("/moved")), PLANNED, 2, Window(8)
+        )
     )
     assert landings == plain_loop(seeds_of(PLANNED, 1)[0], api, PLANNED)

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, Stop
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import PageFailed, ResponseError
-from airflow_paginated.core.values import Landing
+from airflow_paginated.core.values import OrderedPage
 from airflow_paginated.pagination.protocols import Pagination
 from tests.collect.api import Api, Cursor, InTurn, Place, Style, by_partition, no_delay, plain_loop, seeds_of
 from tests.collect.load import Load, watched
@@ -35,7 +35,7 @@ class Case:
     def seeds(self) -> list[PageRequest]:
         return seeds_of(self.pagination, len(self.api.tables))
 
-    def expected(self, seeds: list[PageRequest]) -> dict[tuple[int, ...], list[Landing]]:
+    def expected(self, seeds: list[PageRequest]) -> dict[tuple[int, ...], list[OrderedPage]]:
         """Return what a plain loop over each partition comes to, of an API that does not dawdle."""
         prompt = replace(self.api, delay=no_delay)
         return {seed.partition: plain_loop(seed, prompt, self.pagination) for seed in seeds}
@@ -118,7 +118,7 @@ def unwrapped(pagination: Pagination) -> Pagination:
 def check(case: Case, seeds: list[PageRequest]) -> Load:
     """Walk, and compare with the plain loop and with every bound."""
     load = Load(case.api)
-    landings = list(walk(seeds, load, watched(case.pagination, load), case.workers, case.window))
+    landings = list(fetch_in_order(seeds, load, watched(case.pagination, load), case.workers, case.window))
     assert by_partition(landings) == case.expected(seeds)
     assert max(load.asked.values()) == 1, "a page was asked for twice"
     assert not load.too_early, "a page was sent before its partition's first one had come"
@@ -168,11 +168,11 @@ def test_an_empty_page_in_the_middle_fails_where_it_may_cost_rows(case: Case) ->
     ((_, hole),) = case.api.holes
     landings, raised = [], ""
     try:
-        for landing in walk(case.seeds, case.api, case.pagination, case.workers, case.window):
+        for landing in fetch_in_order(case.seeds, case.api, case.pagination, case.workers, case.window):
             landings.append(landing)
     except ResponseError as exc:
         raised = str(exc)
-    assert raised.startswith(f"page {hole + 1} has fewer rows than the first one, and is not the last")
+    assert raised.startswith(f"page {hole + 1} has fewer rows than the first page and is not the last")
     expected = replace(case, api=replace(case.api, holes=())).expected(case.seeds)[(0,)]
     assert [one.page for one in landings] == [one.page for one in expected[:hole]]
     event("fails")
@@ -202,7 +202,7 @@ def test_a_failure_leaves_a_prefix_of_each_partition_and_its_own_name(case: Case
     landings, raised = [], ""
     failing = replace(case.api, broken=broken)
     try:
-        for landing in walk(case.seeds, failing, case.pagination, case.workers, case.window):
+        for landing in fetch_in_order(case.seeds, failing, case.pagination, case.workers, case.window):
             landings.append(landing)
     except PageFailed as exc:
         raised = str(exc)
@@ -221,7 +221,7 @@ def test_a_page_that_was_not_sure_fails_at_its_turn_only(case: Case, data: st.Da
     landings = []
     raised = False
     try:
-        for landing in walk(case.seeds, failing, case.pagination, case.workers, case.window):
+        for landing in fetch_in_order(case.seeds, failing, case.pagination, case.workers, case.window):
             landings.append(landing)
     except PageFailed:
         raised = True
@@ -235,7 +235,9 @@ def test_a_page_that_was_not_sure_fails_at_its_turn_only(case: Case, data: st.Da
 def test_an_abandoned_walk_has_handed_out_a_prefix(case: Case, taken: int) -> None:
     load = Load(case.api)
     landings = []
-    with closing(walk(case.seeds, load, watched(case.pagination, load), case.workers, case.window)) as running:
+    with closing(
+        fetch_in_order(case.seeds, load, watched(case.pagination, load), case.workers, case.window)
+    ) as running:
         for landing in running:
             landings.append(landing)
             if len(landings) == taken:
@@ -276,6 +278,6 @@ def test_a_wrong_guess_costs_a_request_and_nothing_else(case: Case, wrong: froze
         page = case.api(request)
         return replace(page, lines=b"nonsense\n") if "guess" in request.query else page
 
-    landings = list(walk(case.seeds, fetch, Guess(wrong), case.workers, case.window))
+    landings = list(fetch_in_order(case.seeds, fetch, Guess(wrong), case.workers, case.window))
     expected = {seed.partition: plain_loop(seed, replace(case.api, delay=no_delay), Cursor()) for seed in case.seeds}
     assert by_partition(landings) == expected

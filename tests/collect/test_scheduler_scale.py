@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from airflow_paginated import Page, PageNumber, PageRequest
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.pagination.protocols import Pagination
 from tests.collect.api import Cursor
 
@@ -38,7 +38,7 @@ def test_of_20_000_partitions_few_are_open_at_any_time() -> None:
             most_drawn = max(most_drawn, drawn - closed)
             yield PLANNED.first(PageRequest("/rows", query={"table": number}, partition=(number,)))
 
-    for landing in walk(seeds(), fetch, PLANNED, 8, Window(32)):
+    for landing in fetch_in_order(seeds(), fetch, PLANNED, 8, Window(32)):
         most_open = max(most_open, len(began) - closed)
         closed += not isinstance(landing.successor, PageRequest)
         pages += 1
@@ -68,7 +68,7 @@ def peak_of(pages: int, strategy: Pagination) -> tuple[int, int]:
     try:
         before = tracemalloc.get_traced_memory()[0]
         seeds = [strategy.first(PageRequest("/rows", query={"table": 0}))]
-        count = sum(1 for _ in walk(seeds, fetch, strategy, 8, Window(32)))
+        count = sum(1 for _ in fetch_in_order(seeds, fetch, strategy, 8, Window(32)))
         return tracemalloc.get_traced_memory()[1] - before, count
     finally:
         tracemalloc.stop()

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, Sliced, Split, Stop
-from airflow_paginated.collect.scheduler import Window, landed, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order, resolve_next
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError
-from airflow_paginated.core.values import Landing
+from airflow_paginated.core.values import OrderedPage
 from airflow_paginated.pagination.protocols import Pagination
 from tests.collect.api import Api, Gate, by_partition, seeds_of
 from tests.collect.load import Load, watched
@@ -41,12 +41,14 @@ class Halves:
         return Stop("end") if request.index else replace(request, index=1)
 
 
-def walked(strategy: Pagination, partitions: int = 1, workers: int = 1, window: int = 1, **more: Any) -> list[Landing]:
+def walked(
+    strategy: Pagination, partitions: int = 1, workers: int = 1, window: int = 1, **more: Any
+) -> list[OrderedPage]:
     seeds = [replace(ASKED, partition=(number,), index=0) for number in range(partitions)]
-    return list(walk(seeds, answer, strategy, workers, Window(window), **more))
+    return list(fetch_in_order(seeds, answer, strategy, workers, Window(window), **more))
 
 
-def names(landings: Sequence[Landing]) -> list[tuple[tuple[int, ...], int]]:
+def names(landings: Sequence[OrderedPage]) -> list[tuple[tuple[int, ...], int]]:
     return [(one.page.request.partition, one.page.request.index) for one in landings]
 
 
@@ -75,7 +77,7 @@ class TestSplits:
     def test_few_are_open_at_once_however_many_there_are(self) -> None:
         load = Load(answer)
         seeds = [replace(ASKED, partition=(0,), index=0)]
-        landings = list(walk(seeds, load, watched(Halves(9), load), 4, Window(8)))
+        landings = list(fetch_in_order(seeds, load, watched(Halves(9), load), 4, Window(8)))
         assert len(landings) == 2**9 - 1 + 2 * 2**9
         assert load.most_held <= 8
         assert load.most_open <= 9
@@ -98,7 +100,7 @@ class TestSplits:
 
         strategy = Late()
         api = Api(tables=[40])
-        found = names(list(walk(seeds_of(strategy, 1), api, strategy, 2, Window(8))))
+        found = names(list(fetch_in_order(seeds_of(strategy, 1), api, strategy, 2, Window(8))))
         assert found[:2] == [((0,), 0), ((0,), 1)]
         assert sorted(found[2:]) == [((0, part), index) for part in range(2) for index in range(4)]
 
@@ -130,7 +132,7 @@ class TestSplits:
             return answer(request)
 
         with pytest.raises(LookupError):
-            list(walk([replace(ASKED, partition=(0,), index=0)], fetch, Halves(1), 2, Window(8)))
+            list(fetch_in_order([replace(ASKED, partition=(0,), index=0)], fetch, Halves(1), 2, Window(8)))
 
     @pytest.mark.parametrize(("workers", "window"), [(1, 1), (3, 6), (8, 32)])
     def test_slices_are_read_to_the_end(self, workers: int, window: int) -> None:
@@ -145,7 +147,7 @@ class TestSplits:
         )
         seeds = seeds_of(strategy, 4)
         load = Load(tables)
-        landings = list(walk(seeds, load, watched(strategy, load), workers, Window(window)))
+        landings = list(fetch_in_order(seeds, load, watched(strategy, load), workers, Window(window)))
         assert by_partition(landings) == by_partition([one for s in seeds for one in plain_pages(s, tables, strategy)])
         assert text_of(landings) == b"".join(tables.rows(table) for table in range(4))
         assert max(load.asked.values()) == 1
@@ -165,7 +167,7 @@ class TestAnswersThatAreTheEnd:
 
         strategy = Curious(total_path="meta.total")
         seeds = seeds_of(strategy, 1)
-        landings = list(walk(seeds, self.ending(at, Api(tables=[200])), strategy, 4, Window(16)))
+        landings = list(fetch_in_order(seeds, self.ending(at, Api(tables=[200])), strategy, 4, Window(16)))
         assert names(landings) == [((0,), index) for index in range(at + 1)]
         assert landings[-1].successor == Stop("by rule")
         assert landings[-1].page.count == 10
@@ -182,7 +184,7 @@ class TestAnswersThatAreTheEnd:
                 assert arrived.wait(10)
             return api(request)
 
-        landings = list(walk(seeds_of(GUESSED, 1), self.ending(1, fetch), GUESSED, 2, Window(8)))
+        landings = list(fetch_in_order(seeds_of(GUESSED, 1), self.ending(1, fetch), GUESSED, 2, Window(8)))
         assert names(landings) == [((0,), 0), ((0,), 1)]
 
     def test_it_ends_its_own_partition_only(self) -> None:
@@ -191,12 +193,12 @@ class TestAnswersThatAreTheEnd:
         def fetch(request: PageRequest) -> Page:
             return replace(api(request), end="by rule" if request.partition == (0,) else None)
 
-        landings = list(walk(seeds_of(PLANNED, 2), fetch, PLANNED, 2, Window(8)))
+        landings = list(fetch_in_order(seeds_of(PLANNED, 2), fetch, PLANNED, 2, Window(8)))
         assert sorted(names(landings)) == [((0,), 0), ((1,), 0), ((1,), 1), ((1,), 2)]
 
     def test_a_page_that_would_be_split_is_kept(self) -> None:
         page = replace(answer(replace(ASKED, index=0), 5), end="by rule")
-        assert landed(page, Halves(3)) == Landing(page, Stop("by rule"))
+        assert resolve_next(page, Halves(3)) == OrderedPage(page, Stop("by rule"))
 
 
 class TestAdmission:
@@ -208,7 +210,9 @@ class TestAdmission:
             seen.append(page)
             return page
 
-        landings = list(walk(seeds_of(PLANNED, 3), Api(tables=[95, 0, 40]), PLANNED, 4, Window(window), admit=admit))
+        landings = list(
+            fetch_in_order(seeds_of(PLANNED, 3), Api(tables=[95, 0, 40]), PLANNED, 4, Window(window), admit=admit)
+        )
         assert [one.page for one in landings] == seen
         assert len(seen) == 10 + 1 + 4
 
@@ -226,7 +230,7 @@ class TestAdmission:
 
         strategy = Noting(total_path="meta.total", page_size=10)
         api = Api(tables=[15])
-        landings = list(walk(seeds_of(strategy, 1), api, strategy, 1, Window(1), admit=admit))
+        landings = list(fetch_in_order(seeds_of(strategy, 1), api, strategy, 1, Window(1), admit=admit))
         assert order[:2] == ["admitted 0 with 10", "followed 0 with 1"]
         assert landings[0].page.rows == api.rows(0, 0)[:1]
 
@@ -238,7 +242,7 @@ class TestAdmission:
 
         found = []
         with Gate(Api(tables=[100]), lambda request: False) as gate:
-            running = walk(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), admit=admit)
+            running = fetch_in_order(seeds_of(PLANNED, 1), gate, PLANNED, 2, Window(8), admit=admit)
             found = [next(running).page.request.index for _ in range(2)]
             with pytest.raises(IncompleteError, match="twice"):
                 next(running)
@@ -249,7 +253,7 @@ class TestAdmission:
         def admit(page: Page) -> Page:
             return page.with_rows((), end="again") if page.request.index == 1 else page
 
-        landings = list(walk(seeds_of(PLANNED, 1), Api(tables=[100]), PLANNED, 2, Window(8), admit=admit))
+        landings = list(fetch_in_order(seeds_of(PLANNED, 1), Api(tables=[100]), PLANNED, 2, Window(8), admit=admit))
         assert [one.page.count for one in landings] == [10, 0]
         assert landings[-1].successor == Stop("again")
 
@@ -260,6 +264,8 @@ class TestAdmission:
             seen.append(page.request.index)
             return replace(page, end="by rule") if page.request.index == 1 else page
 
-        with closing(walk(seeds_of(PLANNED, 1), Api(tables=[100]), PLANNED, 4, Window(16), admit=admit)) as running:
+        with closing(
+            fetch_in_order(seeds_of(PLANNED, 1), Api(tables=[100]), PLANNED, 4, Window(16), admit=admit)
+        ) as running:
             list(running)
         assert seen == [0, 1]

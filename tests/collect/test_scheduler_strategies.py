@@ -20,9 +20,9 @@ from airflow_paginated import (
     PageRequest,
 )
 from airflow_paginated.collect.audit import Audit
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import IncompleteError, PageFailed, ResponseError
-from airflow_paginated.core.values import Landing, Page, PageRecord
+from airflow_paginated.core.values import OrderedPage, Page, PageRecord
 from airflow_paginated.pagination.protocols import Pagination, totals_of, trimmed_by
 from tests.collect.api import Gate, by_partition, no_delay, seeds_of
 from tests.collect.drawn import (
@@ -56,7 +56,7 @@ class Case:
         return seeds_of(self.pagination, len(self.tables.keys))
 
     @property
-    def expected(self) -> dict[tuple[int, ...], list[Landing]]:
+    def expected(self) -> dict[tuple[int, ...], list[OrderedPage]]:
         """Return what a plain loop over each partition comes to, of an API that does not dawdle."""
         prompt = replace(self.tables, delay=no_delay)
         return by_partition([one for seed in self.seeds for one in plain_pages(seed, prompt, self.pagination)])
@@ -82,7 +82,9 @@ def check(case: Case) -> Load:
         return audit.admit(trim(page))
 
     landings = []
-    for landing in walk(case.seeds, load, watched(case.pagination, load), case.workers, case.window, admit=admit):
+    for landing in fetch_in_order(
+        case.seeds, load, watched(case.pagination, load), case.workers, case.window, admit=admit
+    ):
         audit.see(PageRecord.of(landing, total(landing.page)))
         landings.append(landing)
     assert audit.account().complete
@@ -166,7 +168,7 @@ def test_a_failure_leaves_a_prefix_of_each_partition(case: Case, data: st.DataOb
     expected, trim = case.expected, trimmed_by(case.pagination)
     landings, failed = [], False
     try:
-        for landing in walk(case.seeds, failing, case.pagination, case.workers, case.window, admit=trim):
+        for landing in fetch_in_order(case.seeds, failing, case.pagination, case.workers, case.window, admit=trim):
             landings.append(landing)
     except PageFailed:
         failed = True
@@ -181,7 +183,7 @@ def test_header_links_are_fetched_before_their_turn() -> None:
     """From the third page on: the first two show how the links count."""
     with (
         Gate(Tables(keys=[range(100)]), lambda request: request.index > 1) as gate,
-        closing(walk(seeds_of(HeaderLink(), 1), gate, HeaderLink(), 8, Window(32))) as running,
+        closing(fetch_in_order(seeds_of(HeaderLink(), 1), gate, HeaderLink(), 8, Window(32))) as running,
     ):
         assert [next(running).page.request.index for _ in range(2)] == [0, 1]
         assert gate.wait_for(*range(2, 10))
@@ -198,7 +200,7 @@ def test_a_last_page_that_is_not_there_does_not_count(workers: int) -> None:
         page = tables(request)
         return replace(page, headers={"link": re.sub('4>; rel="last', '9>; rel="last', page.headers["link"])})
 
-    landings = list(walk(seeds_of(HeaderLink(), 1), fetch, HeaderLink(), workers, Window(4 * workers)))
+    landings = list(fetch_in_order(seeds_of(HeaderLink(), 1), fetch, HeaderLink(), workers, Window(4 * workers)))
     assert text_of(landings) == tables.rows(0)
 
 
@@ -212,4 +214,4 @@ def test_links_that_forget_their_partition_are_found() -> None:
 
     audit = Audit(Completeness())
     with pytest.raises(IncompleteError, match=r"page 2 of partition [01] has the same request as an earlier page"):
-        list(walk(seeds_of(HeaderLink(), 2), fetch, HeaderLink(), 2, Window(8), admit=audit.admit))
+        list(fetch_in_order(seeds_of(HeaderLink(), 2), fetch, HeaderLink(), 2, Window(8), admit=audit.admit))

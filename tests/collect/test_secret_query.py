@@ -97,8 +97,8 @@ def test_a_strategy_of_somebody_elses_may_set_any_name() -> None:
 def test_another_credential_is_another_collection_and_no_plan_says_which() -> None:
     first, second = collected({"token": "1"}), collected({"token": "2"})
     assert first.plan("u", "c") == second.plan("u", "c")
-    assert first.apart != second.apart != ""
-    assert collected({"q": 1}).apart == ""
+    assert first.credentials_fingerprint != second.credentials_fingerprint != ""
+    assert collected({"q": 1}).credentials_fingerprint == ""
     assert SECRET not in repr(collected({"token": SECRET})) + json.dumps(collected({"token": SECRET}).plan("u", "c"))
 
 

@@ -72,7 +72,7 @@ def test_a_run_over_http_stops_at_any_moment(tmp_path: Path, seed: int) -> None:
         timer.start()
         try:
             with pytest.raises(Cancelled):
-                collect(job, stop, proceed=lambda: time.sleep(0.01))
+                collect(job, stop, check_cancelled=lambda: time.sleep(0.01))
         finally:
             timer.join()
         check_no_thread_is_left()

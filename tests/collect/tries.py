@@ -186,7 +186,7 @@ def _main(job: Job, manner: Manner, results: Connection) -> None:
 
     _before_cleaning(step)
     try:
-        result = collect(job, proceed=step)
+        result = collect(job, check_cancelled=step)
     except PaginatedApiError as exc:
         results.send(Outcome(None, type(exc).__name__, str(exc), _peak_kib()))
     else:

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_paginated.core.cursor_values import CursorValue, mark_from, mark_of
+from airflow_paginated.core.cursor_values import CursorValue, cursor_value_from_json, parse_cursor_value
 from airflow_paginated.core.errors import ConfigurationError
 
 
 def mark(value: Any, kind: Any = "auto") -> CursorValue:
-    found = mark_of(json.dumps(value).encode(), kind)
+    found = parse_cursor_value(json.dumps(value).encode(), kind)
     assert found is not None
     return found
 
@@ -83,31 +83,31 @@ def test_it_takes_a_value_for_what_it_is_told(value: Any, kind: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "kind", "said"),
     [
-        ("true", "auto", "neither a number nor a text"),
-        ("[1]", "auto", "neither a number nor a text"),
-        ('{"a":1}', "auto", "neither a number nor a text"),
-        ('"Mon, 01 Jan 2024 00:00:00 GMT"', "auto", "a date in a notation that does not sort"),
-        ('"Jan 1, 2024"', "auto", "a date in a notation that does not sort"),
-        ('"01/02/2024"', "auto", "a date in a notation that does not sort"),
-        ('"1-Jan-2024 10:00"', "auto", "a date in a notation that does not sort"),
-        ('"yesterday"', "timestamp", "a text that is no timestamp"),
-        ('"17"', "timestamp", "a text that is no timestamp"),
-        ('"2024-01-01"', "number", "a text that is no number"),
-        ("17", "timestamp", "a number, where kind='timestamp' expects a text"),
+        ("true", "auto", "neither a number nor a string"),
+        ("[1]", "auto", "neither a number nor a string"),
+        ('{"a":1}', "auto", "neither a number nor a string"),
+        ('"Mon, 01 Jan 2024 00:00:00 GMT"', "auto", "a date in a format that does not sort"),
+        ('"Jan 1, 2024"', "auto", "a date in a format that does not sort"),
+        ('"01/02/2024"', "auto", "a date in a format that does not sort"),
+        ('"1-Jan-2024 10:00"', "auto", "a date in a format that does not sort"),
+        ('"yesterday"', "timestamp", "a string that is not a timestamp"),
+        ('"17"', "timestamp", "a string that is not a timestamp"),
+        ('"2024-01-01"', "number", "a string that is not a number"),
+        ("17", "timestamp", "a number, but kind='timestamp' expects a string"),
         ("1e999999999", "auto", "a number with more than 60 digits"),
         ("1" * 61, "auto", "a number with more than 60 digits"),
-        (f'"{"x" * 257}"', "auto", "a text of 257 characters"),
+        (f'"{"x" * 257}"', "auto", "a string of 257 characters"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(raw: str, kind: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        mark_of(raw.encode(), kind)
+        parse_cursor_value(raw.encode(), kind)
 
 
 def test_a_null_is_no_mark() -> None:
-    assert mark_of(b"null", "auto") is None
-    with pytest.raises(ValueError, match="nothing"):
-        mark_from(None, "auto")
+    assert parse_cursor_value(b"null", "auto") is None
+    with pytest.raises(ValueError, match="null"):
+        cursor_value_from_json(None, "auto")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_what_lies_before_is_written_alike_and_rounded_down(value: Any, less: fl
 
 
 def test_nothing_lies_before_a_text() -> None:
-    with pytest.raises(ConfigurationError, match="no lookback is possible from a text such as 'abc'"):
+    with pytest.raises(ConfigurationError, match="lookback cannot be applied to a string such as 'abc'"):
         mark("abc").before(Decimal(1))
 
 
@@ -192,4 +192,4 @@ def test_what_is_kept_becomes_the_same_again(value: Any) -> None:
         found = mark(value)
     except ValueError:
         return
-    assert mark_from(json.loads(json.dumps(found.json)), "auto") == found
+    assert cursor_value_from_json(json.loads(json.dumps(found.json)), "auto") == found

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated.core.cursor_values import mark_from
+from airflow_paginated.core.cursor_values import cursor_value_from_json
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.policies import Incremental, State, incremental_from, packed
+from airflow_paginated.core.policies import Incremental, State, incremental_from, pack_digests
 from airflow_paginated.core.values import PageRequest
 
 REQUEST = PageRequest("/orders", query={"active": "true"}, headers={"X-Tenant": "a"}, body={"page": {"size": 5}})
@@ -16,7 +16,7 @@ REQUEST = PageRequest("/orders", query={"active": "true"}, headers={"X-Tenant": 
 
 def asked(start: Any = None, request: PageRequest = REQUEST, **policy: Any) -> PageRequest:
     found = Incremental(field="at", **policy)
-    return found.asked(request, None if start is None else mark_from(start, "auto"))
+    return found.build_request(request, None if start is None else cursor_value_from_json(start, "auto"))
 
 
 @pytest.mark.parametrize(
@@ -55,29 +55,29 @@ def test_where_a_run_begins(policy: Any, start: Any, expected: dict[str, Any]) -
 
 
 def test_a_parameter_that_is_there_already_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="the parameter 'active' is in the query already"):
+    with pytest.raises(ConfigurationError, match="the request already has the parameter 'active' in its query"):
         asked(17, param="active")
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"field": "a[*].b"}, "field leads to one value of a row"),
-        ({"field": ""}, "incremental: field: expected a string"),
+        ({"field": "a[*].b"}, "field must lead to a single value of a row"),
+        ({"field": ""}, "incremental: field: expected a non-empty string"),
         ({"lookback": -1}, "incremental: lookback: expected a number of at least 0"),
-        ({"lookback": 5, "kind": "text"}, "no lookback is possible from texts"),
+        ({"lookback": 5, "kind": "text"}, "lookback cannot be applied to strings"),
         ({"kind": "date"}, "incremental: kind: 'date' is not one of auto, number, timestamp, text"),
-        ({"on_missing": "skip"}, "incremental: on_missing: 'skip' is not one of"),
+        ({"missing_value": "skip"}, "incremental: missing_value: 'skip' is not one of"),
         ({"remember": "false"}, "incremental: remember: expected true or false"),
         ({"inject_into": "path"}, "incremental: inject_into: 'path' is not one of"),
-        ({"param": "since", "initial_value": True}, "initial_value must be a text or a number, got True"),
-        ({"param": "since", "initial_value": ["x"]}, "initial_value must be a text or a number"),
-        ({"initial_value": 5}, "initial_value and expression need the name of a parameter"),
-        ({"expression": "at ge {start}"}, "initial_value and expression need the name of a parameter"),
-        ({"param": "q", "expression": "at ge {start}"}, "expression needs {start} in it, and an initial_value"),
-        ({"param": "q", "expression": "at ge", "initial_value": 5}, "expression needs {start} in it"),
-        ({"param": "a[*]", "inject_into": "body"}, "incremental: param: a parameter in the body has one place"),
-        ({"state_path": ""}, "incremental: state_path: expected a string"),
+        ({"param": "since", "initial_value": True}, "initial_value must be a string or a number, got True"),
+        ({"param": "since", "initial_value": ["x"]}, "initial_value must be a string or a number"),
+        ({"initial_value": 5}, "initial_value and expression require param"),
+        ({"expression": "at ge {start}"}, "initial_value and expression require param"),
+        ({"param": "q", "expression": "at ge {start}"}, "expression must contain {start}, and requires initial_value"),
+        ({"param": "q", "expression": "at ge", "initial_value": 5}, "expression must contain {start}"),
+        ({"param": "a[*]", "inject_into": "body"}, "incremental: param: a body parameter needs a single location"),
+        ({"state_path": ""}, "incremental: state_path: expected a non-empty string"),
         ({"cursor": "at"}, "incremental: unknown key 'cursor'"),
     ],
 )
@@ -100,6 +100,6 @@ def test_it_comes_as_a_value_a_dict_or_not_at_all() -> None:
 
 def test_digests_are_packed_in_their_order() -> None:
     digests = [bytes([number]) * 12 for number in (3, 1, 2, 1)]
-    state = State(watermark=5, seen=packed(digests))
+    state = State(watermark=5, seen=pack_digests(digests))
     assert list(state.digests) == sorted(digests)
     assert list(State(watermark=5).digests) == []

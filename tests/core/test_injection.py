@@ -10,22 +10,22 @@ from hypothesis import strategies as st
 
 from airflow_paginated import PageRequest
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, placed, value_at
+from airflow_paginated.core.injection import PLACES, InjectInto, check_parameter, inject, injected_value
 
 REQUEST = PageRequest("/rows", query={"a": 1, "b": 2}, headers={"X-A": "1"}, body={"a": {"b": 1, "c": 2}, "d": 3})
 
 
 def test_the_request_stays_as_it_is() -> None:
     for place in PLACES:
-        assert placed(REQUEST, place, {}) == REQUEST
-        assert placed(REQUEST, place, {"a": 9}) != REQUEST
+        assert inject(REQUEST, place, {}) == REQUEST
+        assert inject(REQUEST, place, {"a": 9}) != REQUEST
     assert REQUEST.query == {"a": 1, "b": 2}
     assert REQUEST.headers == {"X-A": "1"}
     assert REQUEST.body == {"a": {"b": 1, "c": 2}, "d": 3}
 
 
 def test_in_the_query_a_parameter_keeps_its_place_and_a_new_one_comes_last() -> None:
-    found = placed(REQUEST, "query", {"c": 3, "a": "x"})
+    found = inject(REQUEST, "query", {"c": 3, "a": "x"})
     assert list(found.query.items()) == [("a", "x"), ("b", 2), ("c", 3)]
 
 
@@ -44,18 +44,18 @@ def test_in_the_query_a_parameter_keeps_its_place_and_a_new_one_comes_last() -> 
     ],
 )
 def test_a_value_is_sent_as_it_is_and_as_json_where_there_is_no_other_way(value: Any, query: Any, header: str) -> None:
-    assert placed(REQUEST, "query", {"p": value}).query["p"] == query
-    assert placed(REQUEST, "header", {"p": value}).headers["p"] == header
-    assert placed(REQUEST, "body", {"p": value}).body["p"] == value
+    assert inject(REQUEST, "query", {"p": value}).query["p"] == query
+    assert inject(REQUEST, "header", {"p": value}).headers["p"] == header
+    assert inject(REQUEST, "body", {"p": value}).body["p"] == value
 
 
 @pytest.mark.parametrize("place", PLACES)
 def test_none_takes_a_parameter_away(place: InjectInto) -> None:
-    there = placed(REQUEST, place, {"p": "x", "q": "y"})
-    assert value_at(there, place, "p") == "x"
-    gone = placed(there, place, {"p": None, "q": "z"})
-    assert value_at(gone, place, "p") is None
-    assert value_at(gone, place, "q") == "z"
+    there = inject(REQUEST, place, {"p": "x", "q": "y"})
+    assert injected_value(there, place, "p") == "x"
+    gone = inject(there, place, {"p": None, "q": "z"})
+    assert injected_value(gone, place, "p") is None
+    assert injected_value(gone, place, "q") == "z"
     assert "p" not in gone.headers
     assert "p" not in gone.body
     assert gone.query.get("p") is None
@@ -64,7 +64,7 @@ def test_none_takes_a_parameter_away(place: InjectInto) -> None:
 @pytest.mark.parametrize("given", ["X-Cursor", "x-cursor", "X-CURSOR"])
 def test_a_header_takes_the_place_of_one_that_is_written_otherwise(given: str) -> None:
     """Of two headers an API may read either: the one of the first request would lead back to it."""
-    found = placed(PageRequest("/rows", headers={given: "old", "accept": "x"}), "header", {"X-Cursor": "new"})
+    found = inject(PageRequest("/rows", headers={given: "old", "accept": "x"}), "header", {"X-Cursor": "new"})
     assert found.headers == {"accept": "x", "X-Cursor": "new"}
 
 
@@ -82,9 +82,9 @@ def test_a_header_takes_the_place_of_one_that_is_written_otherwise(given: str) -
     ],
 )
 def test_in_the_body_a_name_is_a_path(body: Any, name: str, expected: Any) -> None:
-    found = placed(PageRequest("/rows", body=body), "body", {name: 9})
+    found = inject(PageRequest("/rows", body=body), "body", {name: 9})
     assert found.body == expected
-    assert value_at(found, "body", name) == 9
+    assert injected_value(found, "body", name) == 9
 
 
 @pytest.mark.parametrize(
@@ -99,37 +99,39 @@ def test_in_the_body_a_name_is_a_path(body: Any, name: str, expected: Any) -> No
     ],
 )
 def test_what_is_taken_out_of_the_body_leaves_the_rest(body: Any, expected: Any) -> None:
-    assert (placed(PageRequest("/rows", body=body), "body", {"v.after": None}).body or {}) == expected
+    assert (inject(PageRequest("/rows", body=body), "body", {"v.after": None}).body or {}) == expected
 
 
 @pytest.mark.parametrize(
     ("body", "seen"),
     [
-        ("text", "a text"),
-        ([1, 2], "a list of 2"),
-        ({"v": "secret"}, "a text"),
-        ({"v": [1]}, "a list of 1"),
+        ("text", "a string"),
+        ([1, 2], "a list of length 2"),
+        ({"v": "secret"}, "a string"),
+        ({"v": [1]}, "a list of length 1"),
         ({"v": {"p": 5}}, "a number"),
-        ({"v": {"p": False}}, "true or false"),
+        ({"v": {"p": False}}, "a boolean"),
     ],
 )
 def test_a_body_that_has_something_else_there_is_refused(body: Any, seen: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        placed(PageRequest("/rows", body=body), "body", {"v.p.after": 9})
-    assert str(caught.value) == f"pagination: cannot put 'v.p.after' into the body: there is {seen} on the way"
+        inject(PageRequest("/rows", body=body), "body", {"v.p.after": 9})
+    assert str(caught.value) == f"pagination: cannot set 'v.p.after' in the body: the path leads through {seen}"
 
 
 def test_what_is_not_there_is_none() -> None:
     for place in PLACES:
-        assert value_at(REQUEST, place, "nothing") is None
-    assert value_at(REQUEST, "body", "a.b.c") is None
-    assert value_at(PageRequest("/rows", body=[1]), "body", "a") is None
-    assert value_at(REQUEST, "body", "a.c") == 2
+        assert injected_value(REQUEST, place, "nothing") is None
+    assert injected_value(REQUEST, "body", "a.b.c") is None
+    assert injected_value(PageRequest("/rows", body=[1]), "body", "a") is None
+    assert injected_value(REQUEST, "body", "a.c") == 2
 
 
 @pytest.mark.parametrize("name", ["a[*]", "[*]", "a[*].b"])
 def test_a_parameter_in_the_body_has_one_place(name: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"here: a parameter in the body has one place, \[\*\] names many"):
+    with pytest.raises(
+        ConfigurationError, match=r"here: a body parameter needs a single location, but \[\*\] matches many"
+    ):
         check_parameter(name, "body", "here")
     check_parameter(name, "query", "here")
     check_parameter(name, "header", "here")
@@ -147,11 +149,11 @@ def test_what_is_put_into_a_body_is_found_there_and_all_else_stays(body: Any, pa
     name = ".".join(path)
     request = PageRequest("/rows", body=body)
     try:
-        found = placed(request, "body", {name: 7})
+        found = inject(request, "body", {name: 7})
     except ConfigurationError:
         return
-    assert value_at(found, "body", name) == 7
-    assert value_at(placed(found, "body", {name: None}), "body", name) is None
+    assert injected_value(found, "body", name) == 7
+    assert injected_value(inject(found, "body", {name: None}), "body", name) is None
     assert {key: each for key, each in found.body.items() if key != path[0]} == {
         key: each for key, each in (body or {}).items() if key != path[0]
     }

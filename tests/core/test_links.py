@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated import Page, PageRequest
 from airflow_paginated.core.errors import ResponseError
-from airflow_paginated.core.links import Link, links_in, number_in, resolved, series_of
+from airflow_paginated.core.links import Link, find_series, parse_link_header, query_number, resolve_link
 
 NEXT, LAST = Link("/2", frozenset({"next"})), Link("/9", frozenset({"last"}))
 
@@ -52,7 +52,7 @@ NEXT, LAST = Link("/2", frozenset({"next"})), Link("/9", frozenset({"last"}))
     ],
 )
 def test_links_are_read_as_rfc_8288_writes_them(header: str, expected: list[Link]) -> None:
-    assert links_in(header) == (tuple(expected), "")
+    assert parse_link_header(header) == (tuple(expected), "")
 
 
 @pytest.mark.parametrize(
@@ -70,11 +70,11 @@ def test_links_are_read_as_rfc_8288_writes_them(header: str, expected: list[Link
     ],
 )
 def test_what_is_no_link_is_told_apart_and_hides_none(header: str, expected: list[Link], rest: str) -> None:
-    assert links_in(header) == (tuple(expected), rest)
+    assert parse_link_header(header) == (tuple(expected), rest)
 
 
 def test_the_first_link_with_a_relation_counts_in_any_case() -> None:
-    links = links_in('</1>; rel=prev, </2>; rel="next", </3>; rel="next last"')
+    links = parse_link_header('</1>; rel=prev, </2>; rel="next", </3>; rel="next last"')
     assert [links.target(relation) for relation in ("next", "NEXT", "last", "self")] == ["/2", "/2", "/3", None]
 
 
@@ -121,13 +121,13 @@ def test_malice_is_read_in_linear_time(begin: str, piece: str, end: str) -> None
     """What grows with the square of 64 kB takes many seconds; the thread's own time is counted, not the clock's."""
     header = begin + piece * (65_536 // len(piece)) + end
     started = time.thread_time()
-    links_in.__wrapped__(header)
+    parse_link_header.__wrapped__(header)
     assert time.thread_time() - started < 1
 
 
 @given(st.text(' \t,;="\\<>arelnext', max_size=40))
 def test_no_header_is_too_odd(header: str) -> None:
-    for link in links_in(header).links:
+    for link in parse_link_header(header).links:
         assert link.target == link.target.strip()
         assert link.target in header
 
@@ -157,7 +157,7 @@ def test_what_is_written_as_rfc_8288_says_is_read(
         shuffled = data.draw(st.permutations(parameters))
         texts = [name + '="' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' for name, value in shuffled]
         parts.append(f"<{target}>; " + " ; ".join(texts))
-    found = links_in(", ".join(parts))
+    found = parse_link_header(", ".join(parts))
     assert found.links == tuple(Link(target, frozenset(relations)) for target, relations, _ in written)
     assert not found.rest
 
@@ -186,7 +186,7 @@ PAGE = Page.of(PageRequest("/v1/rows"), [], url="https://api.example/v1/rows")
     ],
 )
 def test_a_link_leads_where_a_browser_would_go(link: str, expected: str) -> None:
-    assert resolved(PAGE, link) == expected
+    assert resolve_link(PAGE, link) == expected
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_link_leads_where_a_browser_would_go(link: str, expected: str) -> None
     ],
 )
 def test_so_it_does_where_only_the_path_is_known(link: str, expected: str) -> None:
-    assert resolved(replace(PAGE, url=""), link) == expected
+    assert resolve_link(replace(PAGE, url=""), link) == expected
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_so_it_does_where_only_the_path_is_known(link: str, expected: str) -> No
     ],
 )
 def test_on_its_own_host_only_path_and_query_of_a_link_count(link: str, expected: str) -> None:
-    assert resolved(PAGE, link, own_host=True) == expected
+    assert resolve_link(PAGE, link, own_host=True) == expected
 
 
 @pytest.mark.parametrize(
@@ -231,14 +231,14 @@ def test_on_its_own_host_only_path_and_query_of_a_link_count(link: str, expected
     ],
 )
 def test_what_authentication_puts_on_requests_is_left_out_of_links(link: str, expected: str) -> None:
-    assert resolved(replace(PAGE, owned=frozenset({"key", "a b"})), link) == expected
+    assert resolve_link(replace(PAGE, auth_params=frozenset({"key", "a b"})), link) == expected
 
 
 @pytest.mark.parametrize("own_host", [False, True])
 @pytest.mark.parametrize("link", ["http://[::1", "http://[secret]/", "//[x"])
 def test_what_is_no_url_is_refused_without_being_shown(link: str, own_host: bool) -> None:
-    with pytest.raises(ResponseError, match=r"^the API's link to the next page is no URL$"):
-        resolved(PAGE, link, own_host)
+    with pytest.raises(ResponseError, match=r"^the API's link to the next page is not a valid URL$"):
+        resolve_link(PAGE, link, own_host)
 
 
 @pytest.mark.parametrize(
@@ -256,10 +256,10 @@ def test_what_is_no_url_is_refused_without_being_shown(link: str, own_host: bool
     ],
 )
 def test_two_links_that_differ_in_a_growing_number_are_a_series(here: str, following: str, third: str) -> None:
-    series = series_of(here, following)
+    series = find_series(here, following)
     assert series is not None
     assert [series.link(steps) for steps in (-1, 0, 1)] == [here, following, third]
-    assert series.value(1) == number_in(third, series.name)
+    assert series.value(1) == query_number(third, series.name)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_two_links_that_differ_in_a_growing_number_are_a_series(here: str, follo
     ],
 )
 def test_other_links_are_none(here: str, following: str) -> None:
-    assert series_of(here, following) is None
+    assert find_series(here, following) is None
 
 
 @pytest.mark.parametrize(
@@ -307,14 +307,14 @@ def test_other_links_are_none(here: str, following: str) -> None:
     ],
 )
 def test_a_number_is_found_in_a_query(url: str, number: int | None) -> None:
-    assert number_in(url, "page") == number
+    assert query_number(url, "page") == number
 
 
 @pytest.mark.parametrize("piece", ["?", "&", "=", "a", "a=1&", "?a=1", "1", "a?", "=1"])
 def test_long_links_are_compared_in_linear_time(piece: str) -> None:
     url = "/x?" + piece * (65_536 // len(piece))
     started = time.thread_time()
-    series_of(url + "&page=1", url + "&page=2")
-    series_of(url, url + "1")
-    number_in(url, "page")
+    find_series(url + "&page=1", url + "&page=2")
+    find_series(url, url + "1")
+    query_number(url, "page")
     assert time.thread_time() - started < 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen, select
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, describe_shape, parse_path, select
 from airflow_paginated.core.values import Json
 
 
@@ -56,9 +56,7 @@ def test_a_path_is_split_into_its_steps(text: str, steps: tuple[object, ...]) ->
 def test_a_path_outside_the_grammar_names_the_place(text: str, position: int) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_path(text)
-    assert str(caught.value).startswith(
-        f"path {text!r} is not understood at position {position}: write names with dots"
-    )
+    assert str(caught.value).startswith(f"invalid path {text!r} at position {position}: separate names with dots")
 
 
 def test_an_empty_path_is_refused() -> None:
@@ -131,20 +129,20 @@ def test_the_body_itself_may_be_the_list() -> None:
     [
         ({"a": "secret", "b": 1}, "an object with the keys 'a', 'b'"),
         ({}, "an empty object"),
-        ([1, 2, 3], "a list of 3"),
+        ([1, 2, 3], "a list of length 3"),
         (None, "null"),
         (ABSENT, "nothing"),
-        ("secret", "a text"),
+        ("secret", "a string"),
         (5, "a number"),
-        (True, "true or false"),
+        (True, "a boolean"),
     ],
 )
 def test_a_value_is_described_by_its_shape_alone(value: Json, said: str) -> None:
-    assert seen(value) == said
+    assert describe_shape(value) == said
 
 
 def test_the_description_of_a_large_object_is_short() -> None:
-    said = seen({f"{'long' * 50}{n}": n for n in range(1000)})
+    said = describe_shape({f"{'long' * 50}{n}": n for n in range(1000)})
     assert len(said) < 700
 
 

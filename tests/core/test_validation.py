@@ -102,8 +102,8 @@ def test_a_number_that_is_right(value: Any, options: dict[str, Any]) -> None:
     ("value", "options", "said"),
     [
         (-1, {}, "a number of at least 0, got -1"),
-        (0, {"least": 1, "whole": True}, "a whole number of at least 1, got 0"),
-        (1.5, {"whole": True}, "a whole number of at least 0, got 1.5"),
+        (0, {"least": 1, "whole": True}, "an integer of at least 1, got 0"),
+        (1.5, {"whole": True}, "an integer of at least 0, got 1.5"),
         (True, {}, "a number of at least 0, got True"),
         ("5", {}, "a number of at least 0, got '5'"),
         (None, {}, "a number of at least 0, got None"),
@@ -121,7 +121,7 @@ def test_a_number_that_is_wrong(value: Any, options: dict[str, Any], said: str) 
 def test_a_text_is_a_string_with_something_in_it(value: Any) -> None:
     check_text("x", "name")
     check_text(None, "name", optional=True)
-    with pytest.raises(ConfigurationError, match="name: expected a string that is not empty, got "):
+    with pytest.raises(ConfigurationError, match="name: expected a non-empty string, got "):
         check_text(value, "name")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated import Page, PageRequest, Stop, Total
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 
 REQUEST = PageRequest("/rows", query={"page": 1})
 
@@ -65,7 +65,7 @@ def test_two_requests_are_one_exchange_when_the_same_is_sent(change: dict[str, A
 
 def test_a_record_keeps_of_a_landing_all_but_the_rows() -> None:
     page = Page.of(REQUEST, [b"1", b"22"], attempts=2, bytes=100, seconds=0.5)
-    record = PageRecord.of(Landing(page, Stop("end")), Total(2, "items"))
+    record = PageRecord.of(OrderedPage(page, Stop("end")), Total(2, "items"))
     assert record == PageRecord(
         REQUEST, Stop("end"), rows=2, bytes=5, sha256=page.sha256, attempts=2, seconds=0.5, total=Total(2, "items")
     )

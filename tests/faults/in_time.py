@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from airflow_paginated.core.errors import PageFailed
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.collect.running import Job
 from tests.faults.endings import Ending, refused
@@ -22,10 +22,10 @@ def in_time(job: Job) -> Ending:
 
     Only the machine can be slower than that, and not again and again.
     """
-    limits = Limits(page_timeout=0.5, connect_timeout=30.0)
+    timeouts = Timeouts(page=0.5, connect=30.0)
     for _ in range(5):
-        ending = refused(replace(job, client={**job.client, "limits": limits}), PageFailed)
-        assert "no time left within limits.page_timeout=0.5 s" in str(ending.error)
-        if ending.seconds <= limits.page_timeout + 0.5:
+        ending = refused(replace(job, client={**job.client, "timeouts": timeouts}), PageFailed)
+        assert "no time left within timeouts.page=0.5 s" in str(ending.error)
+        if ending.seconds <= timeouts.page + 0.5:
             return ending
     pytest.fail(f"{ending.seconds} s")

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.collect.running import Job
 from tests.faults.endings import run
@@ -108,8 +108,8 @@ def silent(workers: int) -> dict[str, Any]:
     app = FallsSilent()
     with FaultServer(app) as server:
         app.port = server.port
-        limits = Limits(read_timeout=0.5)
-        said = collected(server.url, workers, limits=limits, retry=PATIENT)
+        timeouts = Timeouts(read=0.5)
+        said = collected(server.url, workers, timeouts=timeouts, retry=PATIENT)
         said |= {"dead": len(app.dead), "dropped": dropped(), "connections": server.log.summary().connections}
         tell("iptables", "-F", "INPUT")
     return said
@@ -124,8 +124,8 @@ def rejected(answer: str) -> dict[str, Any]:
 def swallowed() -> dict[str, Any]:
     """Drop whatever is sent to the host."""
     with dropping("-d", AWAY):
-        limits = Limits(connect_timeout=0.2)
-        return {**collected(f"http://{AWAY}:8080", retry=FEW, limits=limits), "dropped": dropped()}
+        timeouts = Timeouts(connect=0.2)
+        return {**collected(f"http://{AWAY}:8080", retry=FEW, timeouts=timeouts), "dropped": dropped()}
 
 
 def routed(kind: str) -> dict[str, Any]:

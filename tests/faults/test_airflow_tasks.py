@@ -102,7 +102,7 @@ def test_before_its_timeout_a_task_ends_in_order(airflow: Supervisor, tmp_path: 
         ((kind, text),) = ended.errors
         assert kind == "RunTimeout"
         assert "(3 s of execution_timeout=6 s)" in text
-        assert "39 pages with 390 rows are stored, and the next try goes on from there" in text
+        assert "39 pages with 390 rows are stored, and the next try resumes from there" in text
         check_the_end(airflow, ended, target)
         hang.healed = True
         check_the_next_try(airflow, "slow", target, least=39)

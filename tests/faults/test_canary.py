@@ -17,7 +17,7 @@ from airflow.sdk import Connection
 
 from airflow_paginated import HeaderLink, JsonLink, PageRequest
 from airflow_paginated.collect.collection import split_credentials
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.hooks.connection import read_settings
 from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import Endpoint, RequestRetry, ResponseRules
@@ -58,7 +58,7 @@ from tests.transport.clients import blackhole, refusing
 from tests.transport.test_secrets import places
 
 API = PagedApi(rows=300)
-SHORT = Limits(attempt_timeout=0.2, page_timeout=0.4, connect_timeout=0.2)
+SHORT = Timeouts(attempt=0.2, page=0.4, connect=0.2)
 ONCE = RequestRetry(max_attempts=1, budget=0, backoff_factor=0.002, retry_after_max=0.1)
 CREDENTIALS: dict[str, dict[str, Any]] = {
     "basic": {"login": LOGIN, "password": CANARY},
@@ -81,7 +81,7 @@ def job(url: str, path: Path, fields: dict[str, Any], pagination: Pagination = B
     collection = split_credentials(made.collection, settings.secrets)
     endpoint: Endpoint = replace(settings.endpoint, query=collection.secret_query)
     given = {"endpoint": endpoint, "session": settings.session, "secrets": settings.secrets, "retry": ONCE}
-    return replace(made, request=collection.request, client={**given, "limits": SHORT, **client})
+    return replace(made, request=collection.request, client={**given, "timeouts": SHORT, **client})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -221,7 +221,7 @@ def repeating(request: Request) -> Reply:
 @pytest.mark.parametrize("kind", CREDENTIALS)
 def test_what_is_stored(kind: str, pagination: Pagination, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with FaultServer(repeating) as server, watched(capfd) as check:
-        good = job(server.url, tmp_path, CREDENTIALS[kind], pagination, limits=Limits())
+        good = job(server.url, tmp_path, CREDENTIALS[kind], pagination, timeouts=Timeouts())
         assert check(good).visible == API.reference()
         sent = [seen.request for seen in server.log.requests]
         assert len(sent) >= 3

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.core.errors import LimitExceeded, PageFailed, PaginatedApiError, ResponseError
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Limits, Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.collect.disk import published
 from tests.collect.running import Job
@@ -74,7 +74,7 @@ def test_codings_that_were_not_asked_for(tmp_path: Path, record_property: Callab
             server.log.clear()
             server.faults = on_page(2, Given(200, body, headers=(("Content-Encoding", coding),)))
             ending = refused(job(server, tmp_path / str(number)), ResponseError)
-            assert "; only gzip was accepted" in str(ending.error)
+            assert "; only gzip is supported" in str(ending.error)
             assert server.log.counts["", 1] == 1
         server.faults = on_page(2, Given(200, body, headers=(("Content-Encoding", "gzip"),) * 2))
         refused(job(server, tmp_path / "lines"), ResponseError)
@@ -110,11 +110,11 @@ ENDLESS: dict[str, tuple[Raw, type[PaginatedApiError]]] = {
 @pytest.mark.fault("S7")
 @pytest.mark.parametrize(("answer", "kind"), ENDLESS.values(), ids=ENDLESS)
 def test_an_endless(answer: Raw, kind: type[PaginatedApiError], tmp_path: Path) -> None:
-    limits = Limits(page_bytes=MIB // 16, attempt_timeout=60, page_timeout=120)
+    bounds = {"limits": Limits(page_bytes=MIB // 16), "timeouts": Timeouts(attempt=60, page=120)}
     with FaultServer(API, on_page(2, answer)) as server:
         tracemalloc.start()
         try:
-            ending = refused(job(server, tmp_path, limits=limits), kind)
+            ending = refused(job(server, tmp_path, **bounds), kind)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -133,15 +133,15 @@ UNTIL_THE_DEADLINE = {
 @pytest.mark.fault("S7")
 @pytest.mark.parametrize("answer", UNTIL_THE_DEADLINE.values(), ids=UNTIL_THE_DEADLINE)
 def test_only_time_ends(answer: Raw, tmp_path: Path) -> None:
-    limits = Limits(attempt_timeout=2, page_timeout=3)
+    timeouts = Timeouts(attempt=2, page=3)
     with FaultServer(API, on_page(2, answer)) as server:
         tracemalloc.start()
         started = time.monotonic()
         try:
-            ending = refused(job(server, tmp_path, limits=limits), PageFailed)
+            ending = refused(job(server, tmp_path, timeouts=timeouts), PageFailed)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert "the answer took longer than its deadline" in str(ending.error)
+    assert "the response took longer than its deadline" in str(ending.error)
     assert time.monotonic() - started < 10
     assert peak < 40 * MIB

@@ -84,7 +84,7 @@ def test_packets_are_lost(network: Case, percent: int, record_property: Record) 
 
 
 NO_CONNECTION: Final = "no connection ({}): is the API up, and are the connection's host and port right?"
-TIMEOUT: Final = "connecting took longer than limits.connect_timeout"
+TIMEOUT: Final = "connecting took longer than timeouts.connect"
 UNREACHABLE: Final = NO_CONNECTION.format("OSError: No route to host")
 NOBODY: Final[dict[str, tuple[str, dict[str, Any], str]]] = {
     "refused": ("rejected", {"answer": "tcp-reset"}, NO_CONNECTION.format("ConnectionRefusedError")),

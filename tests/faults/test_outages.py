@@ -187,7 +187,7 @@ def test_fresh_credentials_that_are_refused_fail(tmp_path: Path, record_property
     with FaultServer(app, latency=0.005) as server:
         client = {"auth": SupportsRenewal(server.url)}
         ending = refused(Job(url=server.url, path=f"{tmp_path}/out/", workers=workers, client=client), RequestRefused)
-    assert "the credentials are refused, fresh ones as well: 401" in str(ending.error)
+    assert "the API refuses the credentials, even after renewal: 401" in str(ending.error)
     # Each of the pages in flight was asked for at most once with the old token, and once with the fresh one.
     assert app.given == 1
     assert set(Counter(app.refused).values()) == {1}

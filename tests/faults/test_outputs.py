@@ -100,11 +100,11 @@ def raising(error: BaseException, at: int) -> Callable[[], None]:
     """Return what raises at this step of publishing."""
     steps = iter(range(10**6))
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         if next(steps) == at:
             raise error
 
-    return proceed
+    return check_cancelled
 
 
 @pytest.mark.fault("O1")
@@ -117,7 +117,7 @@ def test_anything_is_raised_while_a_part_is_open(
     before = published(job.path)
     with pytest.raises(type(error)):
         # Two notes and the file, or the first part, come before its pages.
-        collect(job, proceed=raising(error, 4))
+        collect(job, check_cancelled=raising(error, 4))
     assert published(job.path) == before
     assert list(tmp_path.rglob("*.tmp")) == []
     exact(job, NEW)
@@ -130,7 +130,7 @@ def test_anything_is_raised_while_an_upload_is_under_way(s3: S3Server, target: s
     with FaultServer(LARGE) as server:
         job = Job(url=server.url, path=f"s3://shelf/{target}", store=s3.url)
         with pytest.raises(RuntimeError, match="a defect"):
-            collect(job, proceed=raising(RuntimeError("a defect"), 16))
+            collect(job, check_cancelled=raising(RuntimeError("a defect"), 16))
     assert [name for name in visible(s3) if "/_" not in name] == []
     assert pending_uploads(s3) == 0
 
@@ -145,7 +145,7 @@ def test_a_stored_page_is_damaged(server: FaultServer, tmp_path: Path) -> None:
             segment.write_bytes(segment.read_bytes().replace(b'"boss": null', b'"boss": true'))
 
     with pytest.raises(StoreError, match="the next try collects everything again"):
-        collect(job, proceed=damage)
+        collect(job, check_cancelled=damage)
     assert published(job.path) == before
     assert exact(job, NEW)["resumed_pages"] == 0
     assert leftovers(job.path) == set()

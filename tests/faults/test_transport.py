@@ -13,7 +13,7 @@ import pytest
 
 from airflow_paginated import PageNumber
 from airflow_paginated.core.errors import PageFailed, PermanentError, ResponseError
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules, SessionOptions
 from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused
@@ -256,15 +256,15 @@ def test_gzip_is_corrupt(where: str, tmp_path: Path, record_property: Record) ->
 @pytest.mark.fault("T8")
 @pytest.mark.parametrize("framing", ["plain", "chunked", "gzip", "unframed"])
 def test_a_body_stalls(framing: Framing, tmp_path: Path, record_property: Record) -> None:
-    brief = Limits(attempt_timeout=0.2)
+    brief = Timeouts(attempt=0.2)
     with FaultServer(API, mixed([StallInBody()], 0.3), framing=framing) as server:
-        exact(Job(url=server.url, path=f"{tmp_path}/out/", client={"limits": brief, "retry": PATIENT}), API)
+        exact(Job(url=server.url, path=f"{tmp_path}/out/", client={"timeouts": brief, "retry": PATIENT}), API)
         injected = sum(server.log.summary().faults.values())
     assert injected > 0
     with FaultServer(API, on_page(5, StallInBody()), framing=framing) as server:
         twice = RequestRetry(max_attempts=2, backoff_factor=0.0)
         ending = refused(Job(url=server.url, path=f"{tmp_path}/out2/", client={"limits": brief, "retry": twice}))
-    assert "failed in 2 attempts; last cause: the answer took longer than its deadline" in str(ending.error)
+    assert "failed in 2 attempts; last cause: the response took longer than its deadline" in str(ending.error)
     record_property("runs", injected + 2)
 
 

@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from airflow_paginated.core.errors import PageFailed
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import RequestRetry
 from tests.collect.running import RETRY, Job
 from tests.faults.endings import exact, refused
@@ -141,8 +141,8 @@ STALLS: Final = {
 @pytest.mark.fault("T8")
 @pytest.mark.parametrize("where", STALLS)
 def test_an_answer_stalls(wiremock: WireMock, where: str, tmp_path: Path, record_property: Record) -> None:
-    limits = Limits(attempt_timeout=0.3)
-    survives(wiremock, STALLS[where], str(tmp_path), record_property, limits=limits)
+    timeouts = Timeouts(attempt=0.3)
+    survives(wiremock, STALLS[where], str(tmp_path), record_property, timeouts=timeouts)
 
 
 @pytest.mark.fault("T9")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import threading
 
 
@@ -12,7 +13,13 @@ def main(java: str, jar: str) -> None:
     # What it costs is its start; faults need neither a good compiler nor much memory.
     machine = [java, "-XX:TieredStopAtLevel=1", "-Xmx256m", "-jar", jar]
     options = ["--port", "0", "--bind-address", "127.0.0.1", "--disable-banner", "--container-threads", "100"]
-    with subprocess.Popen([*machine, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    # It makes folders where it is started.
+    with (
+        tempfile.TemporaryDirectory(prefix="wiremock-") as folder,
+        subprocess.Popen(
+            [*machine, *options, "--root-dir", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process,
+    ):
         assert process.stdout is not None
         port = next((line.split()[1] for line in process.stdout if line.startswith("port:")), "no port")
         print(port, flush=True)

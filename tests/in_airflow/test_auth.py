@@ -177,7 +177,7 @@ def test_a_plain_session_raises_what_a_token_endpoint_refuses(
         hook.get_conn()
     fine, message = PaginatedApiHook(robot(connect, server.url)).test_connection()
     assert not fine
-    assert message.startswith(f"connection 'test_api': asking {server.url} for a token: 401 Unauthorized")
+    assert message.startswith(f"connection 'test_api': requesting a token from {server.url}: 401 Unauthorized")
     assert CLIENT_SECRET not in message
     assert BASIC not in message
 

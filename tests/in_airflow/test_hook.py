@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
-from airflow_paginated import Completeness, Limits, Offset, PageNumber
-from airflow_paginated.core.errors import ConfigurationError, IncompleteError, LimitExceeded, RequestRefused, RunTimeout
+from airflow_paginated import Completeness, Limits, Offset, PageNumber, Timeouts
+from airflow_paginated.core.errors import (
+    ConfigurationError,
+    IncompleteError,
+    LimitExceeded,
+    PageFailed,
+    RequestRefused,
+    RunTimeout,
+)
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.transport import RateLimit, RequestRetry
 from tests.servers import FaultServer, Given, PagedApi, ServerError, StallInBody, on_page, seven_faults
@@ -50,24 +57,32 @@ def test_pages_of_several_partitions(connect: Connect) -> None:
 
 def test_a_run_has_a_deadline(connect: Connect) -> None:
     with FaultServer(PagedApi(rows=200, page_size=10), on_page(9, StallInBody(seconds=600))) as server:
-        hook = PaginatedApiHook(
-            connect(server.url, extra=json.dumps({"limits": {"run_timeout": 1}})), limits={"run_timeout": 600}
-        )
+        hook = PaginatedApiHook(connect(server.url, extra=json.dumps({"timeouts": {"run": 1}})), timeouts={"run": 600})
         pages = hook.pages("/employees", pagination=PAGES, data_selector="data")
         seen: list[Any] = []
-        with pytest.raises(RunTimeout, match=r"limits\.run_timeout=1 s"):
+        with pytest.raises(RunTimeout, match=r"timeouts\.run=1 s"):
             list(map(seen.append, pages))
     assert len(seen) == 8
 
 
 def test_a_deadline_counts_what_the_caller_does_with_the_rows(connect: Connect) -> None:
     with FaultServer(PagedApi(rows=200, page_size=10)) as server:
-        hook = PaginatedApiHook(connect(server.url), limits={"run_timeout": 0.3})
+        hook = PaginatedApiHook(connect(server.url), timeouts={"run": 0.3})
         rows = hook.rows("/employees", pagination=PAGES, data_selector="data")
         next(rows)
         time.sleep(0.35)
         with pytest.raises(RunTimeout):
             list(rows)
+
+
+def test_the_timeouts_of_connection_and_hook_bound_a_page(connect: Connect) -> None:
+    with FaultServer(PagedApi(rows=20, page_size=10), on_page(2, StallInBody(seconds=600))) as server:
+        connection = connect(server.url, extra=json.dumps({"timeouts": {"attempt": 0.1, "page": 600}}))
+        hook = PaginatedApiHook(
+            connection, timeouts={"page": 0.5}, retry={"backoff_factor": 0, "max_attempts": 1000, "budget": 1000}
+        )
+        with pytest.raises(PageFailed, match=r"no time left within timeouts\.page=0\.5 s"):
+            list(hook.rows("/employees", pagination=PAGES, data_selector="data"))
 
 
 def test_rows_that_do_not_add_up_raise_at_the_end(connect: Connect) -> None:
@@ -155,6 +170,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: 
         ({"extra": '{"auth_type": "bearer"}'}, "auth_type 'bearer' needs the token as password"),
         ({"extra": '{"retry": {"attempts": 3}}'}, "retry (on the connection): unknown key 'attempts'"),
         ({"extra": '{"limits": {"page_bytes": 0}}'}, "limits: page_bytes"),
+        ({"extra": '{"timeouts": {"page": 0}}'}, "timeouts: page"),
         ({"extra": '{"rate_limit": {}}'}, None),
         ({"extra": '{"rate_limit": {"per_seconds": 2}}'}, "rate_limit (on the connection): 'requests' is required"),
     ],
@@ -212,7 +228,8 @@ def test_a_key_in_the_query_is_sent_with_each_request_and_never_told(connect: Co
 def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:
     policies = {
         "retry": '{"max_attempts": 7, "backoff_max": 3}',  # as the form writes it
-        "limits": {"page_bytes": 1000, "read_timeout": 5},
+        "timeouts": {"read": 5, "run": 100},
+        "limits": {"page_bytes": 1000},
         "rate_limit": {"requests": 10},
         "completeness": {"min_rows": 3},
     }
@@ -220,12 +237,14 @@ def test_policies_combine_and_caps_only_tighten(connect: Connect) -> None:
     hook = PaginatedApiHook(
         conn_id,
         retry={"max_attempts": 2},
-        limits={"page_bytes": 5000, "read_timeout": 9},
+        timeouts={"read": 9, "run": 200},
+        limits={"page_bytes": 5000},
         rate_limit=RateLimit(requests=100),
         completeness={"on_empty": "fail"},
     )
     assert hook.retry == RequestRetry(max_attempts=2, backoff_max=3)
-    assert hook.limits == Limits(page_bytes=1000, read_timeout=9)
+    assert hook.timeouts == Timeouts(read=9, run=100)
+    assert hook.limits == Limits(page_bytes=1000)
     assert hook.completeness == Completeness(min_rows=3, on_empty="fail")
     assert PaginatedApiHook(conn_id, limits=Limits(xcom_bytes=7)).limits == Limits(page_bytes=1000, xcom_bytes=7)
 

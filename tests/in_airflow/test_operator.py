@@ -146,24 +146,31 @@ def test_a_page_that_fails_for_good_fails_the_task_and_shows_nothing(
     assert "s3cr3t" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("given", "limit"),
+    [
+        ({"execution_timeout": timedelta(seconds=2)}, "(1 s of execution_timeout=2 s)"),
+        ({"timeouts": {"run": 1}}, "(timeouts.run=1 s)"),
+    ],
+)
 def test_before_its_timeout_the_task_ends_and_shows_nothing(
-    run_operator: Run, connect: Connect, tmp_path: Path
+    run_operator: Run, connect: Connect, tmp_path: Path, given: dict[str, Any], limit: str
 ) -> None:
     api = PagedApi(rows=1_000, page_size=10)
     with FaultServer(api, on_page(30, StallInBody())) as server:
         started = datetime.now(UTC)
         outcome = run_operator(
             http_conn_id=connect(server.url),
-            execution_timeout=timedelta(seconds=2),
             sink=f"{tmp_path}/out/",
+            **given,
             **EMPLOYEES,
         )
         took = datetime.now(UTC) - started
     assert outcome.state == "failed"
     assert [type(error) for error in outcome.errors] == [RunTimeout]
-    assert "(1 s of execution_timeout=2 s)" in str(outcome.errors[0])
+    assert limit in str(outcome.errors[0])
     assert "29 pages with 290 rows are stored" in str(outcome.errors[0])
-    # The stall would hold the page for limits.read_timeout, 60 s.
+    # The stall would hold the page for timeouts.read, 60 s.
     assert took < timedelta(seconds=45)
     assert visible(tmp_path) == []
     check_no_thread_is_left()
@@ -378,11 +385,13 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
     [
         ({"pagination": {"type": "page_numbr"}}, "pagination: type: 'page_numbr' is not one of"),
         ({"pagination": {"type": "offset", "totl_path": "x"}}, "unknown key 'totl_path' (did you mean 'total_path'?)"),
-        ({"pagination": {"type": "page_number"}}, "no stop rule"),
+        ({"pagination": {"type": "page_number"}}, "no stop condition"),
         ({"pagination": None}, "pagination: expected a strategy"),
-        ({"max_workers": 0}, "max_workers: expected a whole number of at least 1, got 0"),
+        ({"max_workers": 0}, "max_workers: expected an integer of at least 1, got 0"),
         ({"retry": {"attempts": 3}}, "retry: unknown key 'attempts'"),
         ({"rate_limit": {"requests": 0}}, "rate_limit: requests"),
+        ({"timeouts": {"read": "1"}}, "timeouts: read"),
+        ({"limits": {"read_timeout": 5}}, "limits: unknown key 'read_timeout' (did you mean 'timeouts.read'?)"),
         ({"limits": {"page_bytes": "1"}}, "limits: page_bytes"),
         ({"completeness": {"on_empty": "panic"}}, "completeness: on_empty: 'panic' is not one of"),
         ({"data_selector": "a..b"}, "path 'a..b'"),

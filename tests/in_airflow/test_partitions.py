@@ -223,7 +223,7 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str,
         ({"partitions": "{{ 5 }}"}, "partitions: expected a list of dicts, got str"),
         (
             {"partitions": ParameterSets([{"Authorization": "x"}], inject_into="header")},
-            "'Authorization' is a credential",
+            "'Authorization' looks like a credential",
         ),
     ],
 )

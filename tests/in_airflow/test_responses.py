@@ -83,7 +83,7 @@ def test_rules_of_the_connection_hold(connect: Connect) -> None:
 def test_a_selector_does_not_go_with_the_lines_of_the_connection(connect: Connect) -> None:
     extra = json.dumps({"response": {"response_format": "jsonl"}})
     hook = PaginatedApiHook(connect("http://localhost", extra=extra))
-    with pytest.raises(ConfigurationError, match="data_selector: every line of a jsonl answer is a row"):
+    with pytest.raises(ConfigurationError, match="data_selector: every line of a jsonl response is a row"):
         list(hook.rows("/x", pagination=SinglePage(), data_selector="data"))
 
 
@@ -99,7 +99,7 @@ def test_lines_are_read_by_the_hook(connect: Connect) -> None:
     [
         ({"response_fromat": "csv"}, "response: unknown key 'response_fromat' (did you mean 'response_format'?)"),
         ({"response_actions": [{"stauts": 404}]}, "response: response_actions[0]: unknown key 'stauts'"),
-        ({"response_format": "csv"}, "data_selector: every line of a csv answer is a row"),
+        ({"response_format": "csv"}, "data_selector: every line of a csv response is a row"),
         ({"error_path": "data[*].error"}, "response: error_path 'data[*].error' leads into the rows"),
         ("csv", "response: expected a dict or ResponseRules, got str"),
     ],

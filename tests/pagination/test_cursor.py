@@ -106,7 +106,7 @@ def test_an_encoded_token_that_cannot_be_sent_back_as_it_is_fails(token: str) ->
     strategy = replace(CURSOR, cursor_encoded=True)
     with pytest.raises(ResponseError) as caught:
         strategy.follow(told(strategy, token))
-    assert str(caught.value) == "a cursor is percent-encoded, but not UTF-8: it cannot be sent back as it is"
+    assert str(caught.value) == "a cursor is percent-encoded but not UTF-8, so it cannot be sent back"
 
 
 @pytest.mark.parametrize("token", [None, "", False, 0, 0.0, {}, []])
@@ -123,11 +123,11 @@ def test_so_is_an_empty_header() -> None:
 @pytest.mark.parametrize(
     ("envelope", "shown"),
     [
-        ({"meta": {"nxt": "a"}}, "at 'meta' there is an object with the keys 'nxt'"),
+        ({"meta": {"nxt": "a"}}, "'meta' is an object with the keys 'nxt'"),
         ({"next": "a"}, "the body is an object with the keys 'next'"),
         ({}, "the body is an empty object"),
-        ([], "the body is a list of 0"),
-        (None, "the body has nothing beside its rows"),
+        ([], "the body is a list of length 0"),
+        (None, "the body contains only its rows"),
     ],
 )
 def test_on_the_first_page_a_wrong_name_looks_like_the_end(envelope: Json, shown: str) -> None:
@@ -135,8 +135,8 @@ def test_on_the_first_page_a_wrong_name_looks_like_the_end(envelope: Json, shown
     with pytest.raises(ResponseError) as caught:
         CURSOR.follow(page)
     assert str(caught.value) == (
-        f"cursor_path 'meta.next' leads to no cursor; {shown};"
-        " if the API leaves it out on its last page, set missing_next='end'"
+        f"cursor_path 'meta.next' does not lead to a cursor; {shown};"
+        " if the API omits it on the last page, set missing_next='end'"
     )
     assert stopped(replace(CURSOR, missing_next="end"), page) == "no next page"
     second = followed(CURSOR, told(CURSOR, "abc"))
@@ -148,8 +148,8 @@ def test_so_does_one_of_a_header() -> None:
     with pytest.raises(ResponseError) as caught:
         HEADER.follow(page)
     assert str(caught.value) == (
-        "cursor_header 'X-Next' is not in the answer; its headers are 'age', 'x-nxt';"
-        " if the API leaves it out on its last page, set missing_next='end'"
+        "cursor_header 'X-Next' is missing from the response; its headers are 'age', 'x-nxt';"
+        " if the API omits it on the last page, set missing_next='end'"
     )
     assert stopped(replace(HEADER, missing_next="end"), page) == "no next page"
 
@@ -187,10 +187,10 @@ class TestSeveralTokens:
         assert stopped(self.PAIR, headed(self.PAIR, None, "")) == "no next page"
 
     def test_the_error_names_them_all(self) -> None:
-        with pytest.raises(ResponseError, match="cursor_header 'X-Part' and 'X-Row' is not in the answer"):
+        with pytest.raises(ResponseError, match="cursor_header 'X-Part' and 'X-Row' is missing from the response"):
             self.PAIR.follow(headed(self.PAIR, None, None))
         strategy = Cursor(cursor_path=["a", "b.c"], cursor_param=["x", "y"])
-        with pytest.raises(ResponseError, match=r"cursor_path 'a' and 'b\.c' leads to no cursor"):
+        with pytest.raises(ResponseError, match=r"cursor_path 'a' and 'b\.c' does not lead to a cursor"):
             strategy.follow(answer(strategy.first(ASKED), 1, {}))
 
 
@@ -251,9 +251,9 @@ def test_a_flag_has_the_last_word(strategy: Cursor | HeaderCursor) -> None:
     assert own(followed(flagged, page_of(flagged, "abc", more=True))) == {"cursor": "abc"}
     for index in (0, 3):
         request = replace(flagged.first(ASKED), index=index)
-        with pytest.raises(ResponseError, match="the API says that there are more pages, but cursor_"):
+        with pytest.raises(ResponseError, match="the API reports more pages, but cursor_"):
             flagged.follow(page_of(flagged, None, request, more=True))
-        with pytest.raises(ResponseError, match="the API says that there are more pages, but cursor_"):
+        with pytest.raises(ResponseError, match="the API reports more pages, but cursor_"):
             flagged.follow(page_of(flagged, "", request, more=True))
 
 
@@ -268,7 +268,7 @@ def test_an_empty_page_ends_only_where_it_may(strategy: Cursor | HeaderCursor) -
 
 @BOTH
 def test_an_ignored_page_leads_nowhere(strategy: Cursor | HeaderCursor) -> None:
-    with pytest.raises(ResponseError, match="page 1 is ignored, and only it can say where the next one is"):
+    with pytest.raises(ResponseError, match="page 1 is ignored, but only its response leads to the next page"):
         strategy.follow(replace(page_of(strategy, "abc"), ignored=True))
 
 

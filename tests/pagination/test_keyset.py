@@ -121,8 +121,7 @@ class TestWhereItEnds:
         with pytest.raises(ResponseError) as caught:
             strategy.follow(page_of(strategy, [], second, {"more": True}))
         assert str(caught.value) == (
-            "the API says that there are more pages, but page 2 of partition 4 has no row that a next one could begin"
-            " behind"
+            "the API reports more pages, but page 2 of partition 4 has no row to continue from"
         )
 
     def test_a_total_has_to_be_there(self) -> None:
@@ -139,20 +138,20 @@ class TestKeysThatCannotLeadOn:
         ("row", "shown"),
         [
             ({"key": 1}, "the row is an object with the keys 'key'"),
-            ({"id": None}, "at 'id' there is null"),
-            ([1], "the row is a list of 1"),
-            ("secret", "the row is a text"),
+            ({"id": None}, "'id' is null"),
+            ([1], "the row is a list of length 1"),
+            ("secret", "the row is a string"),
             (7, "the row is a number"),
         ],
     )
     def test_a_row_without_the_key(self, row: Json, shown: str) -> None:
         with pytest.raises(ResponseError) as caught:
             PLAIN.follow(page_of(PLAIN, [row]))
-        assert str(caught.value) == f"key_path 'id' leads to nothing in a row; {shown}"
+        assert str(caught.value) == f"key_path 'id' matches nothing in a row; {shown}"
 
     def test_one_in_the_middle(self) -> None:
         """An API does not find it behind any key: such rows would be missing from page 2 on."""
-        with pytest.raises(ResponseError, match="key_path 'id' leads to nothing in a row"):
+        with pytest.raises(ResponseError, match="key_path 'id' matches nothing in a row"):
             PLAIN.follow(page_of(PLAIN, ids(1, None, 3)))
 
     @pytest.mark.parametrize("keys", [(1, 1), (1, 2, 2), (1, 1, 2), ("a", "a", "b")])
@@ -173,12 +172,12 @@ class TestKeysThatCannotLeadOn:
     def test_rows_in_another_order(self, strategy: Keyset, keys: tuple[Json, ...]) -> None:
         """The next page begins behind the last key: rows of other keys that have not come yet are never asked for."""
         strategy = replace(strategy, inject_into="body")
-        with pytest.raises(ResponseError, match="the rows of page 1 of partition 4 do not come in the order of 'id'"):
+        with pytest.raises(ResponseError, match="the rows of page 1 of partition 4 are not in the order of 'id'"):
             strategy.follow(page_of(strategy, ids(*keys)))
 
     def test_pages_in_another_order(self) -> None:
         second = followed(PLAIN, page_of(PLAIN, ids(5, 6)))
-        with pytest.raises(ResponseError, match="the rows of page 2 of partition 4 do not come in the order of 'id'"):
+        with pytest.raises(ResponseError, match="the rows of page 2 of partition 4 are not in the order of 'id'"):
             PLAIN.follow(page_of(PLAIN, ids(1, 2), second))
 
     @pytest.mark.parametrize("keys", [(9, 7, 2), (1, 2, 9), ("b", "A", "a"), ("10", "9"), (1, "a", 2), (True, 2)])
@@ -190,7 +189,7 @@ class TestKeysThatCannotLeadOn:
         strategy = replace(PLAIN, total_path="n")
         assert own(followed(strategy, page_of(strategy, ids(*keys), envelope={"n": 3}))) == {"after": 2}
         hinted = replace(strategy, total_is="hint")
-        with pytest.raises(ResponseError, match=r"share the key|do not come in the order"):
+        with pytest.raises(ResponseError, match=r"share the key|are not in the order"):
             hinted.follow(page_of(hinted, ids(*keys), envelope={"n": 3}))
 
     def test_the_last_page_needs_no_key(self) -> None:
@@ -253,7 +252,7 @@ class TestInclusive:
     def test_an_empty_table_has_none(self) -> None:
         assert self.read(TIES, []) == "empty page"
 
-    STUCK = r"as many rows as a page holds share the key at 'k', and what is behind page \d of partition 4 cannot be"
+    STUCK = r"a full page of rows shares the key at 'k', so the rows after page \d of partition 4 cannot be reached"
 
     @pytest.mark.parametrize(
         "pages",
@@ -277,7 +276,7 @@ class TestInclusive:
         strategy = replace(TIES, has_more_path="more")
         second = followed(strategy, page_of(strategy, ties(1, 1), envelope={"more": True}))
         assert stopped(strategy, page_of(strategy, ties(1, 1), second, {"more": False})) == "no more pages"
-        with pytest.raises(ResponseError, match=r"there are more pages, but page 2 of partition 4 has no new row"):
+        with pytest.raises(ResponseError, match=r"reports more pages, but page 2 of partition 4 has no new row"):
             strategy.follow(page_of(strategy, ties(1, 1), second, {"more": True}))
         third = followed(strategy, page_of(strategy, ties(1, 2), second, {"more": True}))
         with pytest.raises(ResponseError, match=self.STUCK):
@@ -303,7 +302,9 @@ class TestInclusive:
     @pytest.mark.parametrize("rows", [[], ties(3, 4), [{"k": 2, "row": "a", "signed": "anew"}, *ties(3)]])
     def test_a_second_page_that_repeats_nothing_comes_from_another_kind_of_api(self, rows: list[Json]) -> None:
         """It begins behind the key, and rows that share the last one would be missing; or no row can be known again."""
-        with pytest.raises(IncompleteError, match="page 2 does not begin with the last row of page 1: it is gone"):
+        with pytest.raises(
+            IncompleteError, match="page 2 does not begin with the last row of page 1: that row was deleted"
+        ):
             self.read(TIES, ties(1, 2), rows)
 
     def test_an_answer_that_is_the_end_may_be_anything(self) -> None:
@@ -314,7 +315,7 @@ class TestInclusive:
 
     def test_an_ignored_page_begins_with_nothing(self) -> None:
         second = followed(TIES, page_of(TIES, ties(1, 2)))
-        with pytest.raises(ResponseError, match="page 2 is ignored, and only it can say where the next one is"):
+        with pytest.raises(ResponseError, match="page 2 is ignored, but only its response leads to the next page"):
             TIES.follow(TIES.trim(replace(answered(second, []), ignored=True)))
 
     def test_a_page_of_no_known_rows_stays_the_same(self) -> None:

@@ -56,7 +56,7 @@ def test_on_its_own_host_only_path_and_query_of_a_link_count(strategy: Linked) -
 
 @BOTH
 def test_what_is_no_url_is_refused(strategy: Linked) -> None:
-    with pytest.raises(ResponseError, match="the API's link to the next page is no URL"):
+    with pytest.raises(ResponseError, match="the API's link to the next page is not a valid URL"):
         strategy.follow(linked(strategy, "https://[secret"))
 
 
@@ -88,7 +88,7 @@ def test_without_a_link_a_later_page_is_the_last(strategy: Linked) -> None:
 
 @BOTH
 def test_without_any_sign_on_the_first_page_a_wrong_name_looks_the_same(strategy: Linked) -> None:
-    with pytest.raises(ResponseError, match=r"; if the API leaves it out on its last page, set missing_next='end'$"):
+    with pytest.raises(ResponseError, match=r"; if the API omits it on the last page, set missing_next='end'$"):
         strategy.follow(linked(strategy, None))
     assert stopped(replace(strategy, missing_next="end"), linked(strategy, None)) == "no next page"
     assert stopped(strategy, linked(strategy, " ")) == "no next page"
@@ -101,7 +101,7 @@ def test_a_flag_has_the_last_word(strategy: Linked) -> None:
     assert stopped(told, replace(page, envelope={**page.envelope, "more": False})) == "no more pages"
     assert followed(told, replace(page, envelope={**page.envelope, "more": True})).path == NEXT
     bare = linked(told, None)
-    with pytest.raises(ResponseError, match="the API says that there are more pages, but"):
+    with pytest.raises(ResponseError, match="the API reports more pages, but"):
         told.follow(replace(bare, envelope={"more": True}))
     with pytest.raises(ResponseError, match="has_more_path 'more' must be true or false; the body is"):
         told.follow(page)
@@ -119,7 +119,7 @@ def test_an_empty_page_ends_only_where_it_may(strategy: Linked) -> None:
 
 @BOTH
 def test_an_ignored_page_leads_nowhere(strategy: Linked) -> None:
-    with pytest.raises(ResponseError, match="page 1 is ignored, and only it can say where the next one is"):
+    with pytest.raises(ResponseError, match="page 1 is ignored, but only its response leads to the next page"):
         strategy.follow(replace(linked(strategy, NEXT), ignored=True))
 
 
@@ -127,7 +127,7 @@ def test_an_ignored_page_leads_nowhere(strategy: Linked) -> None:
 def test_a_total_has_to_be_there_and_to_come_true(strategy: Linked) -> None:
     counted = replace(strategy, total_header="X-Total")
     page = linked(counted, NEXT)
-    with pytest.raises(ResponseError, match="total_header 'X-Total' is not in the answer; its headers are"):
+    with pytest.raises(ResponseError, match="total_header 'X-Total' is missing from the response; its headers are"):
         counted.follow(page)
     told = replace(page, headers={**page.headers, "x-total": "25"})
     assert counted.total(told) == Total(25, "items")
@@ -178,15 +178,15 @@ class TestInTheBody:
     @pytest.mark.parametrize(
         ("envelope", "shown"),
         [
-            ({}, "no link; the body is an empty object"),
-            (None, "no link; the body has nothing beside its rows"),
-            ({"link": NEXT}, "no link; the body is an object with the keys 'link'"),
-            ({"links": {}}, "no link; at 'links' there is an empty object"),
-            ({"links": {"uri": NEXT}}, "no link; at 'links' there is an object with the keys 'uri'"),
-            ({"links": []}, "no link with the relation 'next'; at 'links' there is a list of 0"),
-            ({"links": [{"rel": "following", "href": NEXT}]}, "no link with the relation 'next'; at 'links'"),
-            ({"links": [{"rel": "next"}]}, "no link with the relation 'next'; at 'links' there is a list of 1"),
-            ({"links": [NEXT]}, "no link with the relation 'next'; at 'links' there is a list of 1"),
+            ({}, "a link; the body is an empty object"),
+            (None, "a link; the body contains only its rows"),
+            ({"link": NEXT}, "a link; the body is an object with the keys 'link'"),
+            ({"links": {}}, "a link; 'links' is an empty object"),
+            ({"links": {"uri": NEXT}}, "a link; 'links' is an object with the keys 'uri'"),
+            ({"links": []}, "a link with the relation 'next'; 'links' is a list of length 0"),
+            ({"links": [{"rel": "following", "href": NEXT}]}, "a link with the relation 'next'; 'links'"),
+            ({"links": [{"rel": "next"}]}, "a link with the relation 'next'; 'links' is a list of length 1"),
+            ({"links": [NEXT]}, "a link with the relation 'next'; 'links' is a list of length 1"),
         ],
     )
     def test_these_are_not(self, envelope: Json, shown: str) -> None:
@@ -194,14 +194,14 @@ class TestInTheBody:
         strategy = JsonLink(next_url_path="links")
         with pytest.raises(ResponseError) as caught:
             strategy.follow(answer(strategy.first(ASKED), 1, envelope))
-        assert str(caught.value).startswith(f"next_url_path 'links' leads to {shown}")
-        assert str(caught.value).endswith("; if the API leaves it out on its last page, set missing_next='end'")
+        assert str(caught.value).startswith(f"next_url_path 'links' does not lead to {shown}")
+        assert str(caught.value).endswith("; if the API omits it on the last page, set missing_next='end'")
 
     @pytest.mark.parametrize(
-        ("given", "shown"), [(5, "a number"), (True, "true or false"), ({"href": [NEXT]}, "a list of 1")]
+        ("given", "shown"), [(5, "a number"), (True, "a boolean"), ({"href": [NEXT]}, "a list of length 1")]
     )
     def test_a_link_is_a_text(self, given: Json, shown: str) -> None:
-        with pytest.raises(ResponseError, match=f"the link to the next page should be a text, it is {shown}"):
+        with pytest.raises(ResponseError, match=f"the link to the next page must be a string, but is {shown}"):
             JsonLink().follow(answer(JsonLink().first(ASKED), 1, {"next": given}))
 
     def test_nothing_is_known_before_its_turn(self) -> None:
@@ -247,8 +247,8 @@ class TestInAHeader:
         with pytest.raises(ResponseError) as caught:
             HeaderLink().follow(headed(HeaderLink().first(ASKED), header))
         assert str(caught.value) == (
-            "the answer has no Link header with rel='next'; its headers are 'age', 'link';"
-            " if the API leaves it out on its last page, set missing_next='end'"
+            "the response has no Link header with rel='next'; its headers are 'age', 'link';"
+            " if the API omits it on the last page, set missing_next='end'"
         )
 
     @pytest.mark.parametrize(
@@ -260,11 +260,13 @@ class TestInAHeader:
         ],
     )
     @pytest.mark.parametrize("index", [0, 4])
-    @pytest.mark.parametrize("missing_next", ["error", "end"])
+    @pytest.mark.parametrize("missing_next", ["fail", "end"])
     def test_a_next_link_that_cannot_be_read_is_no_end(self, header: str, index: int, missing_next: Any) -> None:
         strategy = HeaderLink(missing_next=missing_next)
         page = headed(replace(strategy.first(ASKED), index=index), header)
-        with pytest.raises(ResponseError, match=r"the Link header tells of 'next', but in no link \(RFC 8288\)"):
+        with pytest.raises(
+            ResponseError, match=r"the Link header mentions 'next', but not in a valid link \(RFC 8288\)"
+        ):
             strategy.follow(page)
 
 

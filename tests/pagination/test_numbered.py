@@ -22,7 +22,7 @@ PAGES: dict[str, Any] = {"total_path": "n", "total_kind": "pages"}
 
 HINT: dict[str, Any] = {"total_path": "n", "total_is": "hint", "stop_after_empty_page": True}
 
-LOST = "rows may be missing or there twice; if the API filters rows after paging, set on_short_page='accept'"
+LOST = "rows may be missing or duplicated; if the API filters rows after paginating, set on_short_page='accept'"
 
 
 def read(strategy: Numbered, *counts: int, envelope: Json = None) -> Page | str:
@@ -77,11 +77,11 @@ class TestShortPages:
     ) -> None:
         with pytest.raises(ResponseError) as caught:
             read(strategy, 10, 10, short, envelope=envelope)
-        assert str(caught.value).startswith(f"page 3 has fewer rows than the first one, and is not the last: {LOST}")
+        assert str(caught.value).startswith(f"page 3 has fewer rows than the first page and is not the last: {LOST}")
 
     @pytest.mark.parametrize("strategy", [Offset(**BARE), Offset(**HINT), PageNumber(**BARE, on_short_page="fail")])
     def test_they_fail_where_rows_come_after_them(self, strategy: Numbered) -> None:
-        with pytest.raises(ResponseError, match="page 2 has fewer rows than the first one, and is not the last"):
+        with pytest.raises(ResponseError, match="page 2 has fewer rows than the first page and is not the last"):
             read(strategy, 10, 9, 1)
 
     @pytest.mark.parametrize(
@@ -105,11 +105,11 @@ class TestShortPages:
 
     @pytest.mark.parametrize("strategy", [Offset(**BARE), Offset(**MORE), PageNumber(**MORE, on_short_page="fail")])
     def test_a_page_of_more_rows_than_the_first_fails(self, strategy: Numbered) -> None:
-        with pytest.raises(ResponseError, match="page 2 has more rows than the first one, and is not the last"):
+        with pytest.raises(ResponseError, match="page 2 has more rows than the first page and is not the last"):
             read(strategy, 10, 11, envelope={"more": True})
 
     def test_the_error_of_offsets_knows_another_way_out(self) -> None:
-        with pytest.raises(ResponseError, match=r"set on_short_page='accept', else step='received'$"):
+        with pytest.raises(ResponseError, match=r"set on_short_page='accept', otherwise step='received'$"):
             read(Offset(**MORE), 10, 9, envelope={"more": True})
 
     @pytest.mark.parametrize("strategy", [Offset(**MORE), Offset(**BARE), PageNumber(**MORE, on_short_page="fail")])
@@ -178,14 +178,16 @@ class TestOffsetsThatFollowTheRows:
         strategy = Offset(**BARE, step="received")
         second = followed(strategy, answer(strategy.first(ASKED), 3))
         assert stopped(strategy, answer(second, 0)) == "empty page"
-        with pytest.raises(ResponseError, match="page 2 has no rows, but the API says that there are more"):
+        with pytest.raises(ResponseError, match="page 2 has no rows, but the API reports more"):
             strategy.follow(answer(second, 0, ignored=True))
 
     @pytest.mark.parametrize(("rule", "told"), [(ITEMS, {"n": 24}), (PAGES, {"n": 3}), (MORE, {"more": True})])
     def test_an_empty_page_before_the_end_fails(self, rule: dict[str, Any], told: Json) -> None:
         strategy = Offset(**rule, step="received")
         second = followed(strategy, answer(strategy.first(ASKED), 3, told))
-        with pytest.raises(ResponseError, match=r"page 2 has no rows, but the API says .* the offset cannot go on"):
+        with pytest.raises(
+            ResponseError, match=r"page 2 has no rows, but the API reports .* the offset cannot advance"
+        ):
             strategy.follow(answer(second, 0, told))
 
     def test_a_total_of_page_1_holds_and_the_newest_wins(self) -> None:

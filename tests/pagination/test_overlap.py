@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, Sliced, Stop
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.rechecks import lenient
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.core.policies import Completeness
 from airflow_paginated.core.values import PageRecord
@@ -42,11 +42,13 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
     most = max(size - clamp, 2 * overlap)
     fetch = lambda request: served(request, rows, most)  # noqa: E731
     seeds = [strategy.first(PageRequest("/rows"))]
-    for landing in walk(seeds, fetch, strategy, 3, Window(12), admit=lambda page: audit.admit(strategy.trim(page))):
+    for landing in fetch_in_order(
+        seeds, fetch, strategy, 3, Window(12), admit=lambda page: audit.admit(strategy.trim(page))
+    ):
         audit.see(PageRecord.of(landing, total(landing.page)))
         found += landing.page.lines
     assert found == b"".join(b"%d\n" % row for row in range(rows))
-    for landing in walk(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
+    for landing in fetch_in_order(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
         audit.check_past_end(landing.page)
     checks = {check.name: check.verdict for check in audit.account().checks}
     assert checks["pages_overlap"] == "passed"
@@ -69,7 +71,9 @@ def test_what_the_page_before_ends_with_is_taken_off() -> None:
 
 @pytest.mark.parametrize("start", [7, 9, 10])
 def test_a_row_that_has_moved_is_noticed(start: int) -> None:
-    with pytest.raises(IncompleteError, match=r"page 2 of partition 0 does not begin with the last rows of the page"):
+    with pytest.raises(
+        IncompleteError, match=r"page 2 of partition 0 does not begin with the last rows of the previous page"
+    ):
         second_page([b"%d" % n for n in range(start, start + 10)])
 
 
@@ -101,8 +105,8 @@ def test_no_overlap_is_no_change() -> None:
     ("given", "text"),
     [
         ({"overlap": 3, "page_size": 5}, "overlap must be at most half of page_size"),
-        ({"overlap": 1, "step": "received"}, "overlap goes with step='served'"),
-        ({"overlap": 1, "total_kind": "pages"}, "overlap goes with step='served'"),
+        ({"overlap": 1, "step": "received"}, "overlap requires step='served'"),
+        ({"overlap": 1, "total_kind": "pages"}, "overlap requires step='served'"),
         ({"overlap": -1}, "overlap"),
     ],
 )
@@ -112,5 +116,5 @@ def test_what_does_not_go_together(given: dict[str, Any], text: str) -> None:
 
 
 def test_pages_without_offsets_cannot_overlap() -> None:
-    with pytest.raises(ConfigurationError, match="completeness: overlap needs pages that may begin at any row"):
+    with pytest.raises(ConfigurationError, match="completeness: overlap requires pages that can begin at any row"):
         overlapped(PageNumber(total_path="n"), 1)

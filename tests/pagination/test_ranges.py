@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.pagination.sliced import Border, scale_of
+from airflow_paginated.pagination.sliced import Bound, scale_of
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ from airflow_paginated.pagination.sliced import Border, scale_of
         ("0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z", 315_537_897_599),
     ],
 )
-def test_a_border_is_written_as_it_came(start: Border, end: Border, steps: int) -> None:
+def test_a_border_is_written_as_it_came(start: Bound, end: Bound, steps: int) -> None:
     scale = scale_of(start, end)
     assert scale.number(end) - scale.number(start) == steps
     assert [scale.text(scale.number(each)) for each in (start, end)] == [start, end]
@@ -50,7 +50,7 @@ def test_a_border_is_written_as_it_came(start: Border, end: Border, steps: int) 
         ("2024-01-01 00:00:00+00:00", "2024-01-03 00:00:00+00:00", "2024-01-02 00:00:00+00:00"),
     ],
 )
-def test_a_border_in_between_is_written_alike(start: Border, end: Border, middle: Border) -> None:
+def test_a_border_in_between_is_written_alike(start: Bound, end: Bound, middle: Bound) -> None:
     scale = scale_of(start, end)
     assert scale.text((scale.number(start) + scale.number(end)) // 2) == middle
 
@@ -87,7 +87,7 @@ def test_borders_that_are_not_written_alike_are_refused(start: Any, end: Any) ->
     with pytest.raises(ConfigurationError) as caught:
         scale_of(start, end)
     assert str(caught.value) == (
-        "pagination: start and end must be two whole numbers, or two texts that are written alike, as 2024-01-31,"
+        "pagination: start and end must be two integers, or two strings in the same format, such as 2024-01-31,"
         f" 2024-01-31T00:00:00 or 2024-01-31T00:00:00Z; got {start!r} and {end!r}"
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, SinglePage, Stop, Total
-from airflow_paginated.collect.scheduler import Window, walk
+from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.pagination.protocols import Pagination, totals_of
 from airflow_paginated.pagination.single_page import Sample
 from tests.collect.api import Api, Cursor, InTurn, Style, by_partition, plain_loop, seeds_of
@@ -32,7 +32,7 @@ def test_a_sample_is_the_first_pages_of_each_partition_and_no_more_is_asked(
         asked.append(request)
         return api(request)
 
-    found = by_partition(list(walk(seeds_of(sample, 3), fetch, sample, 4, Window(16))))
+    found = by_partition(list(fetch_in_order(seeds_of(sample, 3), fetch, sample, 4, Window(16))))
     for seed in seeds_of(whole, 3):
         expected = plain_loop(seed, api, whole)
         landed = found[seed.partition]

@@ -24,7 +24,7 @@ from airflow_paginated import (
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.core.errors import IncompleteError, LimitExceeded, ResponseError
 from airflow_paginated.core.policies import Limits
-from airflow_paginated.core.values import Landing, PageRecord
+from airflow_paginated.core.values import OrderedPage, PageRecord
 from airflow_paginated.pagination.common import Strategy
 from airflow_paginated.pagination.protocols import Pagination, totals_of
 from airflow_paginated.pagination.single_page import Sample
@@ -42,11 +42,11 @@ def told(strategy: Sliced, total: Any, request: PageRequest | None = None, count
     return answer(strategy.first(ASKED) if request is None else request, count, {"meta": {"total": total}})
 
 
-def read(strategy: Pagination, tables: Tables, request: PageRequest = TABLE) -> list[Landing]:
+def read(strategy: Pagination, tables: Tables, request: PageRequest = TABLE) -> list[OrderedPage]:
     return list(plain_pages(strategy.first(request), tables, strategy))
 
 
-def audited(strategy: Pagination, landings: list[Landing], **policy: Any) -> Audit:
+def audited(strategy: Pagination, landings: list[OrderedPage], **policy: Any) -> Audit:
     """Look at landings as a run does, in order; return the audit of a collection that is complete."""
     audit, total = Audit(Completeness(**policy)), totals_of(strategy)
     for landing in landings:
@@ -55,7 +55,7 @@ def audited(strategy: Pagination, landings: list[Landing], **policy: Any) -> Aud
     return audit
 
 
-def leaves(landings: list[Landing]) -> list[PageRequest]:
+def leaves(landings: list[OrderedPage]) -> list[PageRequest]:
     """Return the first request of each range that was not split."""
     return [one.page.request for one in landings if not one.page.request.index and not isinstance(one.successor, Split)]
 
@@ -118,8 +118,8 @@ class TestOneRange:
         with pytest.raises(LimitExceeded) as caught:
             strategy.follow(told(strategy, 50))
         assert str(caught.value) == (
-            "the slice from 7 has 50 rows, as many as max_rows=50 or more, and cannot be split: slice by a field with"
-            " more values; does the API know 'low'?"
+            "the slice from 7 has 50 rows, at least max_rows=50, and cannot be split: slice by a field with more"
+            " distinct values; does the API support 'low'?"
         )
 
     @pytest.mark.parametrize("total", [None, "abc"])
@@ -127,7 +127,7 @@ class TestOneRange:
         with pytest.raises(ResponseError):
             SLICED.follow(told(SLICED, total))
         hinted = replace(SLICED, pagination=replace(INNER, total_is="hint", stop_after_empty_page=True))
-        with pytest.raises(ResponseError, match="the first page of a slice must tell its total"):
+        with pytest.raises(ResponseError, match="the first page of a slice must declare its total"):
             hinted.follow(told(hinted, total))
 
     def test_a_total_that_may_be_capped_proves_nothing(self) -> None:
@@ -233,14 +233,14 @@ class TestTheWhole:
         keys = list(self.KEYS)
         landings = read(SLICED, Tables(keys=[keys]))
         first = replace(landings[0].page, envelope={"meta": {"total": len(keys) - 3}})
-        grown = [Landing(first, landings[0].successor), *landings[1:]]
+        grown = [OrderedPage(first, landings[0].successor), *landings[1:]]
         with pytest.raises(IncompleteError):
             audited(SLICED, grown)
         audit = audited(SLICED, grown, on_total_change="extend")
         verdicts = {check.name: check.verdict for check in audit.account().checks}
         assert verdicts["total_is_stable"] == "unverified"
         assert not audited(SLICED, grown, on_total_change="warn").account().complete
-        shrunk = [Landing(told(SLICED, len(keys) + 3, first.request), landings[0].successor), *landings[1:]]
+        shrunk = [OrderedPage(told(SLICED, len(keys) + 3, first.request), landings[0].successor), *landings[1:]]
         with pytest.raises(IncompleteError):
             audited(SLICED, shrunk, on_total_change="extend")
 
@@ -253,7 +253,7 @@ class TestTheWhole:
             return answer(request, 10, {"meta": {"total": 10**6}})
 
         strategy = replace(SLICED, end=10**9, max_rows=1000)
-        with pytest.raises(LimitExceeded, match="does the API know 'low'"):
+        with pytest.raises(LimitExceeded, match="does the API support 'low'"):
             list(plain_pages(strategy.first(TABLE), fetch, strategy))
         assert asked < 10
 

@@ -173,15 +173,15 @@ def test_the_newest_total_wins(newest: int, index: int | None) -> None:
     [
         (-1, "a number"),
         (10**18, "a number"),
-        (True, "true or false"),
+        (True, "a boolean"),
         (float("nan"), "a number"),
         (25.0, "a number"),
-        ("25.5", "a text"),
-        ("-3", "a text"),
-        ("", "a text"),
-        ("²", "a text"),
-        ("9" * 5000, "a text"),
-        ([25], "a list of 1"),
+        ("25.5", "a string"),
+        ("-3", "a string"),
+        ("", "a string"),
+        ("²", "a string"),
+        ("9" * 5000, "a string"),
+        ([25], "a list of length 1"),
         ({"value": 25}, "an object with the keys 'value'"),
     ],
 )
@@ -190,8 +190,8 @@ def test_a_total_is_a_count(given: Json, shown: str) -> None:
     with pytest.raises(ResponseError) as caught:
         strategy.follow(answer(strategy.first(ASKED), 10, {"meta": {"total": given}}))
     assert str(caught.value) == (
-        f"the total at 'meta.total' must be a count, the answer has {shown} there; if the API does not always know it,"
-        " set total_is='hint'"
+        f"the total at 'meta.total' must be a count, the response has {shown} there; if the API does not always know"
+        " it, set total_is='hint'"
     )
 
 
@@ -207,9 +207,9 @@ def test_a_total_in_a_header_is_a_count(given: str) -> None:
     [
         ({"metadata": {"total": 3}, "links": {}}, "the body is an object with the keys 'metadata', 'links'"),
         ({}, "the body is an empty object"),
-        ({"meta": {"count": 3}}, "at 'meta' there is an object with the keys 'count'"),
-        ({"meta": {"total": None}}, "at 'meta.total' there is null"),
-        (None, "the body has nothing beside its rows"),
+        ({"meta": {"count": 3}}, "'meta' is an object with the keys 'count'"),
+        ({"meta": {"total": None}}, "'meta.total' is null"),
+        (None, "the body contains only its rows"),
     ],
 )
 def test_a_total_that_is_missing_names_the_path_and_what_is_there(envelope: Json, shown: str) -> None:
@@ -222,7 +222,7 @@ def test_a_total_that_is_missing_names_the_path_and_what_is_there(envelope: Json
 def test_a_header_that_is_missing_names_those_that_are_there() -> None:
     strategy = PageNumber(total_header="X-Total")
     with pytest.raises(
-        ResponseError, match="'X-Total' is not in the answer; its headers are 'content-type', 'x-count'"
+        ResponseError, match="'X-Total' is missing from the response; its headers are 'content-type', 'x-count'"
     ):
         strategy.follow(answer(strategy.first(ASKED), 10, headers={"x-count": "3", "content-type": "x"}))
 
@@ -250,21 +250,21 @@ def test_a_flag_may_mean_the_last_page(last: Json) -> None:
     first = strategy.first(ASKED)
     assert isinstance(strategy.follow(answer(first, 10, {"last": last})), PageRequest)
     assert strategy.follow(answer(first, 10, {"last": True})) == Stop("no more pages")
-    with pytest.raises(ConfigurationError, match="has_more_value says what is at has_more_path"):
+    with pytest.raises(ConfigurationError, match="has_more_value requires has_more_path"):
         PageNumber(total_path="n", has_more_value=False)
 
 
 @pytest.mark.parametrize(
     ("envelope", "shown"),
     [
-        ({"more": "no"}, "at 'more' there is a text"),
-        ({"more": ""}, "at 'more' there is a text"),
-        ({"more": 2}, "at 'more' there is a number"),
-        ({"more": 0.0}, "at 'more' there is a number"),
-        ({"more": None}, "at 'more' there is null"),
-        ({"more": [True]}, "at 'more' there is a list of 1"),
+        ({"more": "no"}, "'more' is a string"),
+        ({"more": ""}, "'more' is a string"),
+        ({"more": 2}, "'more' is a number"),
+        ({"more": 0.0}, "'more' is a number"),
+        ({"more": None}, "'more' is null"),
+        ({"more": [True]}, "'more' is a list of length 1"),
         ({"next": True}, "the body is an object with the keys 'next'"),
-        (None, "the body has nothing beside its rows"),
+        (None, "the body contains only its rows"),
     ],
 )
 def test_has_more_is_a_flag(envelope: Json, shown: str) -> None:

@@ -143,7 +143,7 @@ def test_every_field_can_be_written_in_a_dict(kind: str, name: str) -> None:
 def test_what_is_wrong_within_a_slice_names_its_strategy() -> None:
     with pytest.raises(ConfigurationError, match=r"pagination \(offset\): unknown key 'ofset_param' \(did you mean"):
         pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": {"type": "offset", "ofset_param": "x"}})
-    with pytest.raises(ConfigurationError, match="'type' is missing"):
+    with pytest.raises(ConfigurationError, match="'type' is required"):
         pagination_from({"type": "sliced", **LEAST["sliced"], "pagination": RULE})
 
 
@@ -154,7 +154,7 @@ def test_a_cap_of_pages_is_a_limit_of_the_run() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind, least in LEAST.items() if least])
 def test_what_a_strategy_cannot_do_without_is_asked_for(kind: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"no stop rule|is required"):
+    with pytest.raises(ConfigurationError, match=r"no stop condition|is required"):
         pagination_from({"type": kind})
 
 

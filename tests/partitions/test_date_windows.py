@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_paginated import DateWindows
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.partitions import partitions_from, resolved
-from airflow_paginated.partitions.date_windows import CalendarStep, borders, instant_of, localized
+from airflow_paginated.partitions.date_windows import CalendarStep, borders, localize, parse_instant
 
 # Summer time at two in the morning, at midnight, by half an hour, the other way round; a day left out; odd offsets.
 ZONES = (
@@ -48,7 +48,7 @@ def ranges(draw: Any) -> tuple[datetime, datetime, CalendarStep, ZoneInfo]:
     zone, step = ZoneInfo(draw(st.sampled_from(ZONES))), CalendarStep.parse(draw(st.sampled_from(STEPS)))
     start = draw(instants).replace(microsecond=0)
     if draw(st.booleans()):
-        start = localized(start.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0), zone)
+        start = localize(start.astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0), zone)
     length = timedelta(days=31 * step.months + step.days, seconds=step.seconds)
     return start, start + length * draw(st.floats(0.01, 40)), step, zone
 
@@ -77,7 +77,7 @@ def test_a_step_of_the_calendar_ends_at_the_time_on_the_wall_at_which_it_began(
     wall = start.astimezone(zone).time()
     for border in list(borders(start, end, step, zone))[1:-1]:
         local = border.astimezone(zone)
-        exists = localized(local.replace(tzinfo=None), zone).astimezone(zone).time() == wall
+        exists = localize(local.replace(tzinfo=None), zone).astimezone(zone).time() == wall
         if not step.seconds and exists:
             assert local.time() == wall
         if not (step.months or step.days):
@@ -105,6 +105,7 @@ def test_every_second_of_a_range_is_in_one_window(
 
 
 @given(st.dates(date(1990, 1, 1), date(2036, 1, 1)), st.integers(1, 500), st.sampled_from(ZONES), st.booleans())
+@example(date(2005, 10, 16), 8, "America/Sao_Paulo", False)
 def test_every_day_of_a_range_is_in_one_window(first: date, days: int, zone: str, to_inclusive: bool) -> None:
     options = {"timezone": zone, "datetime_format": "date", "to_inclusive": to_inclusive}
     found = windows(first, first + timedelta(days=days), "1w", **options)
@@ -114,6 +115,14 @@ def test_every_day_of_a_range_is_in_one_window(first: date, days: int, zone: str
         for number in range((date.fromisoformat(until) - date.fromisoformat(since)).days + to_inclusive)
     ]
     assert covered == [first + timedelta(days=number) for number in range(days)]
+
+
+def test_a_start_whose_midnight_was_skipped_moves_no_other_day() -> None:
+    assert windows("2005-10-16", "2005-10-19", "1d", timezone="America/Sao_Paulo") == [
+        ("2005-10-16T01:00:00-02:00", "2005-10-17T00:00:00-02:00"),
+        ("2005-10-17T00:00:00-02:00", "2005-10-18T00:00:00-02:00"),
+        ("2005-10-18T00:00:00-02:00", "2005-10-19T00:00:00-02:00"),
+    ]
 
 
 def test_a_day_of_23_hours_and_one_of_25() -> None:
@@ -165,7 +174,7 @@ def test_airflow_s_own_times_are_plain_ones() -> None:
 
     start, end = pendulum.datetime(2024, 1, 31, tz="Europe/Berlin"), pendulum.datetime(2024, 2, 1, tz="UTC")
     assert windows(start, end, "1y") == [("2024-01-30T23:00:00+00:00", "2024-02-01T00:00:00+00:00")]
-    assert type(instant_of(start, ZoneInfo("UTC"), "start")) is datetime
+    assert type(parse_instant(start, ZoneInfo("UTC"), "start")) is datetime
 
 
 @pytest.mark.parametrize(
@@ -208,22 +217,22 @@ def test_steps_are_read(text: Any, step: CalendarStep) -> None:
     ],
 )
 def test_what_is_no_step_is_refused(wrong: Any) -> None:
-    with pytest.raises(ConfigurationError, match="step must be a time as '15min'"):
+    with pytest.raises(ConfigurationError, match="step must be a positive duration such as '15min'"):
         DateWindows("2024-01-01", "2024-01-02", wrong, from_param="a", to_param="b")
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"start": "yesterday"}, "start must be a date or a time in ISO 8601"),
-        ({"start": None}, "start must be a date or a time"),
-        ({"end": "None"}, "end must be a date or a time .* got 'None'"),
-        ({"from_param": ""}, "from_param: expected a string"),
+        ({"start": "yesterday"}, "start must be an ISO 8601 date or time"),
+        ({"start": None}, "start must be an ISO 8601 date or time"),
+        ({"end": "None"}, "end must be an ISO 8601 date or time, or seconds since 1970; got 'None'"),
+        ({"from_param": ""}, "from_param: expected a non-empty string"),
         ({"to_param": "a"}, "from_param and to_param both name 'a'"),
         ({"datetime_format": "ISO"}, "'ISO' is not one of iso, date, epoch, epoch_ms"),
-        ({"datetime_format": "%Q"}, "is no pattern that a time can be read back from"),
-        ({"timezone": "Mars/Base"}, "there is no timezone 'Mars/Base'"),
-        ({"timezone": "../etc/passwd"}, "there is no timezone"),
+        ({"datetime_format": "%Q"}, "cannot be parsed back"),
+        ({"timezone": "Mars/Base"}, "unknown timezone 'Mars/Base'"),
+        ({"timezone": "../etc/passwd"}, "unknown timezone"),
         ({"to_inclusive": "yes"}, "to_inclusive: expected true or false"),
         ({"inject_into": "path"}, "'path' is not one of query, header, body, none"),
         ({"inject_into": {"c": "header"}}, "unknown key 'c'"),
@@ -237,7 +246,7 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(change: dict[str, An
 
 @pytest.mark.parametrize(("start", "end"), [("2024-01-02", "2024-01-02"), ("2024-01-02", "2024-01-01")])
 def test_an_empty_range_is_refused(start: str, end: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"must lie before end .* CronDataIntervalTimetable"):
+    with pytest.raises(ConfigurationError, match=r"must be before end .* CronDataIntervalTimetable"):
         windows(start, end, "1d")
 
 
@@ -254,12 +263,12 @@ def test_an_empty_range_is_refused(start: str, end: str) -> None:
     ],
 )
 def test_a_bound_that_would_lose_something_is_refused(start: str, step: str, options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=r"is not .*, as datetime_format"):
+    with pytest.raises(ConfigurationError, match=r"datetime_format .* writes the bound .*, which means another time"):
         windows(start, "2024-11-01", step, **options)
 
 
 def test_parts_of_seconds_have_no_last_one() -> None:
-    with pytest.raises(ConfigurationError, match="to_inclusive needs bounds of whole seconds"):
+    with pytest.raises(ConfigurationError, match="to_inclusive requires bounds of whole seconds"):
         windows("2024-01-01T00:00:00.5", "2024-01-02", "1d", to_inclusive=True)
 
 

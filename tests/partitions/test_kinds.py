@@ -60,10 +60,10 @@ def test_sets_that_differ_by_a_header_are_different() -> None:
 
 def test_a_placeholder_that_nothing_fills_is_refused() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"partitions\[1\]: nothing fills {id} in the endpoint; the parameters are order"
+        ConfigurationError, match=r"partitions\[1\]: no parameter fills {id} in the endpoint; the parameters are order"
     ):
         requests([{"id": 1}, {"order": 2}], PageRequest("/orders/{id}"))
-    with pytest.raises(ConfigurationError, match=r"'id' is a part of the endpoint, and not valid Unicode"):
+    with pytest.raises(ConfigurationError, match=r"'id' fills a placeholder of the endpoint, but is not valid Unicode"):
         requests([{"id": "\ud800"}], PageRequest("/orders/{id}"))
 
 
@@ -106,10 +106,10 @@ def test_the_places_of_a_product_are_those_of_its_parts() -> None:
 @pytest.mark.parametrize(
     ("of", "said"),
     [
-        ([[{"a": 1}]], "a list of two partitions or more"),
-        ("ab", "a list of two partitions or more"),
-        ([[{"a": 1}], 5], "a product is of partitions, not of int"),
-        ([[{"a": 1}], [{"b": 1, "a": 2}]], "two parts of a product have the parameter 'a'"),
+        ([[{"a": 1}]], "a list of at least two partitions"),
+        ("ab", "a list of at least two partitions"),
+        ([[{"a": 1}], 5], "Product combines partitions, got int"),
+        ([[{"a": 1}], [{"b": 1, "a": 2}]], "two parts of a Product have the parameter 'a'"),
     ],
 )
 def test_what_makes_no_product_is_refused(of: Any, said: str) -> None:
@@ -177,7 +177,7 @@ def test_an_error_about_a_partition_names_its_parameters() -> None:
     assert error_about((1,), RowsOf("m/_manifest.json", {"order": "id"})) == "it failed (partitions[1]: order='b')"
     assert (
         error_about((0, 3, 1), [{"n": 1, "x": None, "l": [1]}])
-        == "it failed (partitions[0]: n=1, x=null, l=a list of 1)"
+        == "it failed (partitions[0]: n=1, x=null, l=a list of length 1)"
     )
     assert error_about((0,), None) == "it failed"
     assert error_about((), [{"n": 1}]) == "it failed"
@@ -185,7 +185,7 @@ def test_an_error_about_a_partition_names_its_parameters() -> None:
 
 def test_an_error_names_no_credential_and_no_long_text() -> None:
     said = error_about((0,), [{"api_key": "s3cr3t", "long": "x" * 50}])
-    assert said == "it failed (partitions[0]: api_key=***, long=(a text of 50 characters))"
+    assert said == "it failed (partitions[0]: api_key=***, long=(a string of 50 characters))"
 
 
 def test_the_first_error_is_the_one_that_is_told() -> None:

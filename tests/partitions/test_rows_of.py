@@ -79,9 +79,9 @@ def test_rows_with_the_same_values_can_be_one_partition(values: list[int]) -> No
         ({"customer": {}}, r"row 5 of /lake/orders/_manifest.json lacks 'id': .*an object with the keys 'customer'"),
         ({}, r"row 5 of .* lacks 'id': the row is an empty object"),
         (7, r"row 5 of .* lacks 'id': the row is a number"),
-        ({"id": None}, r"row 5 of .*: a parameter must be a text, a number, true or false; there is at 'id' null"),
-        ({"id": [1]}, r"row 5 of .*: there is at 'id' a list of 1|there is at 'id' a list of 1"),
-        ({"id": {"secret": "s3cr3t"}}, r"there is at 'id' an object with the keys 'secret'"),
+        ({"id": None}, r"row 5 of .*: a parameter must be a string, a number or a boolean, but 'id' is null"),
+        ({"id": [1]}, r"row 5 of .*: 'id' is a list of length 1|'id' is a list of length 1"),
+        ({"id": {"secret": "s3cr3t"}}, r"'id' is an object with the keys 'secret'"),
     ],
 )
 def test_a_row_without_a_value_is_named(row: Any, said: str) -> None:
@@ -92,7 +92,7 @@ def test_a_row_without_a_value_is_named(row: Any, said: str) -> None:
 
 
 def test_a_row_that_is_no_json_is_a_damaged_file() -> None:
-    with pytest.raises(StoreError, match="lists a file that is damaged"):
+    with pytest.raises(StoreError, match="lists a damaged file"):
         list(asked(Rows([b'{"id": 1}', b'{"id": ']), ["id"]).sets())
 
 
@@ -128,11 +128,11 @@ def test_the_manifest_is_a_path_or_the_result_of_its_task(given: Any) -> None:
 @pytest.mark.parametrize(
     ("rendered", "said"),
     [
-        ({"path": "x"}, "needs the path of a manifest, or the result of a task with a FileSink; got an object with"),
-        ([{"id": 1}], "got a list of 1"),
-        ("{{ ti.xcom_pull('orders') }}", "is a template that was never rendered"),
-        ("{'path': '/lake', 'manifest': '/lake/_manifest.json'}", r"got a text that is no path; write {{ ti.xcom"),
-        ("None", r"got a text that is no path; write {{ ti.xcom"),
+        ({"path": "x"}, "requires the path of a manifest, or the result of a task with a FileSink; got an object with"),
+        ([{"id": 1}], "got a list of length 1"),
+        ("{{ ti.xcom_pull('orders') }}", "is a template that was not rendered"),
+        ("{'path': '/lake', 'manifest': '/lake/_manifest.json'}", r"got a string that is not a path; write {{ ti.xcom"),
+        ("None", r"got a string that is not a path; write {{ ti.xcom"),
     ],
 )
 def test_what_is_no_manifest_when_it_is_rendered_is_refused(rendered: Any, said: str) -> None:
@@ -143,23 +143,26 @@ def test_what_is_no_manifest_when_it_is_rendered_is_refused(rendered: Any, said:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"manifest": ""}, "RowsOf needs the manifest"),
-        ({"manifest": None}, "RowsOf needs the manifest"),
+        ({"manifest": ""}, "RowsOf requires the manifest"),
+        ({"manifest": None}, "RowsOf requires the manifest"),
         ({"fields": []}, "fields must not be empty"),
         ({"fields": {}}, "fields must not be empty"),
         ({"fields": "id"}, "fields must be a list or a dict, got str"),
-        ({"fields": ["id", 5]}, "fields is a list of different names"),
-        ({"fields": ["id", "id"]}, "fields is a list of different names"),
-        ({"fields": ["customer.id"]}, "fields is a list of different names, or a dict"),
-        ({"fields": {"id": ""}}, "the path of 'id': expected a string"),
-        ({"fields": {"id": "a..b"}}, "the path of 'id': path 'a..b' is not understood"),
-        ({"fields": {"id": "items[*].id"}}, r"'id' is one value of a row, \[\*\] means many"),
-        ({"fields": {"a": '["a\\"b"]'}}, "names with a quote, a backslash or a control character cannot be looked for"),
-        ({"fields": {"": "id"}}, "the name of a parameter"),
+        ({"fields": ["id", 5]}, "fields must be a list of distinct names"),
+        ({"fields": ["id", "id"]}, "fields must be a list of distinct names"),
+        ({"fields": ["customer.id"]}, "fields must be a list of distinct names, or a dict"),
+        ({"fields": {"id": ""}}, "the path of 'id': expected a non-empty string"),
+        ({"fields": {"id": "a..b"}}, "the path of 'id': invalid path 'a..b'"),
+        ({"fields": {"id": "items[*].id"}}, r"'id' must lead to a single value of a row, but \[\*\] matches many"),
+        (
+            {"fields": {"a": '["a\\"b"]'}},
+            "paths into a row must not contain a quote, a backslash or a control character",
+        ),
+        ({"fields": {"": "id"}}, "parameter name"),
         ({"on_duplicate": "keep"}, "'keep' is not one of fail, drop"),
         ({"allow_incomplete": 1}, "allow_incomplete: expected true or false"),
         ({"inject_into": {"order": "header"}}, "unknown key 'order'; allowed: id"),
-        ({"fields": {"X-Api-Key": "id"}, "inject_into": "header"}, "'X-Api-Key' is a credential"),
+        ({"fields": {"X-Api-Key": "id"}, "inject_into": "header"}, "'X-Api-Key' looks like a credential"),
     ],
 )
 def test_wrong_arguments_are_refused_when_the_dag_is_parsed(change: dict[str, Any], said: str) -> None:

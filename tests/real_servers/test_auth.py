@@ -122,7 +122,7 @@ def test_a_client_that_is_revoked_in_mid_run_fails_at_once_with_advice(
     assert (outcome.state, outcome.try_number, len(outcome.errors)) == ("failed", 1, 1)
     assert isinstance(outcome.errors[0], AirflowFailException)
     told = str(outcome.errors[0])
-    assert "connection 'test_api': asking http://127.0.0.1:" in told
+    assert "connection 'test_api': requesting a token from http://127.0.0.1:" in told
     assert "401 Unauthorized, invalid_client: check login (client_id), password (client_secret)" in told
     assert not (tmp_path / "out/_manifest.json").exists()
 

@@ -1,4 +1,4 @@
-"""Pages to land, as a walk would hand them out, and what must be published of them."""
+"""Pages as the scheduler yields them, and what must be published of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.core.policies import Completeness
-from airflow_paginated.core.values import CollectionReport, Landing, Page, PageRecord, PageRequest, Stop, Total
+from airflow_paginated.core.values import CollectionReport, OrderedPage, Page, PageRecord, PageRequest, Stop, Total
 from airflow_paginated.sinks.protocol import Dataset, Owner, Run
 
 SECRET = "s3cr3t-canary"
@@ -37,15 +37,15 @@ class Api:
         query = {**BASE.query, "page": index + 1}
         return replace(BASE, partition=partition, index=index, query=query, state={"step": self.rows})
 
-    def landing(self, partition: tuple[int, ...], index: int) -> Landing:
+    def landing(self, partition: tuple[int, ...], index: int) -> OrderedPage:
         request = self.request(partition, index)
         place = {"partition": list(partition), "page": index, "version": self.version}
         rows = [json.dumps({**place, "row": row, "price": 1.10}).encode() for row in range(self.rows)]
         going_on = index + 1 < self.pages
         successor = self.request(partition, index + 1) if going_on else Stop("total reached")
-        return Landing(Page.of(request, rows, attempts=2, seconds=0.25), successor)
+        return OrderedPage(Page.of(request, rows, attempts=2, seconds=0.25), successor)
 
-    def landings(self) -> Iterator[Landing]:
+    def landings(self) -> Iterator[OrderedPage]:
         """Yield all pages, the partitions taking turns, as they do in a walk."""
         for index in range(self.pages):
             for partition in self.partition_ids():
@@ -57,16 +57,16 @@ class Api:
         return b"".join(each)
 
 
-def record_of(landing: Landing) -> PageRecord:
+def record_of(landing: OrderedPage) -> PageRecord:
     return PageRecord.of(landing, Total(6, "pages"))
 
 
-def land(dataset: Dataset, landings: Iterable[Landing]) -> None:
+def store_pages(dataset: Dataset, landings: Iterable[OrderedPage]) -> None:
     for landing in landings:
-        dataset.land(record_of(landing), landing.page.lines)
+        dataset.store_page(record_of(landing), landing.page.lines)
 
 
-def account_of(dataset: Dataset) -> CollectionReport:
+def report_of(dataset: Dataset) -> CollectionReport:
     """Fold what a dataset stores as a run does."""
     audit = Audit(Completeness(on_total_change="warn", on_repeat="allow"))
     for record in dataset.records():
@@ -74,7 +74,7 @@ def account_of(dataset: Dataset) -> CollectionReport:
     return audit.account()
 
 
-def missing(dataset: Dataset, api: Api) -> Iterator[Landing]:
+def missing(dataset: Dataset, api: Api) -> Iterator[OrderedPage]:
     """Yield what a resumed run would fetch: the newest page of each partition again, and all that follows it."""
     for partition in api.partition_ids():
         last = dataset.last(partition)
@@ -85,7 +85,7 @@ def missing(dataset: Dataset, api: Api) -> Iterator[Landing]:
 def collect(dataset: Dataset, api: Api) -> Any:
     """Collect what is missing, publish, and return the result."""
     try:
-        land(dataset, list(missing(dataset, api)))
-        return dataset.publish(account_of(dataset))
+        store_pages(dataset, list(missing(dataset, api)))
+        return dataset.publish(report_of(dataset))
     finally:
         dataset.close()

@@ -16,7 +16,7 @@ from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.sinks import AddColumns, XComSink
 from airflow_paginated.sinks.rows import Columns, RowFunctions, RowOrigin, columns_from
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import published
 
 API = Api(pages=3, partitions=2, rows=2)
@@ -133,7 +133,7 @@ def test_partitions_in_order_are_gone_through_once() -> None:
     [
         ({}, "expected a dict of columns"),
         ("page", "expected a dict of columns"),
-        ({"": "page"}, "the name of a column: expected a string"),
+        ({"": "page"}, "the name of a column: expected a non-empty string"),
         ({'a"b': "page"}, "has a quote, a backslash or a control character"),
         ({"p": "pages"}, "'p' must be page, fetched_at or partition.NAME, got 'pages'"),
         ({"p": "partition"}, "'p' must be page, fetched_at or partition.NAME"),
@@ -187,11 +187,11 @@ def test_row_functions_see_the_columns(near: Lake) -> None:
 def test_a_later_try_publishes_the_times_of_the_pages(near: Lake) -> None:
     begun = time.time()
     dataset = near.open("out/", run_with({"at": "fetched_at"}))
-    land(dataset, API.landings())
+    store_pages(dataset, API.landings())
     dataset.close()
     ended = time.time()
     again = near.open("out/", run_with({"at": "fetched_at"}))
-    again.publish(account_of(again))
+    again.publish(report_of(again))
     times = [datetime.fromisoformat(json.loads(line)["at"]).timestamp() for line in published(near).splitlines()]
     assert begun - 0.001 <= min(times) <= max(times) <= ended
 
@@ -200,7 +200,7 @@ def test_a_column_that_is_taken_shows_nothing_and_costs_nothing(near: Lake) -> N
     with pytest.raises(ConfigurationError, match=r"has 'price' already; .* what was collected is kept"):
         collect(near.open(run=run_with({"price": "page"})), API)
     dataset = near.open(run=run_with({"_page": "page"}))
-    assert dataset.publish(account_of(dataset))["rows"] == 12
+    assert dataset.publish(report_of(dataset))["rows"] == 12
 
 
 def test_xcom_rows_have_them_too() -> None:

@@ -30,11 +30,11 @@ def peak_of_a_run(lake: Lake, pages: int, file_format: str) -> int:
         partition = (index % 10,)
         request = replace(record.request, partition=partition, index=index // 10)
         successor = replace(request, index=request.index + 1) if index + 10 < pages else ROWS.landing((0,), 5).successor
-        dataset.land(replace(record, request=request, successor=successor), landing.page.lines)
+        dataset.store_page(replace(record, request=request, successor=successor), landing.page.lines)
     dataset.close()
     again = lake.open(f"{pages}/", run_of(str(pages)), file_format=file_format, part_bytes=20_000)
-    account = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
-    result = again.publish(account)
+    report = CollectionReport(10, pages, pages * record.rows, pages * record.bytes, "total reached", ())
+    result = again.publish(report)
     again.close()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -77,7 +77,7 @@ def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
     monkeypatch.setattr(compose, "COMPOSE_BLOCK_BYTES", 2_000)
     asked = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal asked
         asked += 1
         if asked > steps:
@@ -85,7 +85,7 @@ def test_a_stop_between_two_pages_leaves_no_thread_and_no_file(
 
     before = threading.active_count()
     with pytest.raises(Cancelled):
-        collect(near.open(run=run_of(proceed=proceed)), MANY)
+        collect(near.open(run=run_of(check_cancelled=check_cancelled)), MANY)
     assert threading.active_count() == before
     assert parts(near) == {}
     assert not [name for name in near.files() if name.endswith(".tmp")]

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_paginated.core.errors import IncompleteError, StoreError
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import SECRET, Api, account_of, collect, land, record_of, run_of
+from tests.sinks.pages import SECRET, Api, collect, record_of, report_of, run_of, store_pages
 from tests.sinks.reading import parts, published
 from tests.sinks.s3_server import Fault, S3Server
 
@@ -99,9 +99,9 @@ def test_no_rows_make_no_parts_or_one_empty_file(lake: Lake) -> None:
 def test_empty_pages_between_others(near: Lake) -> None:
     full, empty = Api(pages=3), Api(pages=3, rows=0)
     dataset = near.open(part_bytes=1)
-    land(dataset, [full.landing((0,), 0), empty.landing((0,), 1), full.landing((0,), 2)])
-    land(dataset, [empty.landing((1,), page) for page in range(3)])
-    dataset.publish(account_of(dataset))
+    store_pages(dataset, [full.landing((0,), 0), empty.landing((0,), 1), full.landing((0,), 2)])
+    store_pages(dataset, [empty.landing((1,), page) for page in range(3)])
+    dataset.publish(report_of(dataset))
     assert len(parts(near)) == 2
     assert published(near) == full.landing((0,), 0).page.lines + full.landing((0,), 2).page.lines
 
@@ -109,14 +109,14 @@ def test_empty_pages_between_others(near: Lake) -> None:
 def test_the_same_rows_make_the_same_files_however_they_came(near: Lake) -> None:
     collect(near.open("a/"), API)
     dataset = near.open("b/", run_of("run-2"))
-    land(dataset, sorted(API.landings(), key=lambda each: each.page.request.partition, reverse=True))
-    dataset.publish(account_of(dataset))
+    store_pages(dataset, sorted(API.landings(), key=lambda each: each.page.request.partition, reverse=True))
+    dataset.publish(report_of(dataset))
     assert parts(near, "a") == parts(near, "b")
 
 
 def test_a_staging_folder_elsewhere(lake: Lake) -> None:
     dataset = lake.open(staging="tmp/")
-    land(dataset, islice(API.landings(), 9))
+    store_pages(dataset, islice(API.landings(), 9))
     dataset.close()
     assert (lake.files(), {name.split("/")[0] for name in lake.files("tmp")}) == ({}, {run_of().key})
     collect(lake.open(staging="tmp/"), API)
@@ -125,7 +125,7 @@ def test_a_staging_folder_elsewhere(lake: Lake) -> None:
 
 def test_nothing_secret_lands(lake: Lake) -> None:
     dataset = lake.open()
-    land(dataset, islice(API.landings(), 9))
+    store_pages(dataset, islice(API.landings(), 9))
     dataset.close()
     staged = lake.files()
     collect(lake.open(), API)
@@ -135,28 +135,28 @@ def test_nothing_secret_lands(lake: Lake) -> None:
 
 def test_an_account_that_does_not_match_is_refused(near: Lake) -> None:
     dataset = near.open()
-    land(dataset, API.landings())
-    account = account_of(dataset)
+    store_pages(dataset, API.landings())
+    report = report_of(dataset)
     dataset.restart((2,))
     with pytest.raises(IncompleteError, match="the audit counted"):
-        dataset.publish(account)
+        dataset.publish(report)
     dataset.close()
     assert not [name for name in near.files() if not name.startswith("_staging/")]
 
 
 def test_a_page_whose_size_is_wrong_is_a_defect(local: Lake) -> None:
     with pytest.raises(ValueError, match="came with 3 bytes"):
-        local.open().land(record_of(API.landing((0,), 0)), b"abc")
+        local.open().store_page(record_of(API.landing((0,), 0)), b"abc")
 
 
 def test_errors_of_a_store_leave_nothing_visible(s3: S3Server, store: Lake) -> None:
     dataset = store.open()
-    land(dataset, API.landings())
-    account = account_of(dataset)
+    store_pages(dataset, API.landings())
+    report = report_of(dataset)
     s3.faults.append(Fault("POST", "uploadId", 100))
     with pytest.raises(StoreError, match="cannot write s3"):
-        dataset.publish(account)
+        dataset.publish(report)
     s3.faults.clear()
     assert not [name for name in store.files() if not name.startswith("_staging/")]
-    assert dataset.publish(account)["rows"] == 150
+    assert dataset.publish(report)["rows"] == 150
     assert published(store) == API.lines()

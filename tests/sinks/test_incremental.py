@@ -154,11 +154,11 @@ def test_rows_without_a_value() -> None:
     given = [{"at": 1}, {"at": None}, {"other": 1}, [], {"at": 2}]
     with pytest.raises(ResponseError, match="'at' is missing or null in a row of page 1 of partition 0"):
         admitted(changes(), given)
-    assert admitted(changes(on_missing="exclude"), given) == [{"at": 1}, {"at": 2}]
-    found = changes(on_missing="include")
+    assert admitted(changes(missing_value="exclude"), given) == [{"at": 1}, {"at": 2}]
+    found = changes(missing_value="include")
     assert admitted(found, given) == given
     assert found.evidence.endswith("3 have no 'at'")
-    assert admitted(changes(left(found), on_missing="include"), given) == given[1:4]
+    assert admitted(changes(left(found), missing_value="include"), given) == given[1:4]
 
 
 def test_a_value_within_a_row() -> None:
@@ -173,8 +173,8 @@ def test_a_value_within_a_row() -> None:
         ([1, "2024-01-01T00:00:00Z"], "is a timestamp in a row of page 1 of partition 0, and a number in others"),
         (["2024-01-01T00:00:00Z", "2024-01-01T00:00:00"], "is a timestamp without an offset in a row"),
         (["abc", "17"], "is a number in a row of page 1 of partition 0, and a text in others"),
-        ([True], "is neither a number nor a text, in a row of page 1"),
-        (["01/02/2024"], "is a date in a notation that does not sort"),
+        ([True], "is neither a number nor a string, in a row of page 1"),
+        (["01/02/2024"], "is a date in a format that does not sort"),
     ],
 )
 def test_values_that_cannot_be_compared_fail(values: list[Any], said: str) -> None:
@@ -223,7 +223,7 @@ def test_it_looks_whether_another_run_has_gone_on() -> None:
         raise WatermarkMoved("moved")
 
     with pytest.raises(WatermarkMoved):
-        IncrementalFilter(POLICY, None, LATER, unmoved=moved).begin(LATER)
+        IncrementalFilter(POLICY, None, LATER, check_unchanged=moved).begin(LATER)
 
 
 def test_a_number_keeps_its_digits() -> None:

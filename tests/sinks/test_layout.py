@@ -8,7 +8,7 @@ import pytest
 
 from airflow_paginated.core.errors import TargetError
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import parts, published
 
 API = Api(pages=5, partitions=3)
@@ -77,12 +77,12 @@ def test_skip_does_not_trust_a_sample(near: Lake) -> None:
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
 def test_another_map_index_of_the_same_run_is_refused(near: Lake, path: str) -> None:
     early = near.open(path, run_of(map_index=2))
-    land(early, API.landings())
+    store_pages(early, API.landings())
     collect(near.open(path, run_of(map_index=0)), API)
     with pytest.raises(TargetError, match=r"map index 0 of this same run; put {{ ti\.map_index }} into the path"):
         near.open(path, run_of(map_index=1))
     with pytest.raises(TargetError, match="map index 0"):
-        early.publish(account_of(early))
+        early.publish(report_of(early))
     early.close()
     assert json.loads(near.files()[manifest_name(path)])["owner"]["map_index"] == 0
     collect(near.open(path, run_of("run-2", map_index=1)), API)

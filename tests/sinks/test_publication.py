@@ -15,7 +15,7 @@ from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, land, run_of
+from tests.sinks.pages import Api, report_of, run_of, store_pages
 
 API = Api(pages=4, partitions=2)
 
@@ -23,13 +23,13 @@ API = Api(pages=4, partitions=2)
 def landed(lake: Lake, run: Run, path: str) -> FileDataset:
     dataset = lake.open(path, run, part_bytes=2_000)
     assert isinstance(dataset, FileDataset)
-    land(dataset, API.landings())
+    store_pages(dataset, API.landings())
     return dataset
 
 
 def begin(lake: Lake, run: Run, path: str = "out/") -> tuple[FileDataset, Publication]:
     dataset = landed(lake, run, path)
-    return dataset, dataset.publication(account_of(dataset))
+    return dataset, dataset.publication(report_of(dataset))
 
 
 def noted(publication: Publication, order: list[str], at: str, action: Callable[[], None]) -> None:
@@ -44,20 +44,20 @@ def noted(publication: Publication, order: list[str], at: str, action: Callable[
         return PublishStep(name, run)
 
     publication.commit_steps = lambda: iter([step("write"), step("commit")])  # type: ignore[method-assign]
-    publication.cleaning_steps = lambda: iter([step("sweep"), step("prune")])  # type: ignore[method-assign]
+    publication.cleaning_steps = lambda: iter([step("clean up"), step("prune")])  # type: ignore[method-assign]
 
 
 def test_a_run_may_end_before_each_step_up_to_the_commit(local: Lake) -> None:
     order: list[str] = []
-    dataset, publication = begin(local, run_of(proceed=lambda: order.append("may go on")))
+    dataset, publication = begin(local, run_of(check_cancelled=lambda: order.append("may go on")))
     order.clear()
     noted(publication, order, "", lambda: None)
     publication.publish()
-    assert order == ["may go on", "write", "may go on", "commit", "sweep", "prune"]
+    assert order == ["may go on", "write", "may go on", "commit", "clean up", "prune"]
     dataset.close()
 
 
-@pytest.mark.parametrize(("at", "last"), [("write", "write"), ("commit", "commit"), ("sweep", "sweep")])
+@pytest.mark.parametrize(("at", "last"), [("write", "write"), ("commit", "commit"), ("clean up", "clean up")])
 def test_a_newer_try_ends_it_before_the_next_step(local: Lake, at: str, last: str) -> None:
     order: list[str] = []
     dataset, publication = begin(local, run_of())
@@ -84,21 +84,21 @@ def test_a_store_that_fails_may_be_a_newer_trys_doing(local: Lake, taken: bool, 
 
 @pytest.mark.parametrize("path", ["out/", "out/e.jsonl"])
 def test_what_is_written_when_a_newer_try_takes_over_never_appears(local: Lake, path: str) -> None:
-    """``proceed`` is called between any two pages that are composed, too."""
+    """``check_cancelled`` is called between any two pages that are composed, too."""
     number = 0
     while True:
         local.storage().drop()
         calls = 0
         seen: set[str] = set()
 
-        def proceed(number: int = number, seen: set[str] = seen) -> None:
+        def check_cancelled(number: int = number, seen: set[str] = seen) -> None:
             nonlocal calls
             calls += 1
             if calls == number:
                 local.open(path, run_of()).close()
                 seen.update(shown(local))
 
-        dataset, publication = begin(local, run_of(proceed=proceed), path)
+        dataset, publication = begin(local, run_of(check_cancelled=check_cancelled), path)
         calls = 0
         if number == 0:
             publication.publish()
@@ -130,16 +130,16 @@ def open_files() -> int:
 def test_it_lets_go_of_all_files(local: Lake, path: str, rows: RowFunctions, stop: int | None) -> None:
     calls = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal calls
         calls += 1
         if calls == stop:
             raise Cancelled("told to")
 
-    dataset = landed(local, run_of(proceed=proceed, rows=rows), path)
+    dataset = landed(local, run_of(check_cancelled=check_cancelled, rows=rows), path)
     kept: list[Any] = []
     try:
-        kept.append(dataset.publication(account_of(dataset)))
+        kept.append(dataset.publication(report_of(dataset)))
         kept[0].publish()
     except Cancelled as exc:
         kept.append(exc)
@@ -165,7 +165,7 @@ def test_a_row_function_that_fails_leaves_no_file_open(local: Lake) -> None:
     dataset = landed(local, run_of(rows=RowFunctions(keep=fails)), "out/")
     kept: list[Any] = []
     try:
-        dataset.publication(account_of(dataset))
+        dataset.publication(report_of(dataset))
     except ConfigurationError as exc:
         kept.append(exc)
     assert kept
@@ -175,5 +175,5 @@ def test_a_row_function_that_fails_leaves_no_file_open(local: Lake) -> None:
 
 def test_the_folder_for_stagings_goes_when_it_is_empty(local: Lake) -> None:
     dataset = landed(local, run_of(), "out/")
-    dataset.publish(account_of(dataset))
+    dataset.publish(report_of(dataset))
     assert not (Path(local.root) / "out" / "_staging").exists()

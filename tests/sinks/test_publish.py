@@ -12,12 +12,12 @@ from jsonschema import Draft202012Validator
 
 from airflow_paginated.core.errors import ClaimLost, StoreError, TargetError
 from airflow_paginated.core.values import Check, CollectionReport
-from airflow_paginated.sinks.files import cleanup as sweep
+from airflow_paginated.sinks.files import cleanup
 from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.publish import Publication, PublishStep
 from airflow_paginated.sinks.protocol import Dataset
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.s3_server import Fault, S3Server
 
 OLD = Api(pages=4, partitions=2, version=1)
@@ -51,8 +51,8 @@ def leftovers(lake: Lake, path: str) -> set[str]:
 def begin(lake: Lake, path: str, run: str, api: Api) -> tuple[FileDataset, Publication]:
     dataset = lake.open(path, run_of(run), part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
-    land(dataset, api.landings())
-    return dataset, dataset.publication(account_of(dataset))
+    store_pages(dataset, api.landings())
+    return dataset, dataset.publication(report_of(dataset))
 
 
 def steps_of(publication: Publication) -> list[PublishStep]:
@@ -203,9 +203,9 @@ def test_cleaning_that_fails_does_not_undo_the_success(
 ) -> None:
     collect(store.open("out/", part_bytes=PART_BYTES), OLD)
     dataset = store.open("out/", run_of("run-2"), part_bytes=PART_BYTES)
-    land(dataset, NEW.landings())
+    store_pages(dataset, NEW.landings())
     s3.faults.append(Fault("POST", "delete", 1_000))
-    assert dataset.publish(account_of(dataset))["rows"] == 60
+    assert dataset.publish(report_of(dataset))["rows"] == 60
     s3.faults.clear()
     assert visible(store, "out/") == NEW.lines()
     assert "could not remove old files" in caplog.text
@@ -215,12 +215,12 @@ def test_cleaning_that_fails_does_not_undo_the_success(
 
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give stagings up at once."""
-    monkeypatch.setattr(sweep, "GIVEN_UP_SECONDS", -5.0)
+    """Make every staging stale at once."""
+    monkeypatch.setattr(cleanup, "STALE_STAGING_SECONDS", -5.0)
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_staging_that_was_given_up_goes_with_the_files_it_noted(lake: Lake) -> None:
+def test_a_stale_staging_goes_with_the_files_it_noted(lake: Lake) -> None:
     dataset, publication = begin(lake, "out/", "run-1", OLD)
     for step in islice(publication.commit_steps(), 6):
         step.run()
@@ -250,8 +250,8 @@ def test_a_young_staging_is_left_alone(near: Lake) -> None:
 def test_a_staging_folder_that_targets_share(near: Lake) -> None:
     dataset = near.open("out/", run_of("run-1"), staging="tmp/", part_bytes=PART_BYTES)
     assert isinstance(dataset, FileDataset)
-    land(dataset, OLD.landings())
-    publication = dataset.publication(account_of(dataset))
+    store_pages(dataset, OLD.landings())
+    publication = dataset.publication(report_of(dataset))
     for step in islice(publication.commit_steps(), 6):
         step.run()
     publication.close()
@@ -277,11 +277,11 @@ def test_a_note_that_cannot_be_read_is_no_obstacle(near: Lake) -> None:
 
 @pytest.mark.usefixtures("hasty")
 def test_temporary_files_of_killed_tries_go(local: Lake) -> None:
-    own, given_up, other = (run_of(run).key for run in ("run-2", "run-1", "run-3"))
-    for key in (own, given_up, other):
+    own, stale, other = (run_of(run).key for run in ("run-2", "run-1", "run-3"))
+    for key in (own, stale, other):
         local.write(f"out/_part-00000-0123456789abcdef.jsonl.{key}-01234567.tmp", b"x")
         local.write(f"out/_pages/_0123456789abcdef.ndjson.gz.{key}-01234567.tmp", b"x")
-    local.write(f"out/_staging/{given_up}/claim-1", b"{}")
+    local.write(f"out/_staging/{stale}/claim-1", b"{}")
     collect(local.open("out/", run_of("run-2", resume_max_age=-5.0)), NEW)
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in local.files() if name.endswith(".tmp")} == {
         f"{other}-01234567"
@@ -298,10 +298,10 @@ def test_the_schema_is_a_schema() -> None:
 @pytest.mark.parametrize(("path", "api"), [("out/", NEW), ("out/e.jsonl", NEW), ("out/", Api(rows=0))])
 def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     dataset = local.open(path, run_of(map_index=3, plan={"query": {"a": [1, None]}}))
-    land(dataset, api.landings())
-    account = account_of(dataset)
+    store_pages(dataset, api.landings())
+    report = report_of(dataset)
     checks = (Check("rows_equal_total", "passed", "60 rows"), Check("total_is_stable", "waived", "changed"))
-    waived = CollectionReport(account.partitions, account.pages, account.rows, account.bytes, "total reached", checks)
+    waived = CollectionReport(report.partitions, report.pages, report.rows, report.bytes, "total reached", checks)
     result = dataset.publish(waived)
     name = result["manifest"].rpartition("/")[2]
     manifest = json.loads(local.files()[name])
@@ -310,9 +310,9 @@ def test_manifests_follow_the_schema(local: Lake, path: str, api: Api) -> None:
     assert manifest["owner"] == {"dag": "dag", "task": "collect", "run": "run-1", "map_index": 3}
     assert manifest["plan"] == {"endpoint": "/employees", "query": {"a": [1, None]}}
     assert manifest["checks"][1] == {"name": "total_is_stable", "verdict": "waived", "evidence": "changed"}
-    assert (manifest["rows"], manifest["bytes"]) == (result["rows"], result["bytes"]) == (account.rows, account.bytes)
+    assert (manifest["rows"], manifest["bytes"]) == (result["rows"], result["bytes"]) == (report.rows, report.bytes)
     assert (manifest["watermark"], manifest["stop_reason"]) == (None, "total reached")
-    assert sum(file["rows"] for file in manifest["files"]) == account.rows
+    assert sum(file["rows"] for file in manifest["files"]) == report.rows
 
 
 def test_every_field_of_the_schema_is_required_and_there_are_no_others(local: Lake) -> None:

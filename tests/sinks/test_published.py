@@ -8,7 +8,6 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError, StoreError, TargetError
-from airflow_paginated.sinks.files import published as module
 from airflow_paginated.sinks.files.published import Published, published
 from tests.sinks.conftest import Lake
 from tests.sinks.pages import Api, collect
@@ -38,7 +37,7 @@ def rows(dataset: Published) -> bytes:
 def test_all_rows_come_back_in_order(
     near: Lake, monkeypatch: pytest.MonkeyPatch, path: str, manifest: str, options: dict[str, object], block: int
 ) -> None:
-    monkeypatch.setattr(module, "READ_BLOCK_BYTES", block)
+    monkeypatch.setattr("airflow_paginated.sinks.files.published.READ_BLOCK_BYTES", block)
     result = collect(near.open(path, **options), API)
     assert result["manifest"] == f"{near.root}/{manifest}"
     found = opened(near, manifest)
@@ -47,7 +46,7 @@ def test_all_rows_come_back_in_order(
 
 
 def test_a_store_is_read_in_blocks(store: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "READ_BLOCK_BYTES", 1000)
+    monkeypatch.setattr("airflow_paginated.sinks.files.published.READ_BLOCK_BYTES", 1000)
     collect(store.open(), API)
     assert rows(opened(store)) == API.lines()
 
@@ -103,7 +102,7 @@ def test_a_file_that_has_changed_is_noticed_when_it_is_read(near: Lake, suffix: 
 
 
 def test_a_file_that_goes_while_it_is_read_is_noticed(near: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "READ_BLOCK_BYTES", 500)
+    monkeypatch.setattr("airflow_paginated.sinks.files.published.READ_BLOCK_BYTES", 500)
     collect(near.open(part_bytes=2_000), API)
     blocks = opened(near).blocks()
     next(blocks)

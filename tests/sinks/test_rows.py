@@ -14,14 +14,14 @@ import pytest
 
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, StoreError
 from airflow_paginated.core.policies import Incremental, State
-from airflow_paginated.core.values import Landing, Page, PageRequest, Stop
+from airflow_paginated.core.values import OrderedPage, Page, PageRequest, Stop
 from airflow_paginated.sinks import XComSink
 from airflow_paginated.sinks.files import manifest
 from airflow_paginated.sinks.incremental import IncrementalFilter
 from airflow_paginated.sinks.protocol import Run
 from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 from tests.sinks.conftest import Lake
-from tests.sinks.pages import Api, account_of, collect, land, run_of
+from tests.sinks.pages import Api, collect, report_of, run_of, store_pages
 from tests.sinks.reading import published
 
 SCHEMA = Path(manifest.__file__).with_name("manifest.schema.json")
@@ -110,30 +110,30 @@ def test_a_function_that_fails_shows_nothing_and_costs_nothing(near: Lake, funct
     assert not [name for name in near.files() if not name.startswith("_staging/")]
     # Mended, it goes on with what is there: nothing is asked for again.
     dataset = near.open(run=run_with(even))
-    assert dataset.publish(account_of(dataset))["rows"] == 75
+    assert dataset.publish(report_of(dataset))["rows"] == 75
 
 
 def test_it_stops_when_told_to(near: Lake) -> None:
     calls = 0
 
-    def proceed() -> None:
+    def check_cancelled() -> None:
         nonlocal calls
         calls += 1
         if calls == 3:
             raise Cancelled("told to")
 
     with pytest.raises(Cancelled):
-        collect(near.open(run=run_with(even, proceed=proceed)), API)
+        collect(near.open(run=run_with(even, check_cancelled=check_cancelled)), API)
 
 
 def test_what_was_damaged_is_noticed(local: Lake) -> None:
     dataset = local.open(run=run_with(even))
-    land(dataset, API.landings())
-    account = account_of(dataset)
+    store_pages(dataset, API.landings())
+    report = report_of(dataset)
     (segment,) = [name for name in local.files() if "/segment-" in name]
     local.write(f"out/{segment}", local.files()[segment].replace(b'"price"', b'"prise"'))
     with pytest.raises(StoreError, match="is not what was stored"):
-        dataset.publish(account)
+        dataset.publish(report)
     dataset.close()
 
 
@@ -165,8 +165,8 @@ def test_an_empty_page_is_nothing() -> None:
     assert RowFunctions(even).apply(b"", RowOrigin((0,), 0, 0.0)) == []
     page = Page.of(PageRequest("/"), [])
     dataset = XComSink().open(run_with(even))
-    land(dataset, [Landing(page, Stop("single page"))])
-    assert dataset.publish(account_of(dataset)) == []
+    store_pages(dataset, [OrderedPage(page, Stop("single page"))])
+    assert dataset.publish(report_of(dataset)) == []
 
 
 def changes_since(row: int) -> IncrementalFilter:

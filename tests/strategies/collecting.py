@@ -19,7 +19,7 @@ SECRET: Final = "c4n4ry/t0ken+=="
 HIDDEN: Final = "c4n4ry h34der"
 RETRY: Final = {"backoff_factor": 0.002, "allowed_methods": ["GET", "POST"]}
 """Faults shall cost little time, and no request of these APIs does harm when it is sent twice."""
-POLICIES: Final = ("retry", "rate_limit", "limits", "completeness", "response", "max_workers")
+POLICIES: Final = ("retry", "rate_limit", "timeouts", "limits", "completeness", "response", "max_workers")
 
 Application: TypeAlias = Callable[[Request], Reply]
 

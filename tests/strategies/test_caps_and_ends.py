@@ -75,7 +75,7 @@ def test_a_short_page_in_the_middle_fails_where_offsets_could_lose_rows(collect:
     api = Scripted("offset", {**guessed, **{at: {"data": rows, "more": at != "6"} for at, rows in answers.items()}})
     error = collect.error(api, Offset(has_more_path="more", page_size=3), data_selector="data")
     assert isinstance(error, ResponseError)
-    assert "page 2 has fewer rows than the first one, and is not the last" in str(error)
+    assert "page 2 has fewer rows than the first page and is not the last" in str(error)
     assert "step='received'" in str(error)
 
 

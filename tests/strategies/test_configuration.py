@@ -20,33 +20,33 @@ BODY = {
 }
 ANSWER = with_headers(BODY, X_Next=SECRET, X_Total="12", Link=f'<?t={SECRET}>; rel="following"')
 
-META = "at 'meta' there is an object with the keys 'cursor', 'count', 'more', 'deep'"
+META = "'meta' is an object with the keys 'cursor', 'count', 'more', 'deep'"
 TOP = "the body is an object with the keys 'meta', 'links', 'token'"
 HEADERS = "its headers are "
 
 WRONG: list[tuple[object, list[str]]] = [
     (Cursor(cursor_path="meta.next"), ["cursor_path 'meta.next'", META]),
-    (Cursor(cursor_path="meta.deep.cursor"), ["cursor_path 'meta.deep.cursor'", "at 'meta.deep'", "'next_token'"]),
-    (Cursor(cursor_path="meta.cursor.next"), ["cursor_path 'meta.cursor.next'", "at 'meta.cursor' there is a text"]),
+    (Cursor(cursor_path="meta.deep.cursor"), ["cursor_path 'meta.deep.cursor'", "'meta.deep' is", "'next_token'"]),
+    (Cursor(cursor_path="meta.cursor.next"), ["cursor_path 'meta.cursor.next'", "'meta.cursor' is a string"]),
     (Cursor(cursor_path="next"), ["cursor_path 'next'", TOP]),
     (Cursor(cursor_path=["meta.a", "links.b"], cursor_param=["a", "b"]), ["cursor_path 'meta.a' and 'links.b'", META]),
     (HeaderCursor(cursor_header="X-Cursor"), ["cursor_header 'X-Cursor'", HEADERS, "'x-next'", "'x-total'"]),
-    (JsonLink(next_url_path="links.next"), ["next_url_path 'links.next'", "at 'links'", "'following', 'list'"]),
+    (JsonLink(next_url_path="links.next"), ["next_url_path 'links.next'", "'links' is", "'following', 'list'"]),
     (JsonLink(next_url_path="links.list"), ["next_url_path 'links.list'", "relation"]),
     (JsonLink(next_url_path="meta.deep"), ["next_url_path 'meta.deep'", "an object with the keys 'next_token'"]),
     (HeaderLink(), ["no Link header with rel='next'", HEADERS, "'link'"]),
     (HeaderLink(link_header="X-Link"), ["no X-Link header", HEADERS, "'x-next'"]),
     (PageNumber(total_path="meta.total"), ["total_path 'meta.total'", META]),
-    (PageNumber(total_path="meta.more"), ["the total at 'meta.more'", "a text"]),
-    (PageNumber(total_path="meta.cursor"), ["the total at 'meta.cursor'", "a text"]),
+    (PageNumber(total_path="meta.more"), ["the total at 'meta.more'", "a string"]),
+    (PageNumber(total_path="meta.cursor"), ["the total at 'meta.cursor'", "a string"]),
     (PageNumber(total_path="meta.deep"), ["the total at 'meta.deep'", "an object with the keys 'next_token'"]),
     (PageNumber(total_header="X-Count"), ["total_header 'X-Count'", HEADERS, "'x-total'"]),
-    (PageNumber(total_header="X-Next"), ["the total at header 'X-Next'", "a text"]),
+    (PageNumber(total_header="X-Next"), ["the total at header 'X-Next'", "a string"]),
     (Offset(has_more_path="meta.has_more"), ["has_more_path 'meta.has_more'", META]),
-    (Offset(has_more_path="meta.more"), ["has_more_path 'meta.more'", "a text"]),
-    (Offset(has_more_path="token"), ["has_more_path 'token'", "a text"]),
+    (Offset(has_more_path="meta.more"), ["has_more_path 'meta.more'", "a string"]),
+    (Offset(has_more_path="token"), ["has_more_path 'token'", "a string"]),
     (Keyset(key_path="uid", key_param="after"), ["key_path 'uid'", "an object with the keys 'id', 'user'"]),
-    (Keyset(key_path="user.id", key_param="after"), ["key_path 'user.id'", "at 'user'", "'name'"]),
+    (Keyset(key_path="user.id", key_param="after"), ["key_path 'user.id'", "'user' is", "'name'"]),
     (Keyset(key_path=["id", "at"], key_param=["a", "b"]), ["key_path ['id', 'at']", "'id', 'user'"]),
 ]
 
@@ -70,7 +70,7 @@ def test_a_place_that_does_not_exist_is_told_with_what_is_there(
             "meta",
             "should lead to a list of rows, it leads to an object with the keys 'cursor', 'count', 'more', 'deep'",
         ),
-        ("token", "should lead to a list of rows, it leads to a text"),
+        ("token", "should lead to a list of rows, it leads to a string"),
         (None, "should be a list of rows, it is an object with the keys 'data', 'meta', 'links', 'token'"),
     ],
 )
@@ -120,27 +120,27 @@ def test_a_bare_list_has_no_place_for_a_cursor_or_a_total(collect: Collect) -> N
     ):
         error = collect.error(always([1, 2]), strategy)
         assert name in str(error)
-        assert "has nothing beside its rows" in str(error)
+        assert "contains only its rows" in str(error)
 
 
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"type": "cursor", "cursor_path": "a..b"}, "cursor_path: path 'a..b' is not understood"),
-        ({"type": "cursor", "cursor_path": ""}, "cursor_path: expected a string that is not empty"),
+        ({"type": "cursor", "cursor_path": "a..b"}, "cursor_path: invalid path 'a..b'"),
+        ({"type": "cursor", "cursor_path": ""}, "cursor_path: expected a non-empty string"),
         ({"type": "cursor", "cursor_path": ["a", "b"]}, "cursor_param names 1 parameters for 2 tokens"),
         ({"type": "cursor", "curser_path": "a"}, "unknown key 'curser_path' (did you mean 'cursor_path'?)"),
         ({"type": "cursor"}, "'cursor_path' is required"),
         ({"type": "cursor", "cursor_path": "a", "inject_into": "path"}, "inject_into: 'path' is not one of query"),
-        ({"type": "keyset", "key_path": "a[*].b", "key_param": "c"}, "key_path leads to one value of a row"),
-        ({"type": "keyset", "key_path": ["a"], "key_param": ["b", "c"]}, "must name as many values"),
+        ({"type": "keyset", "key_path": "a[*].b", "key_param": "c"}, "key_path must lead to a single value of a row"),
+        ({"type": "keyset", "key_path": ["a"], "key_param": ["b", "c"]}, "must have the same length"),
         ({"type": "header_cursor", "cursor_header": ["A", "B"]}, "cursor_param names 1 parameters for 2 tokens"),
-        ({"type": "json_link", "page_size": 5}, "page_size and page_size_param go together"),
+        ({"type": "json_link", "page_size": 5}, "page_size and page_size_param require each other"),
         ({"type": "header_link", "own_host": "yes"}, "own_host: expected true or false"),
-        ({"type": "page_number"}, "no stop rule"),
+        ({"type": "page_number"}, "no stop condition"),
         (
             {"type": "offset", "step": "received", "total_path": "n", "page_size": 0},
-            "page_size: expected a whole number",
+            "page_size: expected an integer",
         ),
         ({"type": "link"}, "type: 'link' is not one of"),
     ],
@@ -157,7 +157,10 @@ def test_a_wrong_strategy_is_told_before_anything_is_asked(collect: Collect, giv
     [
         ({"error_pth": "x"}, "response: unknown key 'error_pth' (did you mean 'error_path'?)"),
         ({"response_format": "xml"}, "response: response_format: 'xml' is not one of json, jsonl, csv"),
-        ({"response_actions": [{"action": "END"}]}, "response: response_actions[0]: END for which answers?"),
+        (
+            {"response_actions": [{"action": "END"}]},
+            "response: response_actions[0]: END: give at least one of status, ",
+        ),
         ({"response_actions": [{"action": "STOP", "status": 404}]}, "'STOP' is not one of SUCCESS"),
         ({"error_path": "data[*].error"}, "error_path 'data[*].error' leads into the rows"),
     ],
@@ -175,7 +178,7 @@ def test_a_body_that_has_no_room_for_a_parameter_is_told(collect: Collect) -> No
     api = always({"data": [1], "next": "t"})
     error = collect.error(api, strategy, method="POST", body={"page": [SECRET]}, **DATA)
     assert isinstance(error, ConfigurationError)
-    assert "cannot put 'page.token' into the body: there is a list of 1 on the way" in str(error)
+    assert "cannot set 'page.token' in the body: the path leads through a list of length 1" in str(error)
 
 
 @pytest.mark.parametrize("token", ["a\r\nX-Evil: 1", "a\nb", "\x00", "é€"])

@@ -99,7 +99,7 @@ def test_more_rows_with_one_value_than_can_be_paged_through_are_told(collect: Co
     crowded = replace(api(), rows=alike)
     error = collect.error(crowded, Sliced(pagination=BY_ROW, **ENDS), **DATA)
     assert isinstance(error, LimitExceeded)
-    assert "has 150 rows, as many as max_rows=100 or more, and cannot be split" in str(error)
+    assert "has 150 rows, at least max_rows=100, and cannot be split" in str(error)
 
 
 def test_ranges_as_a_dict(collect: Collect) -> None:

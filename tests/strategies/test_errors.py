@@ -145,15 +145,15 @@ def test_a_complete_200_with_garbage_in_it_is_asked_for_again_and_never_taken(
     [
         (
             b'{"error": "down for maintenance"}',
-            "the answer has nothing at 'data', only an object with the keys 'error'",
+            "the response has nothing at 'data', only an object with the keys 'error'",
         ),
         (b'{"data": null, "meta": {}}', "it leads to null"),
         (b'{"data": {"0": {"id": 1}}}', "it leads to an object with the keys '0'"),
-        (b'{"data": "none"}', "it leads to a text"),
+        (b'{"data": "none"}', "it leads to a string"),
         (b'{"data": 0}', "it leads to a number"),
         (b"null", "null"),
-        (b'"OK"', "a text"),
-        (b"[]", "a list of 0"),
+        (b'"OK"', "a string"),
+        (b"[]", "a list of length 0"),
         (b"{}", "an empty object"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_list_of_links_is_searched_for_its_relation(collect: Collect, relation
 def test_a_list_without_any_relation_is_no_end(collect: Collect) -> None:
     for found in ([], ["?page=2"], [{"name": "next", "href": "?page=2"}]):
         error = collect.error(Scripted("page", {None: {"data": [1], "next": found}}), NEXT, data_selector="data")
-        assert "next_url_path 'next' leads to no link" in str(error)
+        assert "next_url_path 'next' does not lead to a link" in str(error)
     api = Scripted("page", {None: {"data": [1], "next": "?page=2"}, "2": {"data": [2], "next": []}})
     assert collect(api, NEXT, data_selector="data").rows == [1, 2]
 
@@ -157,7 +157,7 @@ def test_an_answer_without_any_link_header_is_an_error_unless_it_may_be_the_last
     api = Scripted("page", {None: [1]})
     error = collect.error(api, HeaderLink())
     assert isinstance(error, ResponseError)
-    assert "the answer has no Link header with rel='next'; its headers are 'content-" in str(error)
+    assert "the response has no Link header with rel='next'; its headers are 'content-" in str(error)
     assert "missing_next='end'" in str(error)
     assert collect(api, HeaderLink(missing_next="end")).rows == [1]
 
@@ -165,7 +165,7 @@ def test_an_answer_without_any_link_header_is_an_error_unless_it_may_be_the_last
 def test_a_flag_that_promises_more_needs_a_link(collect: Collect) -> None:
     api = StyledApi(rows=ROWS, asked=replace(BODY, path=("other",)), tells=(More(),), shape=Envelope())
     error = collect.error(api, JsonLink(next_url_path="next", has_more_path="has_more"), **REQUEST)
-    assert "the API says that there are more pages, but next_url_path 'next' leads to no link" in str(error)
+    assert "the API reports more pages, but next_url_path 'next' does not lead to a link" in str(error)
 
 
 @pytest.mark.parametrize("link", [7, [1], True, {"href": 7}])

@@ -63,7 +63,7 @@ def test_rows_that_are_plain_values_stay_as_they_are(collect: Collect, rows: lis
 def test_plain_values_have_no_key_to_go_on_from(collect: Collect) -> None:
     error = collect.error(always([1, 2]), Keyset(key_path="id", key_param="after"))
     assert isinstance(error, ResponseError)
-    assert "key_path 'id' leads to nothing in a row; the row is a number" in str(error)
+    assert "key_path 'id' matches nothing in a row; the row is a number" in str(error)
 
 
 def test_nodes_of_edges(collect: Collect) -> None:
@@ -98,7 +98,7 @@ def test_lists_in_lists_are_one_list(collect: Collect) -> None:
 @pytest.mark.parametrize(
     ("nothing", "rule", "told"),
     [
-        ("absent", {"missing_rows": "empty"}, "the answer has nothing at 'data'"),
+        ("absent", {"missing_rows": "empty"}, "the response has nothing at 'data'"),
         ("null", {"null_rows": "empty"}, "it leads to null"),
     ],
 )

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated.core.errors import PaginatedApiError
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.values import Page, PageRequest
 from airflow_paginated.transport import ClientOptions, Endpoint, PageClient, RequestRetry
 from tests.servers import PagedApi
@@ -64,9 +64,9 @@ def lines(number: int, api: PagedApi = API) -> bytes:
     return b"".join(every[(number - 1) * api.page_size : number * api.page_size])
 
 
-def short(**given: Any) -> Limits:
-    """Return limits of a fraction of a second for one attempt, and of some seconds for a page."""
-    return Limits(**{"attempt_timeout": 0.3, "page_timeout": 30.0, **given})
+def short(**given: Any) -> Timeouts:
+    """Return timeouts of a fraction of a second for one attempt, and of some seconds for a page."""
+    return Timeouts(**{"attempt": 0.3, "page": 30.0, **given})
 
 
 def eventually(condition: Callable[[], object], seconds: float = 20.0) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_paginated.transport.gate import TRUST, AdaptiveRate
+from airflow_paginated.transport.gate import REQUESTS_TO_DOUBLE, AdaptiveRate
 
 
 def stretch(pace: AdaptiveRate, began: float, served: int, refused: int, opens_at: float) -> None:
@@ -57,7 +57,7 @@ def test_an_older_stretch_counts_half() -> None:
 def test_a_pace_doubles_in_a_multiple_of_what_it_was_learned_from() -> None:
     pace = AdaptiveRate()
     stretch(pace, 100.0, served=20, refused=12, opens_at=101.0)
-    told = [pace.served() for _ in range(TRUST * 20)]
+    told = [pace.served() for _ in range(REQUESTS_TO_DOUBLE * 20)]
     assert pace.interval == pytest.approx(1 / 40, rel=0.02)
     # Who waits for a turn is told once, at the end.
     told += [pace.served() for _ in range(5)]

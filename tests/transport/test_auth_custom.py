@@ -113,9 +113,9 @@ class Wrong(AuthBase):
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ("header", "the value of 'X-Key' is not one that HTTP can carry"),
+        ("header", "the name or value of 'X-Key' contains characters that HTTP headers cannot carry"),
         ("origin", "away from the connection's origin"),
-        ("body", "auth_class makes a body that is neither text nor bytes"),
+        ("body", "auth_class sets a body that is neither a string nor bytes"),
         ("error", "unexpected KeyError"),
     ],
 )

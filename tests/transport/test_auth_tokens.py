@@ -24,7 +24,7 @@ from airflow_paginated.core.errors import (
     RequestRefused,
     TransientError,
 )
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import PageClient, RateLimit, SessionOptions
 from airflow_paginated.transport.auth.credentials import Credentials
 from tests.servers import (
@@ -204,7 +204,7 @@ def test_fresh_tokens_that_are_refused_fail_at_once(guarded: tuple[FaultServer, 
     app.tokens.good = False
     error = failed(server, retry=QUICK, **kind)
     assert isinstance(error, RequestRefused)
-    assert "the credentials are refused, fresh ones as well: 401 Unauthorized; the API says: " in str(error)
+    assert "the API refuses the credentials, even after renewal: 401 Unauthorized; the API says: " in str(error)
     assert str(error).endswith(f"; check those on {HERE}")
     assert "expired: Bearer ***" in str(error)
     assert (app.tokens.issued, app.refused) == (2, 2)
@@ -223,7 +223,7 @@ def test_a_revoked_client_fails_at_once_and_is_not_asked_for_again(
     if kind:
         assert f"{HERE}: logging in at {server.url}/login: 400 Bad Request: check login and password" in error
     else:
-        assert f"{HERE}: asking {server.url} for a token: 401 Unauthorized, invalid_client: check login" in error
+        assert f"{HERE}: requesting a token from {server.url}: 401 Unauthorized, invalid_client: check login" in error
         assert "the server says: '" in error
     assert not [part for part in PARTS if part in error]
 
@@ -256,8 +256,8 @@ def test_a_client_that_is_revoked_in_mid_run(guarded: tuple[FaultServer, Guarded
         (403, "<html>", "403 Forbidden: check login (client_id)"),
         (404, "<html>", "404 Not Found: check token_url"),
         (200, {"error": "invalid_client"}, "200 OK, invalid_client: check login"),
-        (200, {"data": {"token": "s3cr3t"}}, "the answer has no access_token, it is an object with the keys 'data'"),
-        (200, {"access_token": 5}, "the answer has no access_token, it is an object with the keys 'access_token'"),
+        (200, {"data": {"token": "s3cr3t"}}, "the response has no access_token, it is an object with the keys 'data'"),
+        (200, {"access_token": 5}, "the response has no access_token, it is an object with the keys 'access_token'"),
     ],
 )
 def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status: int, body: Any, told: str) -> None:
@@ -266,7 +266,7 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
     server.faults = at_token(Given(status, text.encode()))
     error = failed(server, retry=QUICK)
     assert isinstance(error, PermanentError)
-    assert f"{HERE}: asking {server.url} for a token: " in str(error)
+    assert f"{HERE}: requesting a token from {server.url}: " in str(error)
     assert told in str(error)
     assert len(server.log.requests) == 1
 
@@ -281,10 +281,14 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
         (
             200,
             {"session": {"key": "s3cr3t"}},
-            "session_path 'session.id' leads to no text; at 'session' there is an obj",
+            "session_path 'session.id' does not lead to a string; at 'session' there is an obj",
         ),
-        (200, {"session": {"id": None}}, "session_path 'session.id' leads to no text; at 'session.id' there is null"),
-        (200, ["s3cr3t"], "session_path 'session.id' leads to no text; the answer is a list of 1"),
+        (
+            200,
+            {"session": {"id": None}},
+            "session_path 'session.id' does not lead to a string; at 'session.id' there is null",
+        ),
+        (200, ["s3cr3t"], "session_path 'session.id' does not lead to a string; the response is a list of 1"),
     ],
 )
 def test_a_login_that_fails_says_what_to_do(
@@ -317,7 +321,7 @@ def test_trouble_at_the_token_endpoint_is_retried(guarded: tuple[FaultServer, Gu
     server, app = guarded
     server.faults = at_token(fault, times=2)
     stalls = isinstance(fault, StallInBody)
-    with authenticated(server.url, retry=QUICK, limits=short() if stalls else Limits()) as client:
+    with authenticated(server.url, retry=QUICK, timeouts=short() if stalls else Timeouts()) as client:
         attempts = set(fetched(client, range(1, 33)))
     # So short a time may be too short for a page, too, on a busy machine.
     assert attempts == {1} or stalls
@@ -329,9 +333,9 @@ def test_trouble_at_the_token_endpoint_is_retried(guarded: tuple[FaultServer, Gu
 def test_and_given_up(guarded: tuple[FaultServer, Guarded], fault: Fault) -> None:
     server, _ = guarded
     server.faults = at_token(fault)
-    error = failed(server, retry=QUICK, limits=short())
+    error = failed(server, retry=QUICK, timeouts=short())
     assert isinstance(error, PageFailed)
-    assert f"{HERE}: asking {server.url} for a token failed in 3 attempts; last cause: " in str(error)
+    assert f"{HERE}: requesting a token from {server.url} failed in 3 attempts; last cause: " in str(error)
     assert len(server.log.requests) == 3
 
 
@@ -357,7 +361,7 @@ def test_a_dribbled_answer_is_bounded(guarded: tuple[FaultServer, Guarded]) -> N
     server, _ = guarded
     server.faults = at_token(DribbleBody(1, 0.2))
     started = time.monotonic()
-    error = failed(server, limits=short(attempt_timeout=0.2, page_timeout=0.5))
+    error = failed(server, timeouts=short(attempt=0.2, page=0.5))
     assert isinstance(error, PageFailed)
     assert time.monotonic() - started < 10
 
@@ -417,7 +421,7 @@ def test_a_secret_follows_no_redirect(guarded: tuple[FaultServer, Guarded], stat
             server.faults = at_token(Redirect(to, status))
             error = failed(server)
             assert isinstance(error, RequestRefused)
-            assert "no secret is sent on; give the final URL" in str(error)
+            assert "secrets are not sent to another URL; give the final one" in str(error)
         assert not other.log.requests
     assert {each.request.path for each in server.log.requests} == {"/token"}
 
@@ -427,7 +431,7 @@ def test_a_token_endpoint_is_reached_as_the_api_is() -> None:
     with FaultServer(app, tls=True) as server:
         error = failed(server)
         assert isinstance(error, PermanentError)
-        assert f"{HERE}: asking {server.url} for a token: the server's certificate is not trusted" in str(error)
+        assert f"{HERE}: requesting a token from {server.url}: the server's certificate is not trusted" in str(error)
         with authenticated(server.url, session=SessionOptions(verify=str(server.ca_file))) as client:
             client.fetch(page(1))
 
@@ -463,7 +467,7 @@ def test_a_token_that_http_cannot_carry(guarded: tuple[FaultServer, Guarded]) ->
     server.faults = at_token(Given(200, json.dumps({"access_token": "token-number\n1"}).encode()))
     error = failed(server)
     assert isinstance(error, PermanentError)
-    assert "the value of 'Authorization' is not one that HTTP can carry" in str(error)
+    assert "the name or value of 'Authorization' contains characters that HTTP headers cannot carry" in str(error)
 
 
 @BOTH
@@ -481,7 +485,7 @@ def test_nothing_shows_a_secret(
                 fault if (request.path in ("/token", "/login")) == (place == "token") else None
             )
             query = {"auth": {**kind.get("auth", {}), "query_param": "t0ken"}} if place == "page" else {}
-            with authenticated(server.url, **{**kind, **query}, limits=short(page_timeout=0.5)) as client:
+            with authenticated(server.url, **{**kind, **query}, timeouts=short(page=0.5)) as client:
                 outcome = Calls(client.fetch, [page(1)]).join()[0]
             assert isinstance(outcome, PaginatedApiError)
             text = "".join(traceback.format_exception(outcome)) + repr(outcome) + caplog.text

@@ -73,7 +73,7 @@ def test_charsets(server: FaultServer, content_type: str, body: bytes, row: str)
 def test_a_charset_that_is_none_fails_at_once(server: FaultServer, charset: str) -> None:
     error = refused(answering(server, Given(200, b'{"data": []}', f"application/json; charset={charset}")))
     assert isinstance(error, ResponseError)
-    assert "the answer declares a charset that is none" in str(error)
+    assert "unknown charset in the response's Content-Type" in str(error)
 
 
 def test_a_body_that_is_not_in_its_charset_is_tried_again(server: FaultServer) -> None:
@@ -93,16 +93,19 @@ def test_depth_is_an_error_and_no_crash(server: FaultServer, body: bytes, deep: 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        (b'{"error": "quota"}', "the answer has nothing at 'data', only an object with the keys 'error'"),
+        (b'{"error": "quota"}', "the response has nothing at 'data', only an object with the keys 'error'"),
         (b'{"data": null}', "data_selector 'data' should lead to a list of rows, it leads to null"),
         (b'{"data": {"id": 1}}', "it leads to an object with the keys 'id'"),
         (b'{"data": {}}', "it leads to an empty object"),
-        (b'{"data": "none"}', "it leads to a text"),
-        (b"[]", "it leads to a list of 0"),
+        (b'{"data": "none"}', "it leads to a string"),
+        (b"[]", "it leads to a list of length 0"),
         (b"null", "it leads to null"),
-        (b'{"data": [1], "data": []}', "the answer has a name twice in an object with the keys 'data'"),
-        (b'{"data": [1], "next": {"page": 2, "page": null}}', "the answer has a name twice in an object with the keys"),
-        (b'{"total": 1, "data": [1], "total": 2}', "the answer has a name twice in an object with the keys"),
+        (b'{"data": [1], "data": []}', "the response has a name twice in an object with the keys 'data'"),
+        (
+            b'{"data": [1], "next": {"page": 2, "page": null}}',
+            "the response has a name twice in an object with the keys",
+        ),
+        (b'{"total": 1, "data": [1], "total": 2}', "the response has a name twice in an object with the keys"),
     ],
 )
 def test_an_envelope_without_rows_is_never_the_last_page(server: FaultServer, body: bytes, said: str) -> None:
@@ -184,7 +187,7 @@ def test_a_gzip_body_of_endless_members_is_refused(server: FaultServer) -> None:
 def test_a_coding_that_was_not_asked_for_fails_at_once(server: FaultServer, coding: str) -> None:
     error = refused(answering(server, Given(200, b"{}", headers=(("Content-Encoding", coding),))))
     assert isinstance(error, ResponseError)
-    assert f"the content coding of the answer is {coding.replace('x' * 60, 'unknown')}; only gzip" in str(error)
+    assert f"the response's content coding is {coding.replace('x' * 60, 'unknown')}; only gzip" in str(error)
     assert len(server.log.requests) == 1
 
 
@@ -256,7 +259,7 @@ LINES = {
 @pytest.mark.usefixtures("traced")
 @pytest.mark.parametrize("fault", LINES.values(), ids=LINES)
 def test_endless_lines_are_capped(server: FaultServer, fault: Fault) -> None:
-    error = refused(answering(server, fault), limits=short(attempt_timeout=25))
+    error = refused(answering(server, fault), timeouts=short(attempt=25))
     assert isinstance(error, PageFailed)
     assert "failed in 3 attempts; last cause: the " in str(error)
     assert "deadline" not in str(error)

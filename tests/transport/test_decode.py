@@ -58,7 +58,7 @@ GRAPH = (
 )
 def test_selectors(body: str, selector: str | None, expected: list[bytes] | None, envelope: object) -> None:
     if expected is None:
-        with pytest.raises(ResponseError, match=r"the answer has nothing at '\[\*\]\.cursor', only an object"):
+        with pytest.raises(ResponseError, match=r"the response has nothing at '\[\*\]\.cursor', only an object"):
             rows(body, selector)
         return
     assert rows(body, selector) == expected
@@ -75,22 +75,26 @@ def test_selectors(body: str, selector: str | None, expected: list[bytes] | None
         ),
         ("1", None, "should be a list of rows, it is a number"),
         ("null", None, "should be a list of rows, it is null"),
-        ('{"a": 1}', "data", "the answer has nothing at 'data', only an object with the keys 'a'"),
-        ("{}", "data", "the answer has nothing at 'data', only an empty object"),
-        ('{"data": {"b": 1}}', "data.rows", "the answer has nothing at 'data.rows', only an object with the keys 'b'"),
+        ('{"a": 1}', "data", "the response has nothing at 'data', only an object with the keys 'a'"),
+        ("{}", "data", "the response has nothing at 'data', only an empty object"),
+        (
+            '{"data": {"b": 1}}',
+            "data.rows",
+            "the response has nothing at 'data.rows', only an object with the keys 'b'",
+        ),
         ('{"data": [1]}', "data.rows", "'data.rows' should lead to a list of rows, it leads to a list of 1"),
         ('{"data": null}', "data.rows", "it leads to null"),
         ('{"data": {"rows": {}}}', "data.rows", "it leads to an empty object"),
         ('{"data": 1}', "data[*].x", "it leads to a number"),
         ('{"data": [{"x": 1}, 7]}', "data[*].x", "it leads to a number"),
         ('{"data": [{"x": [1]}, {"x": null}]}', "data[*].x[*]", "it leads to null"),
-        ('{"data": [{"y": 1}]}', "data[*].x", "the answer has nothing at '[*].x', only an object with the keys 'y'"),
+        ('{"data": [{"y": 1}]}', "data[*].x", "the response has nothing at '[*].x', only an object with the keys 'y'"),
         ('{"data": [{"x": 1, "x": 2}]}', "data[*].x", "a name twice in an object with the keys 'x'"),
         ('{"data": [], "data": [1]}', "data", "a name twice"),
         ('{"data": [1], "d\\u0061ta": []}', "data", "a name twice"),
         ('{"data": {"rows": [1]}, "data": {"rows": []}}', "data.rows", "a name twice"),
         ('{"data": {"rows": [1], "rows": []}}', "data.rows", "a name twice"),
-        ('{"%s": 1}' % ("k" * 41), "data", "only an object with the keys (a text of 41 characters)"),
+        ('{"%s": 1}' % ("k" * 41), "data", "only an object with the keys (a string of 41 characters)"),
     ],
 )
 def test_what_is_no_list(body: str, selector: str | None, said: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from airflow_paginated.core.errors import LimitExceeded, ResponseError
 from airflow_paginated.core.paths import ABSENT
 from airflow_paginated.transport.decode import (
-    LIGHT,
+    MIN_CHECKED_BYTES,
     Tolerance,
     check_beside,
     check_rows,
@@ -36,7 +36,7 @@ ROWS = {
 
 def many(row: bytes) -> tuple[bytes, int]:
     """Return a list of just more than what is never looked at, and how many rows it has."""
-    count = LIGHT // (len(row) + 1) + 2
+    count = MIN_CHECKED_BYTES // (len(row) + 1) + 2
     return b"[" + b",".join([row] * count) + b"]", count
 
 
@@ -78,8 +78,8 @@ def test_rows_of_several_kinds_hide_none(first: bytes) -> None:
 
 
 def test_a_small_body_is_never_too_much() -> None:
-    text = b"[" + b"0," * (LIGHT // 2 - 2) + b"0]"
-    assert len(text) < LIGHT
+    text = b"[" + b"0," * (MIN_CHECKED_BYTES // 2 - 2) + b"0]"
+    assert len(text) < MIN_CHECKED_BYTES
     check_rows(text, 1)
     check_beside(b'{"x": %b, "y": 2}' % text[:-20], "x", 1)
 
@@ -99,7 +99,7 @@ def test_rows_of_several_lists_are_added_up() -> None:
 
 
 def test_lines_are_counted() -> None:
-    count = LIGHT // 2 + 1
+    count = MIN_CHECKED_BYTES // 2 + 1
     assert split_jsonl(b"0\n" * count, count).count == count
     assert split_csv(b"0\n" * count, ["a"], count).count == count
     for body in (b"0\n" * count, b"\r" * (2 * count) + b"0"):
@@ -120,7 +120,7 @@ def test_what_an_error_says_is_not_decoded_whatever_is_in_it() -> None:
     text, count = many(b"0")
     assert json_value(text.decode(), count)[:2] == [0, 0]
     assert json_value(text.decode(), count - 2) is ABSENT
-    with pytest.raises(ResponseError, match="no list of rows where one is due, and too much else"):
+    with pytest.raises(ResponseError, match="no list of rows where one is expected, and is too large"):
         split(text, "data", Tolerance(most=count - 2))
 
 

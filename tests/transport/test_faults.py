@@ -42,7 +42,7 @@ from tests.servers import (
 from tests.servers.wire import Framing
 from tests.transport.clients import API, ONCE, SECRET, connect, eventually, fetch, lines, page, refused, short
 
-LATE = "the answer took longer than its deadline"
+LATE = "the response took longer than its deadline"
 FAULTS: list[tuple[Fault, str]] = [
     (ResetBeforeHeaders(), "the connection broke (ConnectionResetError)"),
     (CloseBeforeHeaders(), "the connection broke (RemoteDisconnected)"),
@@ -58,9 +58,9 @@ FAULTS: list[tuple[Fault, str]] = [
     (UnframedCut(at=1.0), "the body is not JSON"),
     (CutChunk(), "the body was cut short"),
     (BadChunkSize(), "the body was cut short"),
-    (TruncatedGzip(at=0.0), "the gzip body does not reach its end"),
-    (TruncatedGzip(), "the gzip body does not reach its end"),
-    (TruncatedGzip(at=1.0), "the gzip body does not reach its end"),
+    (TruncatedGzip(at=0.0), "the gzip body is truncated"),
+    (TruncatedGzip(), "the gzip body is truncated"),
+    (TruncatedGzip(at=1.0), "the gzip body is truncated"),
     (CorruptGzip("data"), "the gzip body is corrupt"),
     (CorruptGzip("crc"), "the gzip body is corrupt"),
     (StallInBody(), LATE),
@@ -86,7 +86,7 @@ def name(fault: object) -> str | None:
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=name)
 def test_once(server: FaultServer, fault: Fault, cause: str) -> None:
     server.faults = on_page(2, fault, times=1)
-    got = fetch(server.url, page(2), limits=short(attempt_timeout=1.0 if cause == LATE else 20.0))
+    got = fetch(server.url, page(2), timeouts=short(attempt=1.0 if cause == LATE else 20.0))
     assert got.lines == lines(2)
     assert (got.count, got.attempts, got.envelope["meta"]["page"]) == (100, 2, 2)
     assert server.log.counts == {("", 1): 2}
@@ -95,8 +95,8 @@ def test_once(server: FaultServer, fault: Fault, cause: str) -> None:
 @pytest.mark.parametrize(("fault", "cause"), FAULTS, ids=name)
 def test_for_ever(server: FaultServer, fault: Fault, cause: str) -> None:
     server.faults = on_page(2, fault)
-    limits = short(attempt_timeout=0.2 if cause == LATE else 20.0)
-    error = refused(server.url, page(2, query={"per_page": 100}), limits=limits)
+    timeouts = short(attempt=0.2 if cause == LATE else 20.0)
+    error = refused(server.url, page(2, query={"per_page": 100}), timeouts=timeouts)
     asked = f"GET {server.url}/employees?page=2&token=***&per_page=***"
     assert isinstance(error, PageFailed)
     assert str(error).startswith(f"page 2 ({asked}) failed in 3 attempts; last cause: {cause}")
@@ -160,7 +160,7 @@ def test_a_connection_that_was_closed_while_it_was_idle_is_not_used_again(server
 
 def test_a_connection_that_dies_silently_is_replaced(server: FaultServer) -> None:
     server.faults = on_page(2, StallBeforeHeaders(), times=1)
-    with connect(server.url, limits=short(attempt_timeout=20, read_timeout=1.0)) as client:
+    with connect(server.url, timeouts=short(attempt=20, read=1.0)) as client:
         client.fetch(page(1))
         assert client.fetch(page(2)).attempts == 2
     assert [seen.connection for seen in server.log.requests] == [1, 1, 2]
@@ -168,8 +168,8 @@ def test_a_connection_that_dies_silently_is_replaced(server: FaultServer) -> Non
 
 def test_silence_is_named_by_its_limit(server: FaultServer) -> None:
     server.faults = on_page(1, StallBeforeHeaders())
-    error = refused(server.url, limits=short(attempt_timeout=20, read_timeout=0.05))
-    assert "last cause: the server was silent for longer than limits.read_timeout" in str(error)
+    error = refused(server.url, timeouts=short(attempt=20, read=0.05))
+    assert "last cause: the server was silent for longer than timeouts.read" in str(error)
 
 
 @pytest.mark.parametrize("fault", [ResetInBody(), ResetBeforeHeaders()])
@@ -192,6 +192,6 @@ def test_a_page_that_is_given_up_takes_no_time(server: FaultServer) -> None:
     server.faults = on_page(1, ServerError())
     started = time.monotonic()
     patient = RequestRetry(backoff_factor=1e9, backoff_max=1e9)
-    error = refused(server.url, retry=patient, limits=short(page_timeout=5))
-    assert "; no time left within limits.page_timeout=5 s" in str(error)
+    error = refused(server.url, retry=patient, timeouts=short(page=5))
+    assert "; no time left within timeouts.page=5 s" in str(error)
     assert time.monotonic() - started < 5

@@ -101,7 +101,7 @@ def test_an_answer_without_framing_is_refused_at_once(server: FaultServer, form:
     serve(server, form)
     error = refusing(server, form, UnframedCut(at=at))
     assert isinstance(error, ResponseError)
-    assert f"a {form} answer without Content-Length, chunked or gzip coding may have been cut" in str(error)
+    assert f"a {form} response without Content-Length, chunked or gzip coding may have been cut" in str(error)
     assert len(server.log.requests) == 1
 
 
@@ -141,7 +141,7 @@ CUTS: list[Fault] = [
 def test_what_is_cut_is_tried_again(server: FaultServer, form: str, fault: Fault) -> None:
     serve(server, form)
     server.faults = lambda request, nth: fault if nth == 1 else None
-    got = fetched(server, form, limits=short(attempt_timeout=20))
+    got = fetched(server, form, timeouts=short(attempt=20))
     assert (got.lines, got.attempts) == (ROWS[form](1), 2)
 
 
@@ -190,7 +190,7 @@ def test_csv_in_any_charset(server: FaultServer, content_type: str, body: bytes)
 @pytest.mark.parametrize(
     ("form", "body", "told"),
     [
-        ("csv", b"a,b\n1,2\n3\n", "line 3 of the CSV body has 1 fields where 2 are due"),
+        ("csv", b"a,b\n1,2\n3\n", "line 3 of the CSV body has 1 fields, expected 2"),
         ("csv", b"a\n\xff\n", "the body is not utf-8"),
         ("jsonl", b'{"a": 1}\n{"a": \n', "line 2 of the body is not JSON"),
         ("jsonl", b"\xff", "the body is not utf-8"),
@@ -205,9 +205,9 @@ def test_rows_that_cannot_be_read_are_tried_again(server: FaultServer, form: str
 def test_one_line_of_something_else_is_no_empty_csv(server: FaultServer) -> None:
     error = refusing(server, "csv", Given(200, b'{"error": "quota"}', "application/problem+json"))
     assert isinstance(error, ResponseError)
-    assert """the answer is JSON or XML where CSV is due; the API says: '{"error": "quota"}'""" in str(error)
+    assert """the response is JSON or XML, not CSV; the API says: '{"error": "quota"}'""" in str(error)
     error = refusing(server, "csv", Given(200, b"Please log in", "text/html; charset=utf-8"))
-    assert str(error).endswith("last cause: the answer is HTML where CSV is due")
+    assert str(error).endswith("last cause: the response is HTML, not CSV")
     error = refusing(server, "csv", Given(200, b"<p>Please log in</p>", "text/plain"))
     assert str(error).endswith("last cause: the body is not CSV: it begins like HTML or JSON")
 

@@ -110,9 +110,9 @@ def test_columns_stand_for_a_header() -> None:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        ("a,b\n1\n", "line 2 of the CSV body has 1 fields where 2 are due"),
-        ("a,b\n1,2\n1,2,3\n", "line 3 of the CSV body has 3 fields where 2 are due"),
-        ('a,b\n"1\n",2\n"3",4,5\n', "line 4 of the CSV body has 3 fields where 2 are due"),
+        ("a,b\n1\n", "line 2 of the CSV body has 1 fields, expected 2"),
+        ("a,b\n1,2\n1,2,3\n", "line 3 of the CSV body has 3 fields, expected 2"),
+        ('a,b\n"1\n",2\n"3",4,5\n', "line 4 of the CSV body has 3 fields, expected 2"),
         ('a,b\n1,"x', "line 2 of the body is not CSV: unexpected end of data"),
         ('a,b\n1,"x"y\n', "line 2 of the body is not CSV: ',' expected after '\"'"),
         ("<html><body>Please log in</body></html>", "the body is not CSV: it begins like HTML or JSON"),

@@ -134,7 +134,7 @@ def test_a_redirect_to_a_connection_that_dies_is_bounded(server: FaultServer) ->
         return Redirect("/away") if request.path == "/employees" else ResetBeforeHeaders()
 
     server.faults = schedule  # type: ignore[assignment]
-    error = refused(server.url, limits=short(attempt_timeout=20, page_timeout=20))
+    error = refused(server.url, timeouts=short(attempt=20, page=20))
     assert "failed in 4 attempts" in str(error)  # the first death of a reused connection is free
     assert len(server.log.requests) == 8
 
@@ -178,7 +178,9 @@ def test_headers_replace_each_other_in_any_case(
 def test_a_header_that_http_cannot_carry_is_refused_unseen(server: FaultServer, value: str) -> None:
     error = refused(server.url, page(1, headers={"X-Key": value}))
     assert isinstance(error, ConfigurationError)
-    assert str(error).endswith("headers: the value of 'X-Key' is not one that HTTP can carry")
+    assert str(error).endswith(
+        "headers: the name or value of 'X-Key' contains characters that HTTP headers cannot carry"
+    )
     assert error.__cause__ is None
     assert not server.log.requests
 
@@ -187,7 +189,7 @@ def test_a_header_that_http_cannot_carry_is_refused_unseen(server: FaultServer, 
 def test_so_is_a_name_of_one(server: FaultServer, name: str) -> None:
     error = refused(server.url, page(1, headers={name: "x"}))
     assert isinstance(error, ConfigurationError)
-    assert "is not one that HTTP can carry" in str(error)
+    assert "contains characters that HTTP headers cannot carry" in str(error)
     assert not server.log.requests
 
 

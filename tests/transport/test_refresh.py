@@ -136,8 +136,8 @@ def test_fresh_credentials_that_are_refused_fail_at_once(tokens: tuple[FaultServ
     auth = TokenAuth(server.url)
     with connect(server.url, auth=auth, retry=QUICK) as client, pytest.raises(RequestRefused) as caught:
         client.fetch(page(7))
-    assert str(caught.value).startswith(f"page 7 (GET {server.url}/employees?page=7&token=***): the credentials are")
-    assert "refused, fresh ones as well: 401 Unauthorized; the API says: " in str(caught.value)
+    assert str(caught.value).startswith(f"page 7 (GET {server.url}/employees?page=7&token=***): the API refuses")
+    assert "the API refuses the credentials, even after renewal: 401 Unauthorized; the API says: " in str(caught.value)
     assert str(caught.value).endswith("; check those on the connection")
     # Nobody told the client of these tokens: it saw them on its requests.
     assert "token-number" not in str(caught.value)
@@ -157,7 +157,7 @@ def test_without_a_refresh_it_fails_at_once(tokens: tuple[FaultServer, TokenApi]
     rules = ResponseRules(response_actions=[{"status": 403, "action": "REFRESH_TOKEN_THEN_RETRY"}])
     with connect(server.url, auth=auth, rules=rules) as client, pytest.raises(RequestRefused) as caught:
         client.fetch(page(1))
-    assert "the authentication of the connection has nothing to refresh" in str(caught.value)
+    assert "the connection's authentication cannot be refreshed" in str(caught.value)
     assert len(server.log.requests) == 2
 
 
@@ -259,7 +259,10 @@ def test_credentials_that_take_the_network_may_be_had_later(tokens: tuple[FaultS
 def test_credentials_that_http_cannot_carry(tokens: tuple[FaultServer, TokenApi]) -> None:
     server, _ = tokens
     for auth in (TokenAuth(server.url, token="\u2713"), HTTPBasicAuth("ann", "\u2713")):
-        with connect(server.url, auth=auth) as client, pytest.raises(ConfigurationError, match="that HTTP can carry"):
+        with (
+            connect(server.url, auth=auth) as client,
+            pytest.raises(ConfigurationError, match="characters that HTTP headers cannot carry"),
+        ):
             client.fetch(page(1))
 
 

@@ -46,11 +46,12 @@ def name(fault: Fault) -> str:
 @pytest.mark.parametrize("fault", LOST, ids=name)
 def test_a_post_whose_answer_is_lost_is_not_sent_again(server: FaultServer, fault: Fault) -> None:
     server.faults = lambda request, nth: fault
-    error = refused(server.url, POST, limits=short(attempt_timeout=1.0))
+    error = refused(server.url, POST, timeouts=short(attempt=1.0))
     assert isinstance(error, PageFailed)
     assert f"page 2 (POST {server.url}/employees) failed in 1 attempt; last cause: " in str(error)
     assert str(error).endswith(
-        ", and a POST may have been acted on; if sending it twice is harmless, add its method to retry.allowed_methods"
+        ", and the server may have acted on the POST; if sending it twice is harmless,"
+        " add its method to retry.allowed_methods"
     )
     assert len(server.log.requests) == 1
 
@@ -58,7 +59,7 @@ def test_a_post_whose_answer_is_lost_is_not_sent_again(server: FaultServer, faul
 @pytest.mark.parametrize("fault", LOST, ids=name)
 def test_it_is_where_that_is_declared_harmless(server: FaultServer, fault: Fault) -> None:
     server.faults = lambda request, nth: fault if nth == 1 else None
-    got = fetch(server.url, POST, limits=short(attempt_timeout=1.0), retry=HARMLESS)
+    got = fetch(server.url, POST, timeouts=short(attempt=1.0), retry=HARMLESS)
     assert (got.lines, got.attempts) == (lines(2), 2)
     assert [seen.request.body for seen in server.log.requests] == [b'{"page":2}'] * 2
 
@@ -73,8 +74,8 @@ def test_it_is_where_nobody_can_have_seen_it() -> None:
     with refusing() as port:
         assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST))
     with blackhole() as port:
-        limits = short(connect_timeout=0.05, attempt_timeout=20)
-        assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST, limits=limits))
+        timeouts = short(connect=0.05, attempt=20)
+        assert "failed in 3 attempts" in str(refused(f"http://127.0.0.1:{port}", POST, timeouts=timeouts))
     assert "failed in 3 attempts" in str(refused("http://no-such-host.invalid", POST))
 
 
@@ -82,7 +83,7 @@ def test_a_dead_connection_may_have_carried_it(server: FaultServer) -> None:
     server.faults = lambda request, nth: ResetOnReuse()
     with connect(server.url) as client:
         client.fetch(POST)
-        with pytest.raises(PageFailed, match="a POST may have been acted on"):
+        with pytest.raises(PageFailed, match="the server may have acted on the POST"):
             client.fetch(POST)
 
 

@@ -15,8 +15,8 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from airflow_paginated.core.errors import PermanentError, RequestRefused
-from airflow_paginated.transport.response import judge_exception, judge_status, retry_after
-from airflow_paginated.transport.retry import CONNECTION, SERVER, RequestRetry, RetryableError, Throttled
+from airflow_paginated.transport.response import check_status, classify_exception, retry_after
+from airflow_paginated.transport.retry import CONNECTION_WEIGHT, SERVER_WEIGHT, RequestRetry, RetryableError, Throttled
 
 NOW = datetime(2024, 5, 17, 12, 0, 0, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def judged(status: int, after: str | None = None, retry: RequestRetry = RETRY) -
     """Return what a status raises, or None."""
     headers = {} if after is None else {"retry-after": after}
     try:
-        judge_status(status, headers, retry, NOW)
+        check_status(status, headers, retry, NOW)
     except (Throttled, RetryableError, RequestRefused) as exc:
         return exc
     return None
@@ -49,7 +49,7 @@ def test_good(status: int) -> None:
 def test_retried(status: int) -> None:
     fault = judged(status)
     assert isinstance(fault, RetryableError)
-    assert (fault.weight, fault.unsent, fault.stale) == (SERVER, False, False)
+    assert (fault.weight, fault.unsent, fault.stale) == (SERVER_WEIGHT, False, False)
     assert fault.cause.startswith(f"{status} ")
 
 
@@ -101,7 +101,7 @@ CONNECTING = [
         urllib3_errors.NewConnectionError(CONN, "refused"),
         "no connection (NewConnectionError): is the API up, and are the connection's host and port right?",
     ),
-    (urllib3_errors.ConnectTimeoutError(CONN, "slow"), "connecting took longer than limits.connect_timeout"),
+    (urllib3_errors.ConnectTimeoutError(CONN, "slow"), "connecting took longer than timeouts.connect"),
     (urllib3_errors.ProxyError("Unable to connect", GONE), "the proxy failed"),
 ]
 
@@ -119,21 +119,21 @@ BROKEN = [
 
 @pytest.mark.parametrize(("error", "cause"), CONNECTING)
 def test_surely_unsent(error: Exception, cause: str) -> None:
-    fault = judge_exception(error, reused=True)
+    fault = classify_exception(error, reused=True)
     assert isinstance(fault, RetryableError)
-    assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, SERVER, True, False)
+    assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, SERVER_WEIGHT, True, False)
 
 
 @pytest.mark.parametrize(("error", "cause"), BROKEN)
 def test_broken(error: Exception, cause: str) -> None:
-    fault = judge_exception(error, reused=False)
+    fault = classify_exception(error, reused=False)
     assert isinstance(fault, RetryableError)
-    assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, CONNECTION, False, False)
+    assert (fault.cause, fault.weight, fault.unsent, fault.stale) == (cause, CONNECTION_WEIGHT, False, False)
 
 
 @pytest.mark.parametrize(("error", "cause"), BROKEN)
 def test_stale(error: Exception, cause: str) -> None:
-    fault = judge_exception(error, reused=True)
+    fault = classify_exception(error, reused=True)
     assert isinstance(fault, RetryableError)
     assert fault.stale == (
         cause in ("the connection broke (ConnectionResetError)", "the connection broke (RemoteDisconnected)")
@@ -141,14 +141,14 @@ def test_stale(error: Exception, cause: str) -> None:
 
 
 def test_silence() -> None:
-    fault = judge_exception(urllib3_errors.ReadTimeoutError(POOL, "/", "silent"), reused=True)
+    fault = classify_exception(urllib3_errors.ReadTimeoutError(POOL, "/", "silent"), reused=True)
     assert isinstance(fault, RetryableError)
-    assert (fault.weight, fault.unsent, fault.stale) == (SERVER, False, False)
+    assert (fault.weight, fault.unsent, fault.stale) == (SERVER_WEIGHT, False, False)
 
 
 def test_a_certificate() -> None:
     error = urllib3_errors.SSLError(ssl.SSLCertVerificationError(1, "self-signed certificate"))
-    assert isinstance(judge_exception(error, reused=False), PermanentError)
+    assert isinstance(classify_exception(error, reused=False), PermanentError)
 
 
 @pytest.mark.parametrize(

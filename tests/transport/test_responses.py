@@ -37,8 +37,8 @@ def refusing(server: FaultServer, fault: Fault, *actions: dict[str, Any], **give
 @pytest.mark.parametrize(
     ("body", "selector", "lenient", "told"),
     [
-        (b'{"total": 0}', "data", "missing_rows", "the answer has nothing at 'data', only an object with the keys"),
-        (b'{"a": {}}', "a.b.c", "missing_rows", "the answer has nothing at 'a.b', only an empty object"),
+        (b'{"total": 0}', "data", "missing_rows", "the response has nothing at 'data', only an object with the keys"),
+        (b'{"a": {}}', "a.b.c", "missing_rows", "the response has nothing at 'a.b', only an empty object"),
         (b'{"data": [{"y": []}]}', "data[*].x[*]", "missing_rows", "nothing at '[*].x'"),
         (b'{"data": null}', "data", "null_rows", "it leads to null"),
         (b'{"a": null}', "a.b.c", "null_rows", "it leads to null"),
@@ -56,7 +56,7 @@ def test_absent_and_null_rows_are_errors_unless_they_are_said_to_be_none(
         error = refused(server.url, data_selector=selector, rules=ResponseRules(**given))
         assert isinstance(error, ResponseError)
         assert told in str(error)
-        assert f"if that says that there are no rows, set {lenient}='empty' in response" in str(error)
+        assert f"if this means that there are no rows, set {lenient}='empty' in response" in str(error)
     got = fetch(server.url, data_selector=selector, rules=ResponseRules(**{lenient: "empty"}))
     assert (got.lines, got.count, got.end, got.ignored) == (b"", 0, None, False)
 
@@ -202,7 +202,7 @@ def test_an_answer_may_be_a_failure(server: FaultServer) -> None:
     assert "): 200 OK: unlock the table first; the API says: " in str(error)
     assert SECRET not in str(error)
     error = refusing(server, Given(503), {"action": "FAIL", "status": 503})
-    assert str(error).endswith("): 503 Service Unavailable: an action of response_actions makes this a failure")
+    assert str(error).endswith("): 503 Service Unavailable: response_actions declares this a failure")
     assert len(server.log.requests) == 2
 
 
@@ -253,11 +253,11 @@ def test_actions_see_the_answer_to_a_post(server: FaultServer) -> None:
     server.faults = lambda request, nth: Given(500, b"again")
     action = {"action": "RETRY", "status": 500}
     error = refused(server.url, PageRequest("employees", "POST", body={}), rules=rules(action))
-    assert "a POST may have been acted on" in str(error)
+    assert "the server may have acted on the POST" in str(error)
 
 
 def test_rules_that_do_not_fit_are_refused_before_anything_is_asked(server: FaultServer) -> None:
-    with pytest.raises(ConfigurationError, match="data_selector: every line of a csv answer is a row"):
+    with pytest.raises(ConfigurationError, match="data_selector: every line of a csv response is a row"):
         connect(server.url, rules=ResponseRules(response_format="csv"))
     assert not server.log.requests
 

@@ -9,11 +9,11 @@ import pytest
 
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, PageFailed, QuotaExceeded, RetryBudgetExhausted, RunTimeout
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport.gate import Gate, RetryBudget
 from airflow_paginated.transport.retry import (
-    SERVER,
-    THROTTLE,
+    SERVER_WEIGHT,
+    THROTTLE_WEIGHT,
     AttemptState,
     RequestRetry,
     RetryableError,
@@ -23,12 +23,12 @@ from airflow_paginated.transport.retry import (
 
 FOR_EVER = float("inf")
 
-CUT = RetryableError("cut", SERVER)
+CUT = RetryableError("cut", SERVER_WEIGHT)
 
 
 def patience(retry: dict[str, Any] | None = None, deadline: Deadline = NEVER, budget: int = 100) -> RetryController:
     policy = RequestRetry(**{"backoff_factor": 0.001, **(retry or {})})
-    return RetryController(policy, Limits(attempt_timeout=5, page_timeout=50), deadline, Gate(), RetryBudget(budget))
+    return RetryController(policy, Timeouts(attempt=5, page=50), deadline, Gate(), RetryBudget(budget))
 
 
 def tries(sent: int = 1, left: float = FOR_EVER, **known: Any) -> AttemptState:
@@ -72,13 +72,13 @@ def test_the_first_dead_idle_connection_is_free() -> None:
 
 
 def test_what_may_have_been_acted_on_is_not_sent_twice() -> None:
-    assert "cut, and a POST may have been acted on" in failed(patience(), CUT, tries(), once="POST")
+    assert "cut, and the server may have acted on the POST" in failed(patience(), CUT, tries(), once="POST")
     attempts = tries()
     patience().wait(RetryableError("refused", unsent=True), attempts, name, once="POST")
     assert attempts.charged == 1
 
 
-@pytest.mark.parametrize(("weight", "least"), [(SERVER, 0.05), (SERVER / 5, 0.01)])
+@pytest.mark.parametrize(("weight", "least"), [(SERVER_WEIGHT, 0.05), (SERVER_WEIGHT / 5, 0.01)])
 def test_it_waits_in_proportion_to_the_weight(weight: float, least: float) -> None:
     # Full jitter: the sum of many waits is about half of the ceiling each. No machine waits less than it is told.
     of = patience({"backoff_factor": 0.05, "max_attempts": 100})
@@ -98,7 +98,7 @@ def test_no_wait_is_longer_than_the_policy_says() -> None:
 
 def test_a_wait_that_the_page_has_no_time_for() -> None:
     of = patience()
-    said = "page 7 failed in 1 attempt; last cause: busy; no time left within limits.page_timeout=50 s"
+    said = "page 7 failed in 1 attempt; last cause: busy; no time left within timeouts.page=50 s"
     assert failed(of, Throttled("busy", 5.0), tries(left=4)) == said
     assert "no time left" in failed(of, CUT, tries(left=0))
     of.wait(Throttled("busy", 0.001), tries(left=4), name)
@@ -118,14 +118,14 @@ def test_without_a_time_the_pause_doubles(asked: float | None) -> None:
         of, attempts = patience({"backoff_factor": 0.001}), tries()
         of.wait(Throttled("busy", asked), attempts, name)
         first = of.gate.paused_seconds
-        assert first <= 0.001 * THROTTLE
+        assert first <= 0.001 * THROTTLE_WEIGHT
         attempts.throttled = 5
         of.wait(Throttled("busy", asked), attempts, name)
         assert attempts.throttled == 6
         longest = max(longest, of.gate.paused_seconds)
-        assert longest <= 0.001 * THROTTLE * 2**5 + 0.001
+        assert longest <= 0.001 * THROTTLE_WEIGHT * 2**5 + 0.001
     # The longest of fifty is hardly ever less than half of what it may be.
-    assert longest > 0.001 * THROTTLE * 2**4
+    assert longest > 0.001 * THROTTLE_WEIGHT * 2**4
 
 
 def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
@@ -141,22 +141,20 @@ def test_a_pause_that_is_too_long_is_not_waited_for() -> None:
 
 
 def test_nor_is_one_that_outlasts_the_try() -> None:
-    of = patience(deadline=Deadline.within(30, "limits.run_timeout=60 s"))
+    of = patience(deadline=Deadline.within(30, "timeouts.run=60 s"))
     assert of.excess(29.0) == ""
-    assert of.excess(31.0) in {
-        f"the {seconds} s that this try has left (limits.run_timeout=60 s)" for seconds in (29, 30)
-    }
+    assert of.excess(31.0) in {f"the {seconds} s that this try has left (timeouts.run=60 s)" for seconds in (29, 30)}
     over = patience(deadline=Deadline.within(-5, "x"))
     assert over.excess(1.0) == "the 0 s that this try has left (x)"
 
 
 @pytest.mark.parametrize("trouble", [CUT, Throttled("cut")])
 def test_when_the_try_is_over_nothing_is_waited_for(trouble: RetryableError | Throttled) -> None:
-    of, attempts = patience(deadline=Deadline.within(-1, "limits.run_timeout=60 s")), tries()
+    of, attempts = patience(deadline=Deadline.within(-1, "timeouts.run=60 s")), tries()
     with pytest.raises(RunTimeout) as caught:
         of.wait(trouble, attempts, name)
     assert str(caught.value) == (
-        "the time of this try is over (limits.run_timeout=60 s); page 7 was still to come, last cause: cut"
+        "this try ran out of time (timeouts.run=60 s); page 7 was still to come, last cause: cut"
     )
     assert attempts.charged == 0
 
@@ -182,4 +180,4 @@ def test_an_attempt_ends_with_the_first_of_its_limits() -> None:
     assert patience().attempt_ends(tries()) == pytest.approx(now + 5, abs=1)
     assert patience().attempt_ends(tries(left=2)) == pytest.approx(now + 2, abs=1)
     assert patience(deadline=Deadline.within(1, "x")).attempt_ends(tries()) == pytest.approx(now + 1, abs=1)
-    assert patience().tries().deadline == pytest.approx(now + 50, abs=1)
+    assert patience().new_state().deadline == pytest.approx(now + 50, abs=1)

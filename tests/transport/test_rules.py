@@ -69,11 +69,11 @@ def test_all_that_is_given_must_hold(predicates: dict[str, Any], held: bool) -> 
     error = {"code": 1, "retry": False, "null": None, "count": 0, "list": [], "message": "no more pages"}
     body = Body(json.dumps({"error": error}))
     action = ResponseAction(action="END", **predicates)
-    assert action.holds(404, {"x-error-code": "E404"}, body) is held
+    assert action.matches(404, {"x-error-code": "E404"}, body) is held
 
 
 def test_what_is_no_json_has_no_paths() -> None:
-    assert not ResponseAction(action="END", path="a", equals=None).holds(200, {}, Body("<html>"))
+    assert not ResponseAction(action="END", path="a", equals=None).matches(200, {}, Body("<html>"))
     assert json_value("<html>") is ABSENT
     assert json_value("[" * 100_000) is ABSENT
 
@@ -100,10 +100,10 @@ def test_the_first_action_that_holds_decides_and_no_body_is_read_for_the_others(
     [
         ({"response_formt": "csv"}, "unknown key 'response_formt' (did you mean 'response_format'?)"),
         ({"response_format": "xml"}, "response_format: 'xml' is not one of json, jsonl, csv"),
-        ({"missing_rows": "skip"}, "missing_rows: 'skip' is not one of error, empty"),
-        ({"null_rows": None}, "null_rows: None is not one of error, empty"),
-        ({"error_path": "a..b"}, "error_path: path 'a..b' is not understood"),
-        ({"error_path": ""}, "error_path: expected a string"),
+        ({"missing_rows": "skip"}, "missing_rows: 'skip' is not one of fail, empty"),
+        ({"null_rows": None}, "null_rows: None is not one of fail, empty"),
+        ({"error_path": "a..b"}, "error_path: invalid path 'a..b'"),
+        ({"error_path": ""}, "error_path: expected a non-empty string"),
         ({"csv_delimiter": ";;"}, "csv_delimiter: expected one character, got ';;'"),
         ({"csv_delimiter": None}, "csv_delimiter: expected one character, got None"),
         ({"csv_delimiter": "\n"}, "csv_delimiter: expected one character"),
@@ -124,7 +124,7 @@ def test_the_first_action_that_holds_decides_and_no_body_is_read_for_the_others(
             "response_actions[0]: unknown key 'code'; allowed: action, ",
         ),
         ({"response_actions": [{"action": "STOP", "status": 404}]}, "response_actions[0]: action: 'STOP' is not one"),
-        ({"response_actions": [{"action": "END"}]}, "response_actions[0]: END for which answers? give one of status, "),
+        ({"response_actions": [{"action": "END"}]}, "response_actions[0]: END: give at least one of status, "),
         ({"response_actions": [{"action": "END", "status": "404"}]}, "status: expected a number from 100 to 599 or a"),
         ({"response_actions": [{"action": "END", "status": []}]}, "status: expected a number"),
         ({"response_actions": [{"action": "END", "status": [True]}]}, "status: expected a number"),
@@ -132,11 +132,14 @@ def test_the_first_action_that_holds_decides_and_no_body_is_read_for_the_others(
         ({"response_actions": [{"action": "END", "header_matches": "x"}]}, "header_matches: give header, too"),
         (
             {"response_actions": [{"action": "END", "header": "a", "header_matches": "("}]},
-            "header_matches: '(' is no regular expression",
+            "header_matches: '(' is not a regular expression",
         ),
         ({"response_actions": [{"action": "END", "equals": None}]}, "equals: give path, too"),
-        ({"response_actions": [{"action": "END", "path": "a["}]}, "response_actions[0]: path: path 'a['"),
-        ({"response_actions": [{"action": "END", "content": 1}]}, "response_actions[0]: content: expected a string"),
+        ({"response_actions": [{"action": "END", "path": "a["}]}, "response_actions[0]: path: invalid path 'a['"),
+        (
+            {"response_actions": [{"action": "END", "content": 1}]},
+            "response_actions[0]: content: expected a non-empty string",
+        ),
         (3, "expected a dict or ResponseRules, got int"),
     ],
 )
@@ -156,8 +159,8 @@ def test_wrong_rules_of_the_connection_name_it() -> None:
 @pytest.mark.parametrize(
     ("rules", "selector", "told"),
     [
-        ({"response_format": "csv"}, "data", "data_selector: every line of a csv answer is a row; leave it out"),
-        ({"response_format": "jsonl"}, "data", "data_selector: every line of a jsonl answer is a row; leave it out"),
+        ({"response_format": "csv"}, "data", "data_selector: every line of a csv response is a row; leave it out"),
+        ({"response_format": "jsonl"}, "data", "data_selector: every line of a jsonl response is a row; leave it out"),
         ({"error_path": "data[*].error"}, "data", "response: error_path 'data[*].error' leads into the rows"),
         ({"error_path": "data.e[*].x"}, "data.e[*].node", "leads into the rows"),
         ({"error_path": "[*].error"}, None, "leads into the rows"),
@@ -206,6 +209,6 @@ def test_rules_survive_a_copy(again: Any) -> None:
     rules = ResponseRules(response_actions=[ResponseAction(action="END", path="a"), {"action": "FAIL", "status": 418}])
     copied = again(rules)
     assert copied == rules
-    assert copied.actions[0].holds(200, {}, Body('{"a": 1}'))
-    assert not copied.actions[0].holds(200, {}, Body('{"a": null}'))
+    assert copied.actions[0].matches(200, {}, Body('{"a": 1}'))
+    assert not copied.actions[0].matches(200, {}, Body('{"a": null}'))
     assert " at 0x" not in repr(rules)

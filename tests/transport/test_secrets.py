@@ -90,7 +90,7 @@ def test_an_echo(server: FaultServer, place: str, caplog: pytest.LogCaptureFixtu
     server.faults = lambda request, nth: places(next(echoes))[place]
     known: dict[str, Any] = {
         "retry": RequestRetry(max_attempts=1),
-        "limits": short(page_timeout=0.1),
+        "timeouts": short(page=0.1),
         "secrets": SECRETS,
     }
     auth, headers = HTTPBasicAuth("ro bot", CANARY.encode()), {"X-Key": CANARY, "X-Long": LONG}
@@ -105,7 +105,7 @@ def test_an_echo(server: FaultServer, place: str, caplog: pytest.LogCaptureFixtu
 def test_what_is_asked_for_is_not_repeated(server: FaultServer, fault: Fault, caplog: pytest.LogCaptureFixture) -> None:
     server.faults = lambda request, nth: fault
     path = f"employees/{quote(CANARY, safe='')}/x"
-    with connect(server.url, secrets=SECRETS, limits=short(page_timeout=0.3), headers={"X-Key": CANARY}) as client:
+    with connect(server.url, secrets=SECRETS, timeouts=short(page=0.3), headers={"X-Key": CANARY}) as client:
         outcome = Calls(client.fetch, [page(1, path, query={CANARY: CANARY}, headers={"X-Own": CANARY})]).join()[0]
     text = told(outcome, caplog)
     assert [part for part in PARTS if part in text] == []

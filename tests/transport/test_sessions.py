@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from airflow_paginated.core.errors import Cancelled
-from airflow_paginated.core.policies import Limits
+from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.transport import PageClient, RateLimit, RequestRetry, SessionOptions
 from airflow_paginated.transport.connections import SessionPool
 from tests.servers import (
@@ -31,7 +31,7 @@ from tests.servers import (
 )
 from tests.transport.clients import API, Calls, blackhole, connect, eventually, page
 
-PATIENT = Limits(connect_timeout=60, read_timeout=60, attempt_timeout=60)
+PATIENT = Timeouts(connect=60, read=60, attempt=60)
 
 
 def descriptors() -> int:
@@ -76,13 +76,13 @@ Holding = Callable[[], AbstractContextManager[tuple[PageClient, Callable[[], obj
 @contextmanager
 def hanging(fault: object, framing: str = "plain") -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, lambda request, nth: fault, framing=framing) as server:  # type: ignore[arg-type,return-value]
-        yield connect(server.url, limits=PATIENT), lambda: len(server.log.requests) == 4
+        yield connect(server.url, timeouts=PATIENT), lambda: len(server.log.requests) == 4
 
 
 @contextmanager
 def in_a_handshake() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, mute=True) as server:
-        client = connect(f"https://127.0.0.1:{server.port}", limits=PATIENT)
+        client = connect(f"https://127.0.0.1:{server.port}", timeouts=PATIENT)
         yield client, lambda: len(server.open_transports) == 4
 
 
@@ -90,7 +90,7 @@ def in_a_handshake() -> Iterator[tuple[PageClient, Callable[[], object]]]:
 def in_a_tunnel() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with FaultServer(API, mute=True) as proxy:
         session = SessionOptions(proxies={"https": proxy.url})
-        client = connect("https://127.0.0.1:9", limits=PATIENT, session=session)
+        client = connect("https://127.0.0.1:9", timeouts=PATIENT, session=session)
         yield client, lambda: len(proxy.open_transports) == 4
 
 
@@ -105,7 +105,7 @@ def in_a_black_hole() -> Iterator[tuple[PageClient, Callable[[], object]]]:
     with blackhole() as port:
         fillers = connecting(port)
         # A connection request lasts until its timeout, whoever closes the client.
-        client = connect(f"http://127.0.0.1:{port}", limits=replace(PATIENT, connect_timeout=2.0))
+        client = connect(f"http://127.0.0.1:{port}", timeouts=replace(PATIENT, connect=2.0))
         yield client, lambda: connecting(port) == fillers + 4
 
 
@@ -117,7 +117,7 @@ def waiting(fault: object, **given: object) -> Iterator[tuple[PageClient, Callab
 
 
 SLOW = RequestRetry(backoff_factor=1e9, backoff_max=1e9)
-AGES = Limits(page_timeout=1e12)
+AGES = Timeouts(page=1e12)
 HELD: dict[str, Holding] = {
     "before the headers": lambda: hanging(StallBeforeHeaders(60)),
     "in the headers": lambda: hanging(DribbleHeaders(every=0.02, padding=10000)),
@@ -129,8 +129,8 @@ HELD: dict[str, Holding] = {
     "in a handshake": in_a_handshake,
     "in a tunnel": in_a_tunnel,
     "in a connection request": in_a_black_hole,
-    "in a pause": lambda: waiting(RetryLater("250"), limits=AGES),
-    "in a backoff": lambda: waiting(ServerError(), limits=AGES, retry=SLOW),
+    "in a pause": lambda: waiting(RetryLater("250"), timeouts=AGES),
+    "in a backoff": lambda: waiting(ServerError(), timeouts=AGES, retry=SLOW),
     "at a rate limit": lambda: waiting(StallBeforeHeaders(60), rate_limit=RateLimit(requests=1e-3)),
 }
 
@@ -160,7 +160,7 @@ def test_what_is_closed_leaves_no_descriptor_behind() -> None:
             Calls(client.fetch, [page(1) for _ in range(4)]).join()
         before = descriptors()
         server.set_faults({"type": "on_page", "page": 1, "fault": {"type": "StallInBody", "seconds": 60}})
-        client = connect(server.url, limits=PATIENT)
+        client = connect(server.url, timeouts=PATIENT)
         assert client.fetch(page(2)).count == 100
         calls = Calls(client.fetch, [page(1) for _ in range(4)])
         eventually(lambda: server.summary().requests == 9)

@@ -96,7 +96,7 @@ def test_a_plain_backoff_is_never_a_quota(server: FaultServer) -> None:
 
 def test_throttling_is_not_charged_and_does_not_hammer(server: FaultServer) -> None:
     server.faults = on_page(1, RetryLater("0"))
-    error = refused(server.url, retry=RequestRetry(max_attempts=1, budget=0), limits=short(page_timeout=1.5))
+    error = refused(server.url, retry=RequestRetry(max_attempts=1, budget=0), timeouts=short(page=1.5))
     assert isinstance(error, PageFailed)
     assert "429 Too Many Requests; no time left" in str(error)
     assert len(server.log.requests) < 50
@@ -162,7 +162,7 @@ def test_a_rate_limit_holds_when_a_pause_ends(server: FaultServer) -> None:
 
 
 def test_a_slow_rate_limit_does_not_eat_the_time_of_a_page(server: FaultServer) -> None:
-    limits = short(attempt_timeout=1.8, page_timeout=1.8)
-    with connect(server.url, rate_limit=RateLimit(requests=2), limits=limits) as client:
+    timeouts = short(attempt=1.8, page=1.8)
+    with connect(server.url, rate_limit=RateLimit(requests=2), timeouts=timeouts) as client:
         outcomes = Calls(client.fetch, [page(1) for _ in range(5)]).join()
     assert [type(each).__name__ for each in outcomes] == ["Page"] * 5

@@ -15,7 +15,7 @@ from airflow_paginated.sinks.files.manifest import Manifest
 from airflow_paginated.sinks.files.segments import claim_number
 from airflow_paginated.sinks.files.storage import Storage, temp_owner
 
-GIVEN_UP_SECONDS: Final = 7 * 24 * 3600.0
+STALE_STAGING_SECONDS: Final = 7 * 24 * 3600.0
 
 _RUN_KEY: Final = re.compile(r"([0-9a-f]{16})/")
 
@@ -48,21 +48,21 @@ def read_notes(staging: Storage) -> dict[str, Note]:
     return notes
 
 
-def sweep_target(target: Storage, layout: Layout, committed: Manifest | None, staging: Storage) -> None:
+def remove_unlisted(target: Storage, layout: Layout, committed: Manifest | None, staging: Storage) -> None:
     """Delete what a staging area notes for this target and the committed manifest, if there is one, does not list."""
     keep = {file.path for file in committed.files} | {layout.pages(committed.digest)} if committed else set()
     noted = {name for note in read_notes(staging).values() if note.target == target.identity for name in note.files}
     target.delete(sorted(name for name in noted - keep if layout.owns(name)))
 
 
-def sweep_temporary(target: Storage, layout: Layout, run_keys: Iterable[str]) -> None:
+def remove_temporary(target: Storage, layout: Layout, run_keys: Iterable[str]) -> None:
     """Delete half-written files that these runs left at the target."""
     keys = set(run_keys)
     for folder in layout.folders():
         target.delete(folder + name for name in target.entries(folder.rstrip("/")) if temp_owner(name) in keys)
 
 
-def given_up(stagings: Storage, own: str, age: float) -> list[str]:
+def stale_stagings(stagings: Storage, own: str, age: float) -> list[str]:
     """Return the run keys whose staging area has no file younger than ``age`` seconds."""
     keys = [found[1] for found in map(_RUN_KEY.fullmatch, stagings.entries()) if found and found[1] != own]
     oldest = time.time() - age

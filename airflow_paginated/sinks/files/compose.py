@@ -39,15 +39,17 @@ class MappedPages:
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  # it is closed with this object
         self._size = 0
 
-    def fill(self, landed: PageIndex, reader: Payloads, rows: RowFunctions, proceed: Callable[[], None]) -> None:
-        """Apply the functions to every landed page; ``proceed`` may raise between any two.
+    def fill(
+        self, landed: PageIndex, reader: Payloads, rows: RowFunctions, check_cancelled: Callable[[], None]
+    ) -> None:
+        """Apply the functions to every landed page; ``check_cancelled`` may raise between any two.
 
         Raises ``ConfigurationError`` where a function fails.
         """
         if rows.changes is not None:
             rows.changes.begin(min((_asked(line) for line in landed.lines()), default=rows.changes.began))
         for place, line in zip(landed.places(), landed.lines(), strict=True):
-            proceed()
+            check_cancelled()
             header = _header(line)
             self._put(place, header, rows.apply(payload_of(place, reader), _origin(header)))
         with translated(WRITE):
@@ -168,19 +170,19 @@ def payload_of(place: PagePosition, reader: Payloads) -> bytes:
     return payload
 
 
-def payloads(index: PageIndex, reader: Payloads, proceed: Callable[[], None]) -> Iterator[bytes]:
-    """Yield the rows of each page that has some, in order; ``proceed`` may raise between any two."""
+def payloads(index: PageIndex, reader: Payloads, check_cancelled: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the rows of each page that has some, in order; ``check_cancelled`` may raise between any two."""
     for place in index.places():
-        proceed()
+        check_cancelled()
         if place.bytes:
             yield payload_of(place, reader)
 
 
 class SegmentSource:
-    """The rows of all pages in order, each verified when it is read; ``proceed`` may raise between any two of them."""
+    """The rows of all pages in order, verified on reading; ``check_cancelled`` may raise between any two pages."""
 
-    def __init__(self, index: PageIndex, reader: Payloads, proceed: Callable[[], None] = lambda: None) -> None:
-        self._proceed = proceed
+    def __init__(self, index: PageIndex, reader: Payloads, check_cancelled: Callable[[], None] = lambda: None) -> None:
+        self._check_cancelled = check_cancelled
         self._places: Iterator[PagePosition] = index.places()
         self._reader = reader
 
@@ -192,7 +194,7 @@ class SegmentSource:
             tap = _Tap(pending, beside)
             composer = file_format.compose(tap.write)
             for place in islice(self._places, cut.pages):
-                self._proceed()
+                self._check_cancelled()
                 rows += place.rows
                 if place.bytes:
                     composer.add(payload_of(place, self._reader))

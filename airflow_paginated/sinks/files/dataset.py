@@ -9,8 +9,7 @@ from typing import Any, Final
 
 from airflow_paginated.core.errors import WatermarkMoved
 from airflow_paginated.core.values import CollectionReport, PageRecord
-from airflow_paginated.sinks.files import cleanup as sweep
-from airflow_paginated.sinks.files import frames
+from airflow_paginated.sinks.files import cleanup, frames
 from airflow_paginated.sinks.files.compose import DamagedError, payload_of
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import load
@@ -69,7 +68,7 @@ class FileDataset:
         """Return the newest stored page of a partition."""
         return self._index.last(partition)
 
-    def land(self, record: PageRecord, lines: bytes) -> None:
+    def store_page(self, record: PageRecord, lines: bytes) -> None:
         """Store a page."""
         if record.bytes != len(lines):
             raise ValueError(f"a page of {record.bytes} bytes came with {len(lines)} bytes of rows")
@@ -83,10 +82,10 @@ class FileDataset:
         self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
         self._index.restart(partition)
 
-    def publish(self, account: CollectionReport) -> dict[str, Any]:
+    def publish(self, report: CollectionReport) -> dict[str, Any]:
         """Make all stored rows visible at once and return a summary."""
         try:
-            manifest = self.publication(account).publish()
+            manifest = self.publication(report).publish()
         except DamagedError:
             self.discard()
             raise
@@ -96,10 +95,10 @@ class FileDataset:
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
-    def publication(self, account: CollectionReport) -> Publication:
+    def publication(self, report: CollectionReport) -> Publication:
         """Return what will publish all stored rows, not yet begun."""
         self._writer.finish()
-        return Publication(self._site, self._claim, self._run, self._index, account)
+        return Publication(self._site, self._claim, self._run, self._index, report)
 
     def discard(self) -> None:
         """Forget everything stored; notes on files at the target stay."""
@@ -123,9 +122,9 @@ class FileDataset:
         self._claim.check()
         self._writer.close()
         target, layout = self._site.target, self._site.layout
-        sweep.sweep_target(target, layout, load(target, layout), self._claim.staging)
-        sweep.sweep_temporary(target, layout, [self._run.key])
-        sweep.remove_staging(self._claim.staging, target, self._claim.number)
+        cleanup.remove_unlisted(target, layout, load(target, layout), self._claim.staging)
+        cleanup.remove_temporary(target, layout, [self._run.key])
+        cleanup.remove_staging(self._claim.staging, target, self._claim.number)
         if self._site.stagings_inside:
             self._site.stagings.prune()
 

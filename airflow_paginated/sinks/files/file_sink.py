@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Final, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.policies import MIB
 from airflow_paginated.core.validation import check_choice, check_number
 from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
 from airflow_paginated.sinks.files.layout import STAGING, Layout, check_rendered, path_text, split_file
@@ -20,8 +21,6 @@ from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
 if TYPE_CHECKING:
     from airflow_paginated.sinks.files.site import IfExists
     from airflow_paginated.sinks.files.storage import Storage
-
-MIB: Final = 1024 * 1024
 
 Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
 """Returns the filesystem of a path, and the path as that filesystem calls it."""

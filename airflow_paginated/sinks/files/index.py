@@ -146,7 +146,7 @@ class PageIndex:
         self._db.close()
 
     def _records(self, query: str) -> Iterator[PageRecord]:
-        # Chunk by chunk: between two of them the caller may land pages.
+        # Chunk by chunk: between two of them the caller may store pages.
         part, idx = b"", -1
         while found := self._db.execute(query, (part, idx, _INSERT_CHUNK_ROWS)).fetchall():
             for part, idx, line in found:  # noqa: B007  # the last ones are where the next chunk begins

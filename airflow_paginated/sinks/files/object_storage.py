@@ -14,9 +14,9 @@ from typing import Any, Final
 from fsspec import AbstractFileSystem
 
 from airflow_paginated.core.errors import ConfigurationError
+from airflow_paginated.core.policies import MIB
 from airflow_paginated.sinks.files.storage import Info, Log, Pending, Reader, Storage, temp_name, translated
 
-MIB: Final = 1024 * 1024
 _UPLOAD_BLOCK_BYTES: Final = 8 * MIB
 _MAX_BLOCKS: Final = 9_000  # S3 takes 10,000 parts of one upload
 # These honour autocommit=False: a file that is not committed never appears. Elsewhere it would.

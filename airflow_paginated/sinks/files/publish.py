@@ -15,8 +15,7 @@ from typing import Final
 
 from airflow_paginated.core.errors import ClaimLost, IncompleteError, StoreError, TargetError
 from airflow_paginated.core.values import Check, CollectionReport, Json
-from airflow_paginated.sinks.files import cleanup as sweep
-from airflow_paginated.sinks.files import compose
+from airflow_paginated.sinks.files import cleanup, compose
 from airflow_paginated.sinks.files.compose import MappedPages
 from airflow_paginated.sinks.files.index import PageIndex
 from airflow_paginated.sinks.files.manifest import MANIFEST_VERSION, FileEntry, Manifest, load
@@ -39,20 +38,20 @@ class PublishStep:
 class Publication:
     """Publishes one collection; used by one thread, once."""
 
-    def __init__(self, site: TargetSite, claim: Claim, run: Run, index: PageIndex, account: CollectionReport) -> None:
+    def __init__(self, site: TargetSite, claim: Claim, run: Run, index: PageIndex, report: CollectionReport) -> None:
         self._site = site
         self._claim = claim
         self._staging = claim.staging
         self._run = run
         self._index = index
-        self._account = account
+        self._report = report
         self._reader = SegmentReader(claim.staging)
         self._watermark: Json = None
         self._mapped = self._map() if run.rows else None
         self._pages = index if self._mapped is None else self._mapped.index
         landed = None if self._mapped is None else index
         self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
-        self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.proceed)
+        self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.check_cancelled)
         self._format = site.file_format
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
@@ -63,7 +62,7 @@ class Publication:
         self._check_sums()
         try:
             for step in self.commit_steps():
-                self._run.proceed()
+                self._run.check_cancelled()
                 self._claim.check()
                 step.run()
             for step in self.cleaning_steps():
@@ -80,9 +79,9 @@ class Publication:
     def _map(self) -> MappedPages:
         mapped = MappedPages(self._run.base)
         try:
-            mapped.fill(self._index, self._reader, self._run.rows, self._run.proceed)
+            mapped.fill(self._index, self._reader, self._run.rows, self._run.check_cancelled)
             if self._run.rows.changes is not None:
-                self._watermark = self._run.rows.changes.reached(self._account.complete)
+                self._watermark = self._run.rows.changes.reached(self._report.complete)
         except BaseException:
             mapped.close()
             self._reader.close()
@@ -90,8 +89,8 @@ class Publication:
         return mapped
 
     def _check_sums(self) -> None:
-        account = self._account
-        counted, stored = (account.pages, account.rows, account.bytes), self._index.sums()
+        report = self._report
+        counted, stored = (report.pages, report.rows, report.bytes), self._index.sums()
         if counted != stored:
             raise IncompleteError(f"the audit counted (pages, rows, bytes) {counted}, the staging area has {stored}")
 
@@ -109,7 +108,7 @@ class Publication:
         yield PublishStep("write the accounting", self._accounting)
         yield PublishStep("verify", self._verify)
         if self._run.rows.changes is not None:
-            yield PublishStep("look at the watermark", self._run.rows.changes.unmoved)
+            yield PublishStep("look at the watermark", self._run.rows.changes.check_unchanged)
         yield PublishStep("write the manifest", self._write_manifest)
         if self._site.layout.name is not None:
             yield PublishStep("replace the file", self._release)
@@ -118,8 +117,8 @@ class Publication:
         """Yield the steps after the commit; one that fails leaves its work to a later commit."""
         for name, run in (
             ("confirm", self._confirm),
-            ("remove old files", self._sweep_own),
-            ("remove given-up stagings", self._sweep_given_up),
+            ("remove old files", self._remove_old_files),
+            ("remove stale stagings", self._remove_stale_stagings),
             ("remove the staging", self._remove_staging),
         ):
             yield PublishStep(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
@@ -138,7 +137,7 @@ class Publication:
         return [*(layout.part(digest, number) for number in range(len(self._plan.cuts))), layout.pages(digest)]
 
     def _note_new(self) -> None:
-        sweep.write_note(self._staging, self._plan.digest, self._site.target, self._names())
+        cleanup.write_note(self._staging, self._plan.digest, self._site.target, self._names())
 
     def _note_old(self) -> None:
         # Another run may have committed since this one began.
@@ -148,10 +147,12 @@ class Publication:
         self._site.admit(old, self._run.owner)
         if old.digest != self._plan.digest:
             names = [*(file.path for file in old.files), self._site.layout.pages(old.digest)]
-            sweep.write_note(self._staging, old.digest, self._site.target, names)
+            cleanup.write_note(self._staging, old.digest, self._site.target, names)
 
     def _look(self) -> None:
-        self._format = self._format.seen(compose.payloads(self._pages, self._mapped or self._reader, self._run.proceed))
+        self._format = self._format.seen(
+            compose.payloads(self._pages, self._mapped or self._reader, self._run.check_cancelled)
+        )
 
     def _part(self, number: int, cut: compose.Cut) -> None:
         self._settle(self._compose(self._site.layout.part(self._plan.digest, number), cut))
@@ -204,20 +205,20 @@ class Publication:
             self._held = None
 
     def _manifest(self) -> Manifest:
-        account = self._account
+        report = self._report
         return Manifest(
             version=MANIFEST_VERSION,
             digest=self._plan.digest,
-            complete=account.complete,
+            complete=report.complete,
             owner=self._run.owner,
             plan=self._run.plan,
-            partitions=account.partitions,
-            pages=account.pages,
+            partitions=report.partitions,
+            pages=report.pages,
             rows=self._plan.rows,
             bytes=self._plan.bytes,
             files=tuple(self._files),
-            checks=(*account.checks, *self._row_checks()),
-            stop_reason=account.stop_reason,
+            checks=(*report.checks, *self._row_checks()),
+            stop_reason=report.stop_reason,
             watermark=self._watermark,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -227,7 +228,7 @@ class Publication:
         if rows.changes is not None:
             yield Check("only_changes", "passed", rows.changes.evidence)
         if rows.named:
-            given = self._account.rows if rows.changes is None else rows.changes.new
+            given = self._report.rows if rows.changes is None else rows.changes.new
             counts = f"{self._plan.rows} of {given} rows are published"
             yield Check("row_functions", "passed", f"{counts}; {', '.join(rows.named)} saw each of them once")
 
@@ -252,22 +253,24 @@ class Publication:
             raise TargetError(f"the manifest of {self._site.target.identity} was removed while it was published")
         return committed
 
-    def _sweep_own(self) -> None:
-        sweep.sweep_target(self._site.target, self._site.layout, self._committed(), self._staging)
-        sweep.sweep_temporary(self._site.target, self._site.layout, [self._run.key])
+    def _remove_old_files(self) -> None:
+        cleanup.remove_unlisted(self._site.target, self._site.layout, self._committed(), self._staging)
+        cleanup.remove_temporary(self._site.target, self._site.layout, [self._run.key])
 
-    def _sweep_given_up(self) -> None:
+    def _remove_stale_stagings(self) -> None:
         site = self._site
-        keys = sweep.given_up(site.stagings, self._run.key, max(sweep.GIVEN_UP_SECONDS, self._run.resume_max_age))
+        keys = cleanup.stale_stagings(
+            site.stagings, self._run.key, max(cleanup.STALE_STAGING_SECONDS, self._run.resume_max_age)
+        )
         for key in keys:
             staging = site.stagings.sub(key)
-            sweep.sweep_target(site.target, site.layout, self._committed(), staging)
-            sweep.remove_staging(staging, site.target)
+            cleanup.remove_unlisted(site.target, site.layout, self._committed(), staging)
+            cleanup.remove_staging(staging, site.target)
         if keys:
-            sweep.sweep_temporary(site.target, site.layout, keys)
+            cleanup.remove_temporary(site.target, site.layout, keys)
 
     def _remove_staging(self) -> None:
-        sweep.remove_staging(self._staging, self._site.target, self._claim.number)
+        cleanup.remove_staging(self._staging, self._site.target, self._claim.number)
         if self._site.stagings_inside:
             with suppress(StoreError):
                 self._site.stagings.prune()

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from uuid import uuid4
 
 from airflow_paginated.core.errors import ClaimLost, PaginatedApiError, StoreError
+from airflow_paginated.core.policies import MIB
 from airflow_paginated.sinks.files.frames import Frame, scan
 from airflow_paginated.sinks.files.storage import Log, Reader, Storage
 
@@ -57,8 +58,6 @@ def claim_number(name: str) -> int | None:
 def _highest(names: Iterable[str]) -> int:
     return max((number for number in map(claim_number, names) if number is not None), default=0)
 
-
-MIB: Final = 1024 * 1024
 
 MAX_BYTES: Final = 8 * MIB
 

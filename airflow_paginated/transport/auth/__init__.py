@@ -1,4 +1,4 @@
-"""How a connection authenticates: one module for each kind, and the table of their names."""
+"""Authentication: one module per ``auth_type``, and the table of their names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
 
 class Kind(NamedTuple):
-    """What builds an authentication, and the options that it reads beside login and password."""
+    """The builder of an authentication, and the options that it takes besides login and password."""
 
     build: Callable[[AuthFields], Authentication]
     options: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ AUTH_OPTIONS: Final = tuple(dict.fromkeys(name for kind in AUTH_TYPES.values() f
 
 
 def authentication(fields: AuthFields, auth_type: object = None) -> Authentication:
-    """Return how to authenticate; without an ``auth_type``, basic with a login and bearer with a password alone.
+    """Build the authentication; the default is basic with a login, bearer with only a password.
 
     Raises ``ConfigurationError``, which names the connection and the field.
     """

@@ -1,4 +1,4 @@
-"""A key that never changes, in a header of any name or in the query."""
+"""A constant key in a header or in the query."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ API_KEY_OPTIONS = placement.PLACEMENT_OPTIONS
 
 
 class KeyAuth(AuthBase):
-    """Sends one and the same key with every request."""
+    """Sends the same key with every request."""
 
     def __init__(self, place: Placement, key: str) -> None:
         self._place = place
         self._key = key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Put the key where it belongs."""
+        """Add the key to a request."""
         self._place.put_on(request, self._key)
         return request
 
 
 def build(fields: AuthFields) -> Authentication:
-    """Return the password, in ``X-API-Key`` where no other place is named."""
+    """Send the password, by default in ``X-API-Key``."""
     fields.need("api_key", password="the key")  # noqa: S106 - what the field is for, not what is in it
     place = placement.placement(fields, "X-API-Key")
     return Authentication(KeyAuth(place, fields.password), (fields.password,), place.own_header)

@@ -8,7 +8,7 @@ from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
 
 def build(fields: AuthFields) -> Authentication:
-    """Return login and password, in UTF-8; the password may be empty."""
+    """Send login and password in UTF-8; the password may be empty."""
     fields.need("basic", login="a user name")
     auth = HTTPBasicAuth(fields.login.encode(), fields.password.encode())
     return Authentication(auth, (fields.password, f"{fields.login}:{fields.password}"), "Authorization")

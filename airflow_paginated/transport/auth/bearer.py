@@ -1,4 +1,4 @@
-"""``Authorization: Bearer`` (RFC 6750), with a token that somebody else renews."""
+"""``Authorization: Bearer`` (RFC 6750), with a token that is renewed elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_paginated.transport.auth.fields import Authentication, AuthFields, 
 
 
 def build(fields: AuthFields) -> Authentication:
-    """Return the password as token."""
+    """Send the password as the token."""
     fields.need("bearer", password="the token")  # noqa: S106 - what the field is for, not what is in it
     place = Placement("Authorization", "Bearer")
     return Authentication(KeyAuth(place, fields.password), (fields.password,), place.own_header)

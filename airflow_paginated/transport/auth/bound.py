@@ -13,7 +13,7 @@ from airflow_paginated.core.errors import (
     OriginError,
     TransientError,
 )
-from airflow_paginated.core.links import disowned_url
+from airflow_paginated.core.links import url_without_params
 from airflow_paginated.transport.attempt import Endpoint
 from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.auth.signing import owned_by
@@ -23,18 +23,18 @@ from airflow_paginated.transport.retry import RetryableError
 
 
 class BoundAuth(AuthBase):
-    """Puts headers and credentials of an endpoint on requests to its origin, and on no other."""
+    """Puts an endpoint's headers and credentials on requests to its origin only."""
 
     def __init__(self, endpoint: Endpoint, credentials: Credentials) -> None:
         self._endpoint = endpoint
         self._origin = origin_of(endpoint.base_url)
         self._credentials = credentials
         self._headers: set[str] = set()
-        """The names of headers that were put on requests; threads only add, as to the next one."""
+        """Names of the headers put on requests; threads only add to it, and to the parameters."""
         self._parameters: set[str] = set()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Authenticate a request to the connection's origin; leave any other as it is."""
+        """Authenticate a request to the connection's origin; leave others unchanged."""
         try:
             if origin_of(str(request.url)) != self._origin:
                 return request
@@ -54,10 +54,10 @@ class BoundAuth(AuthBase):
         return request
 
     def follow(self, request: requests.PreparedRequest) -> None:
-        """Take the credentials off a redirected request, and authenticate it anew if it stays at the origin."""
+        """Remove the credentials from a redirected request, and authenticate it again if it stays at the origin."""
         for name in tuple(self._headers):
             request.headers.pop(name, None)
-        request.url = disowned_url(str(request.url), tuple(self._parameters))
+        request.url = url_without_params(str(request.url), tuple(self._parameters))
         kept = [hook for hook in request.hooks["response"] if not isinstance(hook, _AuthHook)]
         request.hooks = {**request.hooks, "response": kept}
         request.prepare_auth(self)
@@ -69,13 +69,13 @@ class BoundSession(requests.Session):
     auth: BoundAuth
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Authenticate a redirected request anew."""
+        """Authenticate a redirected request again."""
         super().rebuild_auth(prepared_request, response)  # type: ignore[no-untyped-call]  # requests is untyped here
         self.auth.follow(prepared_request)
 
 
 class _AuthHook:
-    """A response hook of the authentication, which would answer the challenge of any origin."""
+    """Marks a response hook of the authentication, which would send credentials to any origin that asks."""
 
     def __init__(self, hook: Callable[..., Any]) -> None:
         self._hook = hook
@@ -85,7 +85,7 @@ class _AuthHook:
 
 
 def netrc_login(endpoint: Endpoint, session: SessionOptions) -> tuple[str, str] | None:
-    """Return login and password that the machine's netrc has for the endpoint."""
+    """Return the netrc's login and password for the endpoint, if its settings use it."""
     named = any(name.lower() == "authorization" for name in endpoint.headers)
     if endpoint.auth is not None or named or not session.trust_env:
         return None

@@ -1,4 +1,4 @@
-"""Credentials of a connection, some of which expire in mid-run: renewed once for all threads."""
+"""A connection's credentials; those that expire during a run are renewed once for all threads."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from airflow_paginated.core.errors import (
     PermanentError,
 )
 from airflow_paginated.transport.body import DecodedBody
-from airflow_paginated.transport.retry import SERVER, RetryableError
+from airflow_paginated.transport.retry import SERVER_WEIGHT, RetryableError
 
-EARLY_SHARE: Final = 0.1
-"""A token is renewed when so much of its life is left,"""
+RENEW_BEFORE_SHARE: Final = 0.1
+"""A token is renewed when this share of its lifetime is left,"""
 
-EARLY_SECONDS: Final = 60.0
-"""and at most so many seconds before its end."""
+RENEW_BEFORE_SECONDS: Final = 60.0
+"""but at most this long before it expires."""
 
 Auth: TypeAlias = Callable[[requests.PreparedRequest], requests.PreparedRequest]
-"""Puts credentials on a request, as ``requests`` wants it; several threads may call it at once."""
+"""Puts credentials on a request, as in ``requests``; several threads may call it at once."""
 
 Quote: TypeAlias = Callable[[str], str]
-"""Quotes what a server said: short, and without secrets."""
+"""Quotes a server's message, shortened and without secrets."""
 
 
 @runtime_checkable
 class Refreshable(Protocol):
-    """Optional, of an ``Auth``: its credentials can be renewed.
+    """An ``Auth`` whose credentials can be renewed.
 
-    Called by one thread at a time, while others may put the old credentials on their requests. Whatever cannot be
-    mended by another attempt is raised as a ``PermanentError``; an ``OSError`` (as all errors of ``requests`` are) is
-    one of those that can. It has to bound its own time.
+    One thread at a time calls ``refresh``, while others may still use the old credentials. It raises
+    ``PermanentError`` when a retry cannot help; an ``OSError``, such as any error of ``requests``, is retried. It must
+    limit its own time.
     """
 
     def refresh(self) -> None:
-        """Get new credentials, which all later requests carry."""
+        """Obtain new credentials for all later requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a grant was answered with; ``lifetime`` in seconds, where the answer says it."""
+    """A token; ``lifetime`` in seconds, if the server states it."""
 
     value: str = field(repr=False)
     lifetime: float | None = None
@@ -57,7 +57,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What is posted to get a token; ``headers`` and ``body`` hold secrets, which are for this URL's origin only."""
+    """A POST for a token; the secrets in ``headers`` and ``body`` are for this URL's origin only."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
@@ -66,38 +66,37 @@ class TokenRequest:
 
 @runtime_checkable
 class Grant(Protocol):
-    """How a token is asked for, read and used: a value, which does no I/O itself."""
+    """How a token is requested, read and used: a value without I/O."""
 
     @property
     def name(self) -> str:
-        """What asking for a token is called in messages: on which connection, and where."""
+        """What messages call the token request: its connection and its place."""
 
     def ask(self) -> TokenRequest:
         """Return the request for a token."""
 
     def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
-        """Return the token in an answer.
+        """Return the token in a response; 429 and the retried statuses never get here.
 
-        Raises ``RetryableError`` for what another attempt may mend, a ``PermanentError`` for a
-        refusal. 429 and the statuses that are retried do not come here.
+        Raises ``RetryableError`` if a retry may help, a ``PermanentError`` for a refusal.
         """
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:
-        """Let a request carry the token."""
+        """Put the token on a request."""
 
 
 class SupportsRenewal(Protocol):
-    """Gets new credentials over the network, with all the attempts that the policies of a run allow."""
+    """Obtains new credentials over the network, with the retries that a run's policies allow."""
 
     def token(self, grant: Grant) -> Token:
-        """Ask for a token."""
+        """Request a token."""
 
     def refresh(self, auth: Refreshable) -> None:
-        """Let an ``Auth`` renew itself."""
+        """Refresh an ``Auth``."""
 
 
 class Credentials:
-    """What requests to one origin authenticate with. Threads, and the clients of one connection, share it."""
+    """The credentials for one origin, shared by the threads and clients of a connection."""
 
     def __init__(self, auth: Auth | Grant | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._auth = auth
@@ -105,13 +104,13 @@ class Credentials:
         self._clock = clock
         self._lock = threading.Lock()
         self._token: Token | None = None
-        """Changed under the lock, as the next two are."""
+        """Changed under the lock, like the next two."""
         self._expires_at = 0.0
-        self._flight: Future[None] | None = None
-        """The renewal that is under way, in one of the threads; the others wait for what comes of it. One that is
-        refused for good stays: to ask again could lock an account."""
+        self._renewal: Future[None] | None = None
+        """The renewal in progress in one thread, for which the others wait. A permanent refusal stays: another attempt
+        could lock an account."""
         self.generation = 0
-        """How often they were renewed; changed under the lock, and only after they were."""
+        """The number of renewals; changed under the lock, after each of them."""
 
     @property
     def refreshable(self) -> bool:
@@ -119,10 +118,10 @@ class Credentials:
         return isinstance(self._auth, Refreshable | Grant)
 
     def put_on(self, request: requests.PreparedRequest) -> None:
-        """Authenticate a request; ``ready`` comes before.
+        """Authenticate a request, after ``ready``.
 
-        Raises ``RetryableError`` where that takes the network and fails, ``ConfigurationError`` for what HTTP cannot
-        carry.
+        Raises ``RetryableError`` if an ``Auth`` fails on the network, ``ConfigurationError`` for characters that HTTP
+        cannot carry.
         """
         try:
             if self._grant is not None:
@@ -130,75 +129,75 @@ class Credentials:
             else:
                 request.prepare_auth(self._auth, str(request.url))
         except OSError as exc:
-            raise unobtained(exc) from None
+            raise no_credentials(exc) from None
         except UnicodeError:
-            raise ConfigurationError("the credentials are none that HTTP can carry") from None
+            raise ConfigurationError("the credentials contain characters that HTTP headers cannot carry") from None
 
-    def ready(self, renewing: SupportsRenewal) -> None:
-        """Get a token where there is none that will last; while another thread does, the old one serves until it ends.
+    def ready(self, fetcher: SupportsRenewal) -> None:
+        """Ensure a valid token. While another thread renews it, the old one is used until it expires.
 
-        Raises what ``renewing`` raises.
+        Raises what ``fetcher`` raises.
         """
         if self._grant is None:
             return
         with self._lock:
             used, token, left = self.generation, self._token, self._expires_at - self._clock()
-            renewed_by_another = self._flight is not None and left > 0
-        if token is None or not (left > _early(token) or renewed_by_another):
-            self.renew(used, renewing)
+            renewed_elsewhere = self._renewal is not None and left > 0
+        if token is None or not (left > _renew_before(token) or renewed_elsewhere):
+            self.renew(used, fetcher)
 
-    def renew(self, used: int, renewing: SupportsRenewal) -> None:
-        """Renew them, unless that was done since generation ``used``; where another thread is at it, wait for it.
+    def renew(self, used: int, fetcher: SupportsRenewal) -> None:
+        """Renew the credentials of generation ``used``, or wait for the thread that is renewing them.
 
-        Raises what ``renewing`` raises, in all threads that wait.
+        Raises what ``fetcher`` raises, in all threads that wait.
         """
         with self._lock:
             if used != self.generation:
                 return
-            mine = self._flight is None
-            flight = self._flight = self._flight or Future()
-        if mine:
-            self._fly(flight, renewing)
+            is_first = self._renewal is None
+            renewal = self._renewal = self._renewal or Future()
+        if is_first:
+            self._run_renewal(renewal, fetcher)
             return
         try:
-            flight.result()
+            renewal.result()
         except Cancelled:
-            # It may have been another client's run that ended.
-            self.renew(used, renewing)
+            # The run that ended may be another client's.
+            self.renew(used, fetcher)
 
-    def _fly(self, flight: Future[None], renewing: SupportsRenewal) -> None:
-        asked_at = self._clock()
+    def _run_renewal(self, renewal: Future[None], fetcher: SupportsRenewal) -> None:
+        requested_at = self._clock()
         try:
-            token = self._renewed(renewing)
+            token = self._fetch(fetcher)
         except BaseException as exc:
             if not isinstance(exc, PermanentError):
                 with self._lock:
-                    self._flight = None
-            # A copy: the error itself refers to this frame, and the flight would keep both.
-            flight.set_exception(copy(exc) if isinstance(exc, PaginatedApiError) else exc)
+                    self._renewal = None
+            # A copy: the error refers to this frame, and the future would keep both alive.
+            renewal.set_exception(copy(exc) if isinstance(exc, PaginatedApiError) else exc)
             raise
         with self._lock:
             if token is not None:
                 self._token = token
-                self._expires_at = asked_at + (float("inf") if token.lifetime is None else token.lifetime)
+                self._expires_at = requested_at + (float("inf") if token.lifetime is None else token.lifetime)
             self.generation += 1
-            self._flight = None
-        flight.set_result(None)
+            self._renewal = None
+        renewal.set_result(None)
 
-    def _renewed(self, renewing: SupportsRenewal) -> Token | None:
+    def _fetch(self, fetcher: SupportsRenewal) -> Token | None:
         if self._grant is not None:
-            return renewing.token(self._grant)
+            return fetcher.token(self._grant)
         if isinstance(self._auth, Refreshable):
-            renewing.refresh(self._auth)
+            fetcher.refresh(self._auth)
         return None
 
 
-def unobtained(error: OSError) -> RetryableError:
-    """Return what it means for an attempt that credentials could not be had."""
-    # The text of the error is left out: it may hold what was sent.
-    return RetryableError(f"no credentials could be obtained ({type(error).__name__})", SERVER, unsent=True)
+def no_credentials(error: OSError) -> RetryableError:
+    """Return the error of an attempt without credentials."""
+    # The error's text is omitted: it may quote the request.
+    return RetryableError(f"no credentials could be obtained ({type(error).__name__})", SERVER_WEIGHT, unsent=True)
 
 
-def _early(token: Token) -> float:
-    """Return how many seconds before its end a token is renewed."""
-    return 0.0 if token.lifetime is None else min(EARLY_SECONDS, token.lifetime * EARLY_SHARE)
+def _renew_before(token: Token) -> float:
+    """Return how many seconds before it expires a token is renewed."""
+    return 0.0 if token.lifetime is None else min(RENEW_BEFORE_SECONDS, token.lifetime * RENEW_BEFORE_SHARE)

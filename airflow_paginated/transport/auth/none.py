@@ -6,5 +6,5 @@ from airflow_paginated.transport.auth.fields import Authentication, AuthFields
 
 
 def build(fields: AuthFields) -> Authentication:
-    """Return nothing to send; a password that is there all the same stays a secret."""
+    """Send no credentials; a password that is set nevertheless stays secret."""
     return Authentication(secrets=(fields.password,))

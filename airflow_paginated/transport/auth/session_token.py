@@ -1,4 +1,4 @@
-"""A login: user name and password are posted, and the answer has a token for all other requests."""
+"""A login: user name and password are posted, and the response contains a token for all other requests."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 import requests
 
 from airflow_paginated.core.errors import RequestRefused, ResponseError
-from airflow_paginated.core.paths import ABSENT, ALL, check_path, parse_path, seen_along, select
+from airflow_paginated.core.paths import ABSENT, ALL, check_path, describe_path, parse_path, select
 from airflow_paginated.core.values import Json
 from airflow_paginated.transport.auth import fields as placement
 from airflow_paginated.transport.auth.credentials import Quote, Token, TokenRequest
 from airflow_paginated.transport.auth.fields import Authentication, AuthFields, Placement
 from airflow_paginated.transport.body import DecodedBody
 from airflow_paginated.transport.origin import shown_url
-from airflow_paginated.transport.response import GOOD, phrase
-from airflow_paginated.transport.retry import SERVER, RetryableError
+from airflow_paginated.transport.response import SUCCESS_STATUSES, phrase
+from airflow_paginated.transport.retry import SERVER_WEIGHT, RetryableError
 
 SESSION_TOKEN: Final = "session_token"  # noqa: S105  # the name of an auth type
 SESSION_TOKEN_OPTIONS: Final = (
@@ -30,12 +30,12 @@ SESSION_TOKEN_OPTIONS: Final = (
     *placement.PLACEMENT_OPTIONS,
 )
 LOGIN_FORMATS: Final[Mapping[str, str]] = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
-USUAL_BODY: Final = {"username": "{login}", "password": "{password}"}
+DEFAULT_LOGIN_BODY: Final = {"username": "{login}", "password": "{password}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A grant to a user who logs in, at the login URL and nowhere else; the token lasts until it is refused."""
+    """A grant for a user's login and password, sent to the login URL only; the token lasts until it is refused."""
 
     where: str
     url: str
@@ -46,30 +46,30 @@ class Login:
 
     @property
     def name(self) -> str:
-        """Name the connection and the login URL."""
+        """The connection and the login URL."""
         return f"{self.where}: logging in at {shown_url(self.url, {}, ())}"
 
     def ask(self) -> TokenRequest:
         """Return the request."""
-        coded = urlencode(self.body).encode() if self.format == "form" else msgspec.json.encode(self.body)
-        return TokenRequest(self.url, {"Content-Type": LOGIN_FORMATS[self.format]}, coded)
+        encoded = urlencode(self.body).encode() if self.format == "form" else msgspec.json.encode(self.body)
+        return TokenRequest(self.url, {"Content-Type": LOGIN_FORMATS[self.format]}, encoded)
 
-    def read(self, status: int, reading: DecodedBody, quote: Quote) -> Token:
-        """Return the token that lies at ``session_path``."""
-        if status not in GOOD:
-            said = f"; the API says: {quote(reading.text)}" if reading.text.strip() else ""
+    def read(self, status: int, body: DecodedBody, quote: Quote) -> Token:
+        """Return the token at ``session_path``."""
+        if status not in SUCCESS_STATUSES:
+            excerpt = f"; the API says: {quote(body.text)}" if body.text.strip() else ""
             advice = "login and password" if status in (400, 401, 403, 422) else "login_endpoint"
-            raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{said}")
-        if reading.value is ABSENT:
-            raise RetryableError("the answer is no JSON; check login_endpoint", SERVER)
-        token = select(reading.value, self.session_path)
+            raise RequestRefused(f"{phrase(status)}: check {advice} on the connection{excerpt}")
+        if body.value is ABSENT:
+            raise RetryableError("the response is not JSON; check login_endpoint", SERVER_WEIGHT)
+        token = select(body.value, self.session_path)
         if not isinstance(token, str) or not token:
-            there = seen_along(reading.value, "the answer", self.session_path)
-            raise ResponseError(f"session_path {self.session_path!r} leads to no text; {there}")
+            there = describe_path(body.value, "the response", self.session_path)
+            raise ResponseError(f"session_path {self.session_path!r} does not lead to a string; {there}")
         return Token(token)
 
     def put_on(self, request: requests.PreparedRequest, token: str) -> None:
-        """Let a request carry the token."""
+        """Put the token on a request."""
         self.place.put_on(request, token)
 
 
@@ -80,7 +80,7 @@ def build(fields: AuthFields) -> Authentication:
     path = fields.text("session_path", "token")
     check_path(path, f"{fields.where}: session_path")
     if ALL in parse_path(path):
-        raise fields.error("session_path leads to one token, [*] means many")
+        raise fields.error("session_path must lead to a single token: it cannot contain [*]")
     grant = Login(
         fields.where,
         fields.url("login_endpoint", SESSION_TOKEN),
@@ -93,12 +93,12 @@ def build(fields: AuthFields) -> Authentication:
 
 
 def _body(fields: AuthFields) -> Json:
-    """Return what is posted: ``{login}`` and ``{password}`` stand for the fields of the connection."""
-    body = fields.mapping("login_body", USUAL_BODY)
+    """Return the body; ``{login}`` and ``{password}`` are placeholders for the connection's fields."""
+    body = fields.mapping("login_body", DEFAULT_LOGIN_BODY)
     if fields.text("login_format") == "form" and not all(isinstance(value, str) for value in body.values()):
-        raise fields.error("login_body: a form has texts only")
-    if "{password}" not in _texts(body):
-        raise fields.error("login_body: '{password}' must stand where the password goes, as a text of its own")
+        raise fields.error("login_body: form values must be strings")
+    if "{password}" not in _strings(body):
+        raise fields.error("login_body: one value must be exactly '{password}', for the password")
     return _filled(body, {"{login}": fields.login, "{password}": fields.password})
 
 
@@ -110,7 +110,7 @@ def _filled(value: Any, known: Mapping[str, str]) -> Any:
     return known.get(value, value) if isinstance(value, str) else value
 
 
-def _texts(value: Any) -> set[str]:
+def _strings(value: Any) -> set[str]:
     if isinstance(value, Mapping | list):
-        return set().union(*map(_texts, value.values() if isinstance(value, Mapping) else value))
+        return set().union(*map(_strings, value.values() if isinstance(value, Mapping) else value))
     return {value} if isinstance(value, str) else set()

@@ -1,4 +1,4 @@
-"""What authentication adds to a request, and requests that are signed one by one."""
+"""Credentials that authentication adds to a request, and requests that are signed one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_paginated.transport.body import Response
 
 
 class Wire(NamedTuple):
-    """What goes over the wire, but for the framing."""
+    """A request as sent, without its framing."""
 
     method: str
     target: str
@@ -27,7 +27,7 @@ class Wire(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A request with its credentials on it: its secrets, and the query parameters that they are in."""
+    """An authenticated request, its secrets, and the names of their query parameters."""
 
     request: requests.PreparedRequest
     secrets: tuple[str, ...]
@@ -35,7 +35,7 @@ class Signed:
 
 
 def sign(url: str, wire: Wire, put_on: Callable[[requests.PreparedRequest], None]) -> Signed:
-    """Return a whole request after ``put_on`` has seen it, with its query and its body."""
+    """Return a request that ``put_on`` has authenticated, with its query and body in place."""
     request = requests.Request(wire.method, url, headers=wire.headers, data=wire.body).prepare()
     bare = request.copy()
     put_on(request)
@@ -44,37 +44,37 @@ def sign(url: str, wire: Wire, put_on: Callable[[requests.PreparedRequest], None
 
 
 def wire_of(request: requests.PreparedRequest) -> Wire:
-    """Return what a request of ``requests`` comes to."""
+    """Return a prepared request as it is sent."""
     headers = {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
     body = request.body.encode() if isinstance(request.body, str) else request.body
     if not isinstance(body, bytes | None):
-        raise ConfigurationError("auth_class makes a body that is neither text nor bytes")
+        raise ConfigurationError("auth_class sets a body that is neither a string nor bytes")
     return Wire(str(request.method), request.path_url, headers, body)
 
 
 def with_hooks(request: requests.PreparedRequest, send: Callable[[requests.PreparedRequest], Response]) -> Response:
-    """Send a request and let its response hooks act, as in ``requests``: some authentication answers a challenge."""
+    """Send a request and run its response hooks, as in ``requests``: some respond to a challenge."""
     response = _Connection(send).send(request)
     answered: object = dispatch_hook("response", request.hooks, response)  # type: ignore[no-untyped-call]  # untyped
-    return answered.answer if isinstance(answered, _ReplayedResponse) else response.answer
+    return answered.response if isinstance(answered, _ReplayedResponse) else response.response
 
 
 class _ReplayedResponse(requests.Response):
-    """An answer as a hook knows it."""
+    """A response as hooks expect it."""
 
-    def __init__(self, answer: Response, request: requests.PreparedRequest, connection: Any) -> None:
+    def __init__(self, response: Response, request: requests.PreparedRequest, connection: Any) -> None:
         super().__init__()
-        self.answer = answer
-        self.status_code = answer.status
-        self.headers = CaseInsensitiveDict(answer.headers)
-        self._content = answer.body
+        self.response = response
+        self.status_code = response.status
+        self.headers = CaseInsensitiveDict(response.headers)
+        self._content = response.body
         self.url = str(request.url)
         self.request = request
         self.connection = connection
 
 
 class _Connection:
-    """Where a hook sends what it says to a challenge."""
+    """The connection through which a hook sends another request."""
 
     def __init__(self, send: Callable[[requests.PreparedRequest], Response]) -> None:
         self._send = send
@@ -84,7 +84,7 @@ class _Connection:
 
 
 def owned_by(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> dict[str, str]:
-    """Return the query parameters that authentication has put on a request."""
+    """Return the query parameters that authentication added."""
     known = parse_qsl(urlsplit(str(bare.url)).query)
     return {name: value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known}
 
@@ -92,7 +92,7 @@ def owned_by(request: requests.PreparedRequest, bare: requests.PreparedRequest) 
 def added_to(
     request: requests.PreparedRequest, bare: requests.PreparedRequest, owned: Mapping[str, str]
 ) -> Iterator[str]:
-    """Yield what authentication has put on a request, as far as it is long enough to be a secret."""
+    """Yield the values that authentication added and that are long enough to be secrets."""
     changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
     for value in (*changed, *owned.values()):
         yield from (word for word in value.split() if len(word) >= MIN_MASKED_CHARS)
