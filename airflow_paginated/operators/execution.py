@@ -13,7 +13,7 @@ from airflow_paginated.core.values import PageRequest
 from airflow_paginated.hooks.files import parent_at, resolve
 from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from airflow_paginated.operators.errors import airflow_errors, run_deadline, warn_of_local_target
-from airflow_paginated.operators.state import store_of
+from airflow_paginated.operators.state import watermark_store
 from airflow_paginated.pagination.protocols import overlapped
 from airflow_paginated.partitions import resolved
 from airflow_paginated.sinks.files.file_sink import FileSink
@@ -79,7 +79,7 @@ class Execution:
         if policy is None:
             return None
         request = [task.endpoint, task.query, task.body, task.partitions]
-        store = store_of(policy, task.outlets, self.context, self.owner, request, task.log)
+        store = watermark_store(policy, task.outlets, self.context, self.owner, request, task.log)
         return Watermark(policy, store, self.owner, task.endpoint)
 
     def _collection(self, watermark: Watermark | None) -> Collection:

@@ -51,7 +51,7 @@ STATE_REQUIRED = "give the task an outlet asset (Airflow 3.3), or a state_path"
 class PaginatedApiOperator(BaseOperator):
     """Collects every row of a paginated API with several workers, and publishes them at once when they are complete.
 
-    A retry resumes where the last try stopped. Every templated argument also takes the output of another task.
+    A retry resumes where the last try stopped. Every templated argument but ``sink`` also takes the output of a task.
 
     :param endpoint: path below the connection's base URL. Templated.
     :param pagination: a strategy, or a dict ``{"type": "page_number", ...}``.
@@ -189,11 +189,11 @@ class PaginatedApiOperator(BaseOperator):
             return None
         if isinstance(self.sink, XComSink):
             raise ConfigurationError(
-                "incremental: Airflow stores an XCom when the task has ended, too late for the watermark to rely on it:"
+                "incremental: Airflow stores an XCom after the task has ended, too late for the watermark to rely on:"
                 ' write files, with sink=FileSink("...")'
             )
         if policy.state_path is None and not (self.outlets and HAS_ASSET_STATE):
-            raise ConfigurationError(f"incremental: there is no place for the watermark: {STATE_REQUIRED}")
+            raise ConfigurationError(f"incremental: the watermark needs a place: {STATE_REQUIRED}")
         if policy.state_path is not None:
             check_rendered(policy.state_path, self._state_path or policy.state_path, "incremental: state_path")
         return policy
@@ -224,4 +224,4 @@ def _has_template(value: object) -> bool:
         return any(mark in value for mark in ("{{", "{%", "{#"))
     if isinstance(value, Mapping):
         return any(_has_template(each) for each in value.values())
-    return hasattr(value, "resolve")  # outputs of tasks, and DAG parameters
+    return hasattr(value, "iter_references")  # outputs of tasks, and DAG parameters

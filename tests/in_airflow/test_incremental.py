@@ -260,8 +260,8 @@ def operator(**known: Any) -> PaginatedApiOperator:
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        ({}, "there is no place for the watermark: give the task an outlet asset"),
-        ({"sink": "xcom", "outlets": [Asset("x")]}, "Airflow stores an XCom when the task has ended"),
+        ({}, "the watermark needs a place: give the task an outlet asset"),
+        ({"sink": "xcom", "outlets": [Asset("x")]}, "Airflow stores an XCom after the task has ended"),
         ({"incremental": {"path": "updated_at"}}, "incremental: unknown key 'path'"),
         ({"incremental": "updated_at"}, "incremental: expected a dict or Incremental, got str"),
     ],
@@ -289,4 +289,4 @@ def test_an_alias_has_no_state(run_operator: Callable[..., Any], connect: Callab
             sink=f"{tmp_path}/out/",
         )
     assert outcome.state == "failed"
-    assert "none of the outlets has a state" in str(outcome.errors[0])
+    assert "no outlet of the task has a state" in str(outcome.errors[0])

@@ -385,7 +385,7 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
     [
         ({"pagination": {"type": "page_numbr"}}, "pagination: type: 'page_numbr' is not one of"),
         ({"pagination": {"type": "offset", "totl_path": "x"}}, "unknown key 'totl_path' (did you mean 'total_path'?)"),
-        ({"pagination": {"type": "page_number"}}, "no stop rule"),
+        ({"pagination": {"type": "page_number"}}, "no stop condition"),
         ({"pagination": None}, "pagination: expected a strategy"),
         ({"max_workers": 0}, "max_workers: expected an integer of at least 1, got 0"),
         ({"retry": {"attempts": 3}}, "retry: unknown key 'attempts'"),
@@ -421,8 +421,8 @@ def test_a_sink_is_required() -> None:
         ({"http_conn_id": "{{ 'another' }}"}, "another"),
         ({"incremental": {"field": "{{ 'a..b' }}"}, "sink": "/data/"}, "path 'a..b'"),
         ({"incremental": {"field": "id", "knd": "{{ 'text' }}"}, "sink": "/data/"}, "did you mean 'kind'?"),
-        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "xcom"}, "Airflow stores an XCom when the task has ended"),
-        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "/data/"}, "there is no place for the watermark"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "xcom"}, "Airflow stores an XCom after the task has ended"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "/data/"}, "the watermark needs a place"),
         (
             {"incremental": {"field": "id", "state_path": "/state/{{ '../../etc' }}/"}, "sink": "/data/"},
             "incremental: state_path '/state/../../etc/' leaves its base '/state/'",
