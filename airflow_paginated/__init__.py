@@ -1,6 +1,6 @@
 """Collects paginated HTTP APIs into complete datasets, from Apache Airflow.
 
-The names below are imported when they are first used: a DAG file pays for those that it takes.
+The public names are imported on first use: a DAG file pays only for what it uses.
 """
 
 from importlib import import_module

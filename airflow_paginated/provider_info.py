@@ -1,4 +1,4 @@
-"""What Airflow asks of a provider."""
+"""The provider's metadata for Airflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Return the provider's metadata: its modules, its connection type and the form for it."""
+    """Return the modules, the connection type and the fields of its form."""
     return {
         "package-name": "airflow-provider-paginated-api",
         "name": "Paginated API",
@@ -44,58 +44,62 @@ def _fields() -> dict[str, Any]:
     return {
         "auth_type": _field(
             "Authentication",
-            "Empty: basic with a login, bearer with a password alone.",
+            "Empty: basic if there is a login, bearer if there is only a password.",
             enum=["none", "basic", "bearer", "api_key", "oauth2_client_credentials", "session_token", "custom"],
         ),
-        **_places(),
+        **_placement(),
         **_oauth2(),
         **_login(),
-        "auth_class": _field("Auth class", "custom: import path of a class derived from requests.auth.AuthBase"),
-        "auth_kwargs": _json_field("Auth class arguments", "what it is made with, beside login and password"),
-        "headers": _json_field("Headers", 'Sent to this host only and masked: {"X-Api-Key": "..."}'),
+        "auth_class": _field("Auth class", "Custom: import path of a subclass of requests.auth.AuthBase"),
+        "auth_kwargs": _json_field("Auth class arguments", "keyword arguments in addition to login and password"),
+        "headers": _json_field("Headers", 'sent to this host only, masked in logs: {"X-Api-Key": "..."}'),
         "retry": _json_field("Retry", '{"max_attempts": 5, "backoff_max": 20}'),
-        "rate_limit": _json_field("Rate limit", '{"requests": 10, "per_seconds": 1}; tasks can only tighten it.'),
-        "timeouts": _json_field("Timeouts", '{"read": 60, "page": 600}, in seconds; tasks can only tighten run.'),
-        "limits": _json_field("Limits", '{"page_bytes": 67108864}; tasks can only tighten them.'),
+        "rate_limit": _json_field("Rate limit", '{"requests": 10, "per_seconds": 1}; tasks can only tighten it'),
+        "timeouts": _json_field("Timeouts", '{"read": 60, "page": 600}, in seconds; tasks can only tighten run'),
+        "limits": _json_field("Limits", '{"page_bytes": 67108864}; tasks can only tighten them'),
         "completeness": _json_field("Completeness", '{"min_rows": 1, "on_total_change": "fail"}'),
         "response": _json_field("Responses", '{"error_path": "errors", "null_rows": "empty"}'),
     }
 
 
-def _places() -> dict[str, Any]:
+def _placement() -> dict[str, Any]:
     return {
-        "header_name": _field("Header", "Where a key or token goes. Empty: X-API-Key, or Authorization for a token"),
-        "header_prefix": _field("Header prefix", "What stands before it: Bearer, Token, ..."),
-        "query_param": _field("Query parameter", "Where a key or token goes, if not into a header"),
+        "header_name": _field(
+            "Header", "Header for the key or token. Empty: X-API-Key for a key, Authorization for a token"
+        ),
+        "header_prefix": _field("Header prefix", "Prefix of the value: Bearer, Token, ..."),
+        "query_param": _field("Query parameter", "Query parameter for the key or token, instead of a header"),
     }
 
 
 def _oauth2() -> dict[str, Any]:
-    # Airflow takes for a secret what is called token or api_key: its value is stars, in the saved form and in all
-    # logs. A URL may be; a word, as in an api_key_in, must not.
+    # Airflow masks fields with token or api_key in their names, in the saved form and in all logs. That is harmless
+    # for a URL; a field whose value is a common word must not have such a name.
     return {
-        "token_url": _field("Token URL", "OAuth2: https://login.example.com/oauth2/token; may be another host"),
+        "token_url": _field("Token URL", "OAuth2: https://login.example.com/oauth2/token; may be on another host"),
         "client_auth_method": _field(
             "Client authentication",
-            "OAuth2: how client ID and secret are sent. Empty: client_secret_basic",
+            "OAuth2: how to send client ID and secret. Empty: client_secret_basic",
             enum=["client_secret_basic", "client_secret_post"],
         ),
-        "scope": _field("Scope", "OAuth2: with spaces between several"),
-        "audience": _field("Audience", "OAuth2, where the server asks for it"),
-        "oauth2_params": _json_field("OAuth2 parameters", 'OAuth2, what else the server asks for: {"resource": "..."}'),
+        "scope": _field("Scope", "OAuth2: scopes, separated by spaces"),
+        "audience": _field("Audience", "OAuth2: audience, if the server requires one"),
+        "oauth2_params": _json_field(
+            "OAuth2 parameters", 'OAuth2: other parameters that the server requires: {"resource": "..."}'
+        ),
     }
 
 
 def _login() -> dict[str, Any]:
     return {
-        "login_endpoint": _field("Login endpoint", "Session token: /login, or a whole URL"),
+        "login_endpoint": _field("Login endpoint", "Session token: /login, or a full URL"),
         "login_body": _json_field(
-            "Login body", 'Session token. Empty: {"username": "{login}", "password": "{password}"}'
+            "Login body", 'session token. Empty: {"username": "{login}", "password": "{password}"}'
         ),
         "login_format": _field(
-            "Login format", "Session token: how the body is sent. Empty: json", enum=["json", "form"]
+            "Login format", "Session token: encoding of the body. Empty: json", enum=["json", "form"]
         ),
-        "session_path": _field("Path of the token", "Session token: where it is in the answer. Empty: token"),
+        "session_path": _field("Path of the token", "Session token: path to the token in the response. Empty: token"),
     }
 
 

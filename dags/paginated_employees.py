@@ -10,10 +10,7 @@ from typing import Any
 
 from airflow.sdk import DAG, ObjectStoragePath, task
 
-from airflow_paginated import PageNumber
-from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.paginated_api import PaginatedApiOperator
-from airflow_paginated.sinks import FileSink
+from airflow_paginated import FileSink, PageNumber, PaginatedApiHook, PaginatedApiOperator
 
 CONNECTION = "employees_api"
 QUERY = {"active": "true"}
@@ -28,7 +25,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     catchup=False,
-    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},  # a retry goes on where the last try stopped
+    default_args={"retries": 2, "retry_delay": timedelta(seconds=5)},  # a retry resumes where the last try stopped
     tags=["paginated"],
 ):
     collect = PaginatedApiOperator(
@@ -50,11 +47,11 @@ with DAG(
             data = ObjectStoragePath(collected["path"]) / file["path"]
             with data.open("rb") as stream:
                 if hashlib.file_digest(stream, "sha256").hexdigest() != file["sha256"]:
-                    raise ValueError(f"{data} is not what the manifest says")
+                    raise ValueError(f"{data} differs from its manifest")
         hook = PaginatedApiHook(CONNECTION)
-        answer = hook.get_conn().get(hook.url("/employees/count"), params=QUERY, timeout=10)
-        answer.raise_for_status()
-        expected = answer.json()["count"]
+        response = hook.get_conn().get(hook.url("/employees/count"), params=QUERY, timeout=10)
+        response.raise_for_status()
+        expected = response.json()["count"]
         if not manifest["complete"] or manifest["rows"] != expected:
             raise ValueError(f"the dataset has {manifest['rows']} rows, the API counts {expected}")
         return {"rows": expected, "files": len(manifest["files"]), "digest": manifest["digest"]}

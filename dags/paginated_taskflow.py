@@ -9,9 +9,7 @@ from typing import Any
 
 from airflow.sdk import dag, task
 
-from airflow_paginated import PageNumber, SinglePage
-from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.paginated_api import PaginatedApiOperator
+from airflow_paginated import PageNumber, PaginatedApiHook, PaginatedApiOperator, SinglePage
 
 CONNECTION = "employees_api"
 
@@ -24,18 +22,19 @@ CONNECTION = "employees_api"
     tags=["paginated"],
 )
 def paginated_payroll() -> None:
-    # Without a sink the rows are the task's result: right for a short list that the next task reads.
+    # The rows are the task's result, which suits a short list that the next task reads.
     departments = PaginatedApiOperator(
         task_id="departments",
         http_conn_id=CONNECTION,
         endpoint="/departments",
         pagination=SinglePage(),
         data_selector="data",
+        sink="xcom",
     )
 
     @task
     def payroll() -> dict[str, str]:
-        """Return the sum of the salaries of each department, exact to the cent; at no time are all rows in memory."""
+        """Return the sum of the salaries of each department, exact to the cent, without holding all rows in memory."""
         pages = PageNumber(page_size=100, page_size_param="per_page", total_path="meta.total_pages", total_kind="pages")
         rows = PaginatedApiHook(CONNECTION).rows(
             "/employees", query={"active": "true"}, pagination=pages, data_selector="data", decimals=True

@@ -34,10 +34,10 @@ LAST_NAMES = ("Abara", "Čapek", "Dubois", "Eriksen", "Fischer", "García", "Had
 CITIES = (("Berlin", "DE"), ("Kraków", "PL"), ("Lagos", "NG"), ("Lisboa", "PT"), ("Ōsaka", "JP"), ("Montréal", "CA"))
 
 FAULTS = {"unavailable_503": 40, "reset_in_body": 35, "short_body": 35, "too_many_429": 10}
-"""The faults of one request, and how often each comes among the faults, by weight."""
+"""The faults of a request and their weights."""
 
 GOOD_FROM_ATTEMPT = 4
-"""From this attempt on (counted from 0) a page is served: five attempts are always enough."""
+"""From this attempt on (counted from 0) a page is served: five attempts always suffice."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Company:
 
     @property
     def departments(self) -> list[dict[str, Any]]:
-        """Return the departments, each with what it may pay its employees in a month."""
+        """Return the departments, each with its monthly budget for salaries."""
         rng = random.Random(f"{self._settings.seed}:departments")
         fair_share = self._settings.rows * 0.9 * 7_250 / len(DEPARTMENTS)
         return [{"name": name, "monthly_budget": round(fair_share * rng.uniform(0.9, 1.1), -3)} for name in DEPARTMENTS]
@@ -129,7 +129,7 @@ class Weather:
 
 
 class BadRequestError(Exception):
-    """The caller's query makes no sense."""
+    """The query is invalid."""
 
 
 class Api(BaseHTTPRequestHandler):
@@ -148,7 +148,7 @@ class Api(BaseHTTPRequestHandler):
         super().__init__(*args)
 
     def do_GET(self) -> None:
-        """Answer one request."""
+        """Handle one request."""
         url = urlsplit(self.path)
         routes = {
             "/employees": self._employees,
@@ -207,11 +207,11 @@ class Api(BaseHTTPRequestHandler):
             self._write(200, body, {})
 
     def _break_off(self, body: bytes, reset: bool) -> None:
-        """Promise the whole body, send half of it, and hang up: with a reset or as if all were well."""
+        """Announce the full body, send half of it, and close the connection, with or without a reset."""
         self._write(200, body[: len(body) // 2], {"Content-Length": str(len(body))})
         self.close_connection = True
         if reset:
-            time.sleep(0.01)  # the half must arrive first: a reset throws away what waits at the receiver
+            time.sleep(0.01)  # a reset discards data that the receiver has not read yet
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
 
@@ -227,7 +227,7 @@ class Api(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: /stats has the counts."""
+        """Log nothing: /stats has the counts."""
 
 
 def _whole(name: str, text: str) -> int:
@@ -251,11 +251,11 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing when a client hangs up."""
+        """Log nothing when a client disconnects."""
 
 
 def serve(host: str, port: int, settings: Settings) -> Server:
-    """Bind the server; port 0 takes a free one."""
+    """Bind the server; port 0 takes any free port."""
     company = Company(settings)
     company.employees(None)
     return Server((host, port), partial(Api, settings=settings, company=company, weather=Weather(settings)))
@@ -274,7 +274,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Serve until told to stop; the first line on stdout says where."""
+    """Serve until stopped; the first line on stdout is the address."""
     args = _arguments()
     low, high = (milliseconds / 1000 for milliseconds in args.latency_ms)
     settings = Settings(args.rows, args.seed, args.fault_rate, (low, high), token=args.token)

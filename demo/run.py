@@ -39,7 +39,7 @@ LOG_LINE = re.compile(r"^\S+ \[(?P<level>\w+) *\] (?P<message>.*?) *\[(?P<logger
 TASK_STARTS = re.compile(r"\[DAG TEST\] starting task_id=(?P<task>\S+)")
 EXCEPTION = re.compile(r"^(?:\w+\.)*(?P<name>[A-Z]\w+): (?P<message>.+)")
 INTERNAL = "Fault"
-"""One failed attempt, which stands in a traceback above the error that it led to."""
+"""One failed attempt; in a traceback it precedes the error that it caused."""
 
 
 class DemoError(Exception):
@@ -58,7 +58,7 @@ def shown(path: Path) -> str:
 
 @contextmanager
 def child(command: list[str], env: dict[str, str], stderr: int | IO[str]) -> Iterator[subprocess.Popen[str]]:
-    """Run a child process that outlives the block no more than its own children do."""
+    """Run a child process that ends with the block, as do its own children."""
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -78,7 +78,7 @@ def child(command: list[str], env: dict[str, str], stderr: int | IO[str]) -> Ite
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a child and what it started: politely first."""
+    """End a child and its descendants: first with SIGTERM, then with SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             with suppress(ProcessLookupError):
@@ -88,7 +88,7 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def environment(api: Api | None = None) -> dict[str, str]:
-    """Return the environment of the children: the user's, without anything of the user's Airflow."""
+    """Return the environment of the children: the user's, without the variables of the user's Airflow."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "_AIRFLOW"))}
     return kept | {
         "AIRFLOW_HOME": str(HOME),
@@ -103,18 +103,18 @@ def environment(api: Api | None = None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Api:
-    """The running demo API, asked without the user's proxies."""
+    """Client of the running demo API; ignores the user's proxies."""
 
     url: str
 
     @property
     def connection(self) -> dict[str, Any]:
-        """What an Airflow connection to it says."""
+        """The Airflow connection to the API, as JSON."""
         parts = urlsplit(self.url)
         return {"conn_type": "paginated_api", "schema": parts.scheme, "host": parts.hostname, "port": parts.port}
 
     def get(self, path: str) -> Any:
-        """Return the JSON that a path answers."""
+        """Return the JSON response of a path."""
         with build_opener(ProxyHandler({})).open(self.url + path, timeout=10) as response:
             return json.load(response)
 
@@ -176,13 +176,13 @@ def rows_of(dataset: Path, manifest: dict[str, Any]) -> Iterator[bytes]:
         path = dataset / file["path"]
         with path.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file["sha256"]:
-                raise DemoError(f"{shown(path)} is not what the manifest says")
+                raise DemoError(f"{shown(path)} differs from its manifest")
             stream.seek(0)
             yield from stream
 
 
 def retries_of(dataset: Path) -> int:
-    """Return how many attempts failed on the way to this dataset."""
+    """Return the number of failed attempts behind this dataset."""
     retries = 0
     for path in dataset.glob("_pages/*.gz"):
         with gzip.open(path, "rt", encoding="utf-8") as records:
@@ -222,7 +222,7 @@ def run(rows: int) -> None:
     HOME.mkdir(parents=True, exist_ok=True)
     LOG.write_text("")
     with demo_api(rows) as serving:
-        say(f"Airflow makes its database in {shown(HOME)}")
+        say(f"Airflow creates its database in {shown(HOME)}")
         airflow(["db", "migrate"])
         api = serving()
         say(f"the demo API serves {rows:,} employees on {api.url}, slowly, and fails about every eighth request")

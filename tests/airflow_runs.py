@@ -53,13 +53,13 @@ def run_dag(database: None) -> Callable[..., Any]:
 
 @pytest.fixture
 def run_operator(run_dag: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Outcome]:
-    """Return a function that runs one operator in a DAG of its own; ``when`` repeats the same run."""
+    """Return a function that runs one operator in its own DAG; rows go to XCom by default; ``when`` repeats a run."""
 
     from airflow.sdk import DAG
 
     from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 
-    def run(*, when: datetime | None = None, retries: int = 0, **arguments: Any) -> Outcome:
+    def run(*, when: datetime | None = None, retries: int = 0, sink: Any = "xcom", **arguments: Any) -> Outcome:
         errors: list[BaseException] = []
 
         def keep(context: Any) -> None:
@@ -70,6 +70,7 @@ def run_operator(run_dag: Callable[..., Any], request: pytest.FixtureRequest) ->
                 task_id="collect",
                 retries=retries,
                 retry_delay=timedelta(0),
+                sink=sink,
                 on_failure_callback=keep,
                 on_retry_callback=keep,
                 **arguments,

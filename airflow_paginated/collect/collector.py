@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
@@ -22,7 +22,9 @@ from airflow_paginated.core.values import CollectionReport, OrderedPage, Page, P
 from airflow_paginated.pagination import SinglePage
 from airflow_paginated.pagination.protocols import Pagination, fitting, totals_of, trimmed_by
 from airflow_paginated.sinks.protocol import Dataset
-from airflow_paginated.transport import PageClient
+
+if TYPE_CHECKING:
+    from airflow_paginated.transport.client import PageClient
 
 log = logging.getLogger(__name__)
 GONE: Final = (400, 404, 410, 422)
@@ -112,20 +114,19 @@ class Collector:
             if self.dataset is not None:
                 self._check_unfinished(self.dataset, strategy)
                 self._recall(self.dataset, audit)
-            ordered = self._fetch_in_order(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
-            with closing(ordered) as pages:
-                for landing in pages:
-                    record = PageRecord.of(landing, landing.page.total)
+            running = self._fetch_in_order(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
+            with closing(running):
+                for ordered in running:
+                    record = PageRecord.of(ordered, ordered.page.total)
                     audit.see(record)
                     if self.dataset is not None:
-                        self.dataset.store_page(record, landing.page.lines)
+                        self.dataset.store_page(record, ordered.page.lines)
                     self.progress.saw(record)
-                    yield landing.page
+                    yield ordered.page
                     self.stop.check()
-            for landing in self._fetch_in_order(
-                audit.beyond.requests(), SinglePage(), fetch=lenient(self.client.fetch)
-            ):
-                audit.check_past_end(landing.page)
+            probe = lenient(self.client.fetch)
+            for ordered in self._fetch_in_order(audit.beyond.requests(), SinglePage(), fetch=probe):
+                audit.check_past_end(ordered.page)
             return audit.account()
 
     def _drain(self) -> CollectionReport:

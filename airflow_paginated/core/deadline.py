@@ -33,7 +33,7 @@ class Deadline:
 
     def check(self) -> None:
         """Raise ``RunTimeout`` if the deadline has passed."""
-        if self.left <= 0:
+        if time.monotonic() >= self.at:
             raise RunTimeout(f"this try ran out of time ({self.limit})")
 
 

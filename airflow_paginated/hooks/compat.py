@@ -1,7 +1,7 @@
-"""Differences between the releases of Airflow, requests and urllib3 that the package works with.
+"""Differences between the supported releases of Airflow, requests and urllib3.
 
-Names that Airflow moved between 3.0 and 3.3 come from the newest location; an older one is tried only where that is
-missing, since it may be deprecated by then.
+Names that Airflow moved between 3.0 and 3.3 are imported from their newest location first: the older ones may be
+deprecated.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ __all__ = [
 
 _MINOR: Final = tuple(int(part) for part in airflow_version.split(".")[:2])
 HAS_RESCHEDULE: Final = _MINOR >= (3, 1)
-"""A plain operator can give its worker slot back and resume later."""
+"""An operator that is not deferrable can release its worker slot and be rescheduled."""
 HAS_CONNECTION_FORM: Final = _MINOR >= (3, 2)
-"""The connection form has the fields that the provider declares."""
+"""The connection form shows the fields that the provider declares."""
 HAS_ASSET_STATE: Final = _MINOR >= (3, 3)
-"""An asset can hold state, such as a watermark."""
+"""Assets can store state, such as a watermark."""
 
 _FIXED_IN: Final = {
     "requests": ("2.33", "CVE-2026-25645"),
     "urllib3": ("2.8", "CVE-2026-97689, CVE-2026-97687"),
 }
-"""The first release without the vulnerabilities that SECURITY.md describes."""
+"""The first release that fixes the vulnerabilities described in SECURITY.md."""
 
 
 def known_vulnerabilities(installed: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield one line of advice for each installed HTTP library with known vulnerabilities.
 
-    ``installed`` maps distribution names to versions; the default is what this environment has.
+    ``installed`` maps distribution names to versions; by default those of this environment.
     """
     for name, (fixed, advisories) in _FIXED_IN.items():
-        found = version(name) if installed is None else installed[name]
-        if Version(found) < Version(fixed):
-            yield f"{name} {found} has known vulnerabilities ({advisories}): upgrade to {fixed} or newer"
+        current = version(name) if installed is None else installed[name]
+        if Version(current) < Version(fixed):
+            yield f"{name} {current} has known vulnerabilities ({advisories}): upgrade to {fixed} or newer"

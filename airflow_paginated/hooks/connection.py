@@ -1,4 +1,4 @@
-"""From an Airflow connection to values: where to, as whom, and by which policies."""
+"""Settings read from an Airflow connection: base URL, authentication, session options and policies."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ EXTRAS: Final = ("auth_type", "headers", *AUTH_OPTIONS, *SESSION, *POLICIES)
 HTTP_HOOK_EXTRAS: Final = frozenset(
     {"timeout", "allow_redirects", "proxy", "stream", "check_response", "max_redirects", "srv_lookup"}
 )
-"""What HttpHook reads from the extras of an ``http`` connection; no headers."""
+"""Extras of an ``http`` connection that HttpHook reads as options, not as headers."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """What a connection says; ``policies`` by name, as dicts. ``secrets`` must not stand in any message."""
+    """The settings of a connection; ``policies`` by name, as dicts. ``secrets`` must not appear in any message."""
 
     endpoint: Endpoint
     session: SessionOptions
@@ -40,22 +40,22 @@ class ConnectionSettings:
     secrets: tuple[str, ...] = field(repr=False)
 
 
-def settings_of(connection: Connection) -> ConnectionSettings:
+def read_settings(connection: Connection) -> ConnectionSettings:
     """Read a ``paginated_api`` or a plain ``http`` connection.
 
-    Raises ``ConfigurationError``, which names the field.
+    Raises ``ConfigurationError`` naming the field.
     """
     where = f"connection {connection.conn_id!r}"
-    plain = connection.conn_type == "http"
-    # Of what is no JSON, extra_dejson makes an empty dict: a connection without authentication.
-    extra = connection.extra_dejson if plain else json_object(connection.extra or {}, f"{where}: extra")
+    is_http = connection.conn_type == "http"
+    # extra_dejson turns invalid JSON into an empty dict: the connection would lose its authentication.
+    extra = connection.extra_dejson if is_http else json_object(connection.extra or {}, f"{where}: extra")
     base_url, headers = _base_url(connection, where), _headers(connection, extra, where)
-    if plain:
+    if is_http:
         auth = _http_authentication(connection, extra, where)
     else:
         check_keys(extra, EXTRAS, f"{where}: extra")
         auth = _authentication(connection, extra, base_url)
-        _check_header(auth, headers, where)
+        _check_auth_header(auth, headers, where)
     session = _session(extra, where)
     return ConnectionSettings(
         endpoint=Endpoint(base_url, headers, auth.auth, where, auth.signs),
@@ -80,12 +80,12 @@ def _base_url(connection: Connection, where: str) -> str:
     except OriginError as exc:
         raise ConfigurationError(f"{where}: host: {exc}") from None
     if "?" in url or "#" in url:
-        raise ConfigurationError(f"{where}: host: it must have no query: a key belongs in headers, or in the password")
+        raise ConfigurationError(f"{where}: host: must not contain a query: put a key into headers or the password")
     return url
 
 
 def _authentication(connection: Connection, extra: Mapping[str, Any], base_url: str) -> Authentication:
-    # A form that was saved has its empty fields, too.
+    # A saved form also contains its empty fields.
     given = {name: extra[name] for name in AUTH_OPTIONS if extra.get(name) not in (None, "")}
     login, password = connection.login or "", connection.password or ""
     fields = AuthFields(f"connection {connection.conn_id!r}", base_url, login, password, given)
@@ -93,18 +93,20 @@ def _authentication(connection: Connection, extra: Mapping[str, Any], base_url: 
 
 
 def _http_authentication(connection: Connection, extra: Mapping[str, Any], where: str) -> Authentication:
-    """Do what HttpHook does: basic with a login, else nothing."""
+    """Authenticate as HttpHook does: basic with a login, else not at all."""
     if "auth_type" in extra:
-        raise ConfigurationError(f"{where}: auth_type needs a connection of the type 'paginated_api'")
+        raise ConfigurationError(f"{where}: auth_type requires a connection of type 'paginated_api'")
     fields = AuthFields(where, "", connection.login or "", connection.password or "")
     return authentication(fields, "basic" if connection.login else "none")
 
 
-def _check_header(auth: Authentication, headers: Mapping[str, str], where: str) -> None:
-    """Refuse a header that authentication would replace."""
+def _check_auth_header(auth: Authentication, headers: Mapping[str, str], where: str) -> None:
+    """Raise ``ConfigurationError`` for a header that authentication would replace."""
     for name in headers:
         if auth.header and name.lower() == auth.header.lower():
-            raise ConfigurationError(f"{where}: headers has {name!r}, which login and password make, too: give one")
+            raise ConfigurationError(
+                f"{where}: headers sets {name!r}, which authentication also sets: remove one of them"
+            )
 
 
 def _headers(connection: Connection, extra: Mapping[str, Any], where: str) -> dict[str, str]:
@@ -119,7 +121,7 @@ def _headers(connection: Connection, extra: Mapping[str, Any], where: str) -> di
 
 
 def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator[str]:
-    """Yield what must not be shown: a server may repeat a token without its scheme, or decode it."""
+    """Yield each secret in every form in which a server may repeat it: without its scheme, or decoded."""
     for name, value in headers.items():
         yield value
         scheme, _, rest = value.partition(" ")
@@ -136,7 +138,7 @@ def _secrets_in(headers: Mapping[str, str], session: SessionOptions) -> Iterator
 
 def _session(extra: Mapping[str, Any], where: str) -> SessionOptions:
     cert = extra.get("cert")
-    # As a text, "false" would be true.
+    # The string "false" would be true.
     check_flag(extra.get("trust_env", False), f"{where}: trust_env")
     return SessionOptions(
         verify=extra.get("verify", True),

@@ -1,4 +1,4 @@
-"""Where files lie: the one place that asks Airflow for file systems."""
+"""File systems: the only module that gets them from Airflow."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 
 def resolve(path: str) -> tuple[AbstractFileSystem, str]:
-    """Return the file system of a path or URL, with the credentials of the connection it names, and the path in it."""
+    """Return the file system of a path or URL, with its connection's credentials, and the path on it."""
     if "://" not in path:
-        # Airflow would import the file systems of all providers to say as much.
+        # Airflow would import the file systems of all providers for the same result.
         return LocalFileSystem(), path
     target = ObjectStoragePath(path)
     return target.fs, target.path
 
 
 def parent_at(path: str) -> Published:
-    """Return the dataset whose manifest lies at a path or URL, for ``RowsOf``."""
+    """Return the dataset of the manifest at a path or URL, for ``RowsOf``."""
     return published(path, resolve)

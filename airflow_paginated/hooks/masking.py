@@ -1,4 +1,4 @@
-"""Secrets kept out of Airflow's own logs."""
+"""Masks secrets in Airflow's own logs."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from airflow_paginated.hooks.compat import mask_secret
 
 
 class Masks:
-    """Masks secrets, plain and as they are often written.
+    """Masks secrets, as they are and in their usual encodings.
 
-    Airflow may be asked by the thread that made this one only: what other threads learn waits for it.
+    Only the thread that created the object may call Airflow; secrets from other threads wait for ``catch_up``.
     """
 
     def __init__(self) -> None:
         self._thread = threading.get_ident()
         self._masked: set[str] = set()
-        """Changed by that thread only."""
+        """Changed by the creating thread only."""
         self._learned: SimpleQueue[str] = SimpleQueue()
 
     def learn(self, secrets: Iterable[str]) -> None:
-        """Mask these, at once or as soon as it is possible."""
+        """Mask secrets: at once in the creating thread, else at the next ``catch_up``."""
         for secret in secrets:
             self._learned.put(secret)
         if threading.get_ident() == self._thread:
             self.catch_up()
 
     def catch_up(self) -> None:
-        """Mask what other threads have learned."""
+        """Mask the secrets that other threads have learned."""
         while True:
             try:
                 secret = self._learned.get_nowait()

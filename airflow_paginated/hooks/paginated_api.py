@@ -1,8 +1,8 @@
-"""The hook: from a connection to a pool of sessions, and to the pages and rows of an API."""
+"""The hook: turns a connection into sessions, pages and rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from decimal import Decimal
@@ -22,35 +22,37 @@ from airflow_paginated.core.errors import PaginatedApiError
 from airflow_paginated.core.policies import Completeness, Limits, Timeouts, combined_limits, combined_timeouts
 from airflow_paginated.core.validation import check_number, override
 from airflow_paginated.core.values import Json, Page, PageRequest
+from airflow_paginated.hooks import DEFAULT_CONN_ID
 from airflow_paginated.hooks.compat import BaseHook, known_vulnerabilities
-from airflow_paginated.hooks.connection import ConnectionSettings, settings_of
+from airflow_paginated.hooks.connection import ConnectionSettings, read_settings
 from airflow_paginated.hooks.files import parent_at
 from airflow_paginated.hooks.masking import Masks
 from airflow_paginated.pagination import pagination_from, shown_parameters
-from airflow_paginated.pagination.protocols import overlapped
-from airflow_paginated.partitions import resolved
+from airflow_paginated.pagination.protocols import Pagination, overlapped
+from airflow_paginated.partitions import Partitions, resolved
+from airflow_paginated.partitions.protocol import UnresolvedPartitions
 from airflow_paginated.transport import ClientOptions, PageClient, RateLimit, RequestRetry, ResponseRules
 from airflow_paginated.transport.auth.bound import BoundAuth, BoundSession
 from airflow_paginated.transport.auth.credentials import Credentials
 from airflow_paginated.transport.origin import join
 from airflow_paginated.transport.response import phrase
-from airflow_paginated.transport.retry import RETRY_AFTER_MAX, combined_rate_limit, combined_retry
+from airflow_paginated.transport.retry import combined_rate_limit, combined_retry, retry_after_cap
 from airflow_paginated.transport.rules import combined_response
 
 PAGES_PER_WORKER = 4
-"""How far the walk runs ahead: with less, one page that backs off makes all workers wait."""
+"""Prefetched pages per worker: with fewer, one page that backs off stalls all workers."""
 
 
 class PaginatedApiHook(BaseHook):
     """Reads whole tables through a paginated HTTP API.
 
     :param http_conn_id: a ``paginated_api`` or a plain ``http`` connection.
-    :param max_workers: threads, sessions and connections, at most.
+    :param max_workers: maximum number of threads, sessions and connections.
     :param retry: a ``RequestRetry``, a ``urllib3.util.Retry`` or a dict that overrides the connection's field by field.
     :param rate_limit: a ``RateLimit`` or a dict; it can only tighten the connection's.
-    :param timeouts: a ``Timeouts`` or a dict that overrides the connection's; ``run`` can only be tightened.
-    :param limits: a ``Limits`` or a dict; it can only tighten the connection's.
-    :param completeness: a ``Completeness`` or a dict.
+    :param timeouts: a ``Timeouts`` or a dict; overrides the connection's, ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; can only tighten the connection's.
+    :param completeness: a ``Completeness`` or a dict; overrides the connection's.
     :param response: a ``ResponseRules`` or a dict that overrides the connection's field by field.
 
     Example::
@@ -61,13 +63,13 @@ class PaginatedApiHook(BaseHook):
     """
 
     conn_name_attr = "http_conn_id"
-    default_conn_name = "paginated_api_default"
+    default_conn_name = DEFAULT_CONN_ID
     conn_type = "paginated_api"
     hook_name = "Paginated API"
 
     def __init__(
         self,
-        http_conn_id: str = default_conn_name,
+        http_conn_id: str = DEFAULT_CONN_ID,
         *,
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
@@ -90,8 +92,8 @@ class PaginatedApiHook(BaseHook):
 
     @cached_property
     def settings(self) -> ConnectionSettings:
-        """What the connection says. Resolved by the main thread: only it may ask Airflow."""
-        settings = settings_of(self.get_connection(self.http_conn_id))
+        """The connection's settings. Read in the main thread: only it may call Airflow."""
+        settings = read_settings(self.get_connection(self.http_conn_id))
         self.masks.learn(settings.secrets)
         if advice := "; ".join(known_vulnerabilities()):
             self.log.warning("%s; see SECURITY.md of airflow-provider-paginated-api", advice)
@@ -99,12 +101,12 @@ class PaginatedApiHook(BaseHook):
 
     @cached_property
     def masks(self) -> Masks:
-        """What is kept out of Airflow's logs. Made by the main thread, as the settings are."""
+        """The secrets to mask in Airflow's logs. Created in the main thread, like the settings."""
         return Masks()
 
     @cached_property
     def credentials(self) -> Credentials:
-        """What all clients and sessions of this hook authenticate with: a token is asked for once."""
+        """The credentials that all clients and sessions of this hook share: a token is requested once."""
         return Credentials(self.settings.endpoint.auth)
 
     @cached_property
@@ -132,24 +134,26 @@ class PaginatedApiHook(BaseHook):
 
     @cached_property
     def response(self) -> ResponseRules:
-        """How answers are read: default < connection < argument."""
+        """The rules for reading responses: default < connection < argument."""
         return combined_response(self.settings.policies.get("response"), self._response)
 
     @property
     def window(self) -> Window:
-        """How far a walk may run ahead."""
+        """How many pages and bytes may be prefetched."""
         return Window(PAGES_PER_WORKER * self.max_workers, self.limits.buffer_bytes)
 
     def get_conn(self) -> requests.Session:
         """Return a plain ``requests`` session with the connection's credentials and urllib3's retries.
 
-        For requests beside the pages, with one of this package's guarantees: credentials go to the connection's
-        origin only. A token is requested here, unless the hook has a valid one, and not renewed later; raises a
+        For requests other than pages. Of this package's guarantees it keeps one: credentials go to the connection's
+        origin only. This requests a token unless the hook has a valid one, and never renews it; raises a
         ``PermanentError`` if the token endpoint refuses, a ``TransientError`` if it fails.
         """
         settings = self.settings
-        if RETRY_AFTER_MAX is None and self.retry.respect_retry_after_header:
-            self.log.info("this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API says")
+        if retry_after_cap() is None and self.retry.respect_retry_after_header:
+            self.log.info(
+                "this urllib3 cannot cap Retry-After (2.6.3 can): the session waits as long as the API requests"
+            )
         options = ClientOptions(
             endpoint=settings.endpoint,
             session=settings.session,
@@ -172,7 +176,7 @@ class PaginatedApiHook(BaseHook):
         return join(self.settings.endpoint.base_url, endpoint)
 
     def client(self, collection: Collection, deadline: Deadline = NEVER) -> PageClient:
-        """Return a client for the pages of a collection; a context manager, to be left when they are all there."""
+        """Return a client for the pages of a collection; a context manager."""
         return PageClient(
             ClientOptions(
                 endpoint=replace(self.settings.endpoint, query=collection.secret_query),
@@ -196,18 +200,18 @@ class PaginatedApiHook(BaseHook):
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
     ) -> Iterator[Page]:
-        """Yield the pages of an endpoint as they come, in order within their partition.
+        """Yield the pages of an endpoint as they arrive, in order within their partition.
 
-        Raises when a page fails for good, and at the end when the pages do not add up: rows that were taken from
-        earlier pages are then not the whole table. ``timeouts.run`` counts from the first page that is asked for.
+        Raises when a page fails permanently, and at the end when the pages are not complete: the rows of earlier pages
+        are then only part of the table. ``timeouts.run`` starts with the first ``next()``.
         """
         collection = Collection(
             request=PageRequest(endpoint, method.upper(), query or {}, headers or {}, body),
@@ -217,24 +221,24 @@ class PaginatedApiHook(BaseHook):
             sample_pages=self.limits.sample_pages,
             response=self.response.described(),
         )
-        return self._collected(split_credentials(collection, self.settings.secrets))
+        return self._collect(split_credentials(collection, self.settings.secrets))
 
     def rows(
         self,
         endpoint: str,
         *,
-        pagination: object,
+        pagination: Pagination | Mapping[str, Any],
         method: str = "GET",
         query: Mapping[str, Json] | None = None,
         headers: Mapping[str, str] | None = None,
         body: Json = None,
         data_selector: str | None = None,
-        partitions: Any = None,
+        partitions: Sequence[Mapping[str, Json]] | Mapping[str, Any] | UnresolvedPartitions | Partitions | None = None,
         decimals: bool = False,
     ) -> Iterator[Json]:
-        """Yield the decoded rows of an endpoint; takes what ``pages`` takes and raises what it raises.
+        """Yield the decoded rows of an endpoint; takes the arguments of ``pages`` and raises the same errors.
 
-        With ``decimals``, numbers with a fraction come as ``decimal.Decimal``, with the digits that were sent.
+        With ``decimals``, numbers with a fraction become ``decimal.Decimal`` and keep all their digits.
         """
         pages = self.pages(
             endpoint,
@@ -249,7 +253,7 @@ class PaginatedApiHook(BaseHook):
         decode = msgspec.json.Decoder(float_hook=Decimal if decimals else None).decode
         return (decode(row) for page in pages for row in page.rows)
 
-    def _collected(self, collection: Collection) -> Iterator[Page]:
+    def _collect(self, collection: Collection) -> Iterator[Page]:
         deadline = Deadline.of(self.timeouts.run)
         with self.client(collection, deadline) as client:
             collector = Collector(
@@ -260,7 +264,7 @@ class PaginatedApiHook(BaseHook):
                 completeness=self.completeness,
                 limits=self.limits,
                 stop=StopSignal(deadline),
-                report=lambda standing: self.log.info("%s", standing),
+                report=lambda snapshot: self.log.info("%s", snapshot),
             )
             with closing(collector.pages()) as pages:
                 for page in pages:
@@ -268,7 +272,7 @@ class PaginatedApiHook(BaseHook):
                     yield page
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the base URL once; any answer but a refusal of the credentials is a success."""
+        """Request the base URL once; every response succeeds unless it rejects the credentials."""
         try:
             with self.get_conn() as session:
                 response = session.get(
@@ -279,7 +283,7 @@ class PaginatedApiHook(BaseHook):
         except PaginatedApiError as exc:
             return False, str(exc)
         except requests.RequestException as exc:
-            return False, f"no answer from {self.settings.endpoint.base_url}: {type(exc).__name__}"
+            return False, f"no response from {self.settings.endpoint.base_url}: {type(exc).__name__}"
         if response.status_code in (401, 403):
-            return False, f"the API refuses the credentials: {phrase(response.status_code)}"
-        return True, f"the API answers: {phrase(response.status_code)}"
+            return False, f"the API rejected the credentials: {phrase(response.status_code)}"
+        return True, f"the API responded: {phrase(response.status_code)}"

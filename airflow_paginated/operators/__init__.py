@@ -1,1 +1,1 @@
-"""Tasks: one pipeline, configured and delegated to."""
+"""The operator, its execution, and how both meet Airflow: errors, state and deadlines."""

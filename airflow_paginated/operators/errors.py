@@ -1,4 +1,4 @@
-"""The border where this package's errors become what Airflow acts on."""
+"""Translates this package's errors into Airflow's, and Airflow's timeouts into deadlines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 MAX_RESCHEDULE_SECONDS: Final = 24 * 3600.0
-"""A quota that opens later than this many seconds is not waited for: what is stored would be too old to go on with."""
+"""A quota that opens later than this fails the try: the stored pages would be too old to resume from."""
 
 
 @contextmanager
 def airflow_errors(resumable: bool, log: Logger) -> Iterator[None]:
-    """Translate: permanent -> fail without retry, empty -> skip, a long quota wait -> give the worker slot back.
+    """Translate: permanent -> fail without retry, empty -> skip, long quota wait -> release the worker slot.
 
-    A transient error passes as it is: Airflow retries on it.
+    Transient errors pass unchanged: Airflow retries them.
     """
     try:
         yield
@@ -43,47 +43,47 @@ def airflow_errors(resumable: bool, log: Logger) -> Iterator[None]:
             raise
         if not HAS_RESCHEDULE:
             log.warning(
-                "Airflow %s cannot give the worker slot back (3.1 can): the task fails now and is retried after"
+                "Airflow %s cannot release the worker slot (3.1 can): this try fails, and Airflow retries it after"
                 " retry_delay; the quota opens in %.0f s",
                 airflow_version,
                 exc.seconds,
             )
             raise
-        log.warning("%s; the worker slot is given back until then", exc)
+        log.warning("%s; releasing the worker slot until then", exc)
         opens_at = datetime.now(UTC) + timedelta(seconds=exc.seconds)
-        raise AirflowRescheduleException(opens_at) from exc  # type: ignore[no-untyped-call]  # Airflow leaves it open
+        raise AirflowRescheduleException(opens_at) from exc  # type: ignore[no-untyped-call]  # not annotated by Airflow
 
 
-SPARE_SECONDS: Final = 15.0
-"""What a try needs at most to let its requests go and to store what it has."""
+SHUTDOWN_SECONDS: Final = 15.0
+"""The most that a try needs to cancel its requests and to store its pages."""
 
 
 def run_deadline(run: float | None, execution_timeout: timedelta | None) -> Deadline:
-    """Return the end of a try that begins now: by its own limit, or somewhat before the task's timeout."""
+    """Return the deadline of a try that starts now: its own limit, or shortly before the task's timeout."""
     own = Deadline.of(run)
     if execution_timeout is None:
         return own
     total = execution_timeout.total_seconds()
-    # Of a short timeout, the spare time must not take all.
-    seconds = max(total - SPARE_SECONDS, total / 2)
-    airflows = Deadline.within(seconds, f"{seconds:g} s of execution_timeout={total:g} s")
-    return min(own, airflows, key=lambda deadline: deadline.at)
+    # The shutdown must not use up a short timeout.
+    seconds = max(total - SHUTDOWN_SECONDS, total / 2)
+    before_timeout = Deadline.within(seconds, f"{seconds:g} s of execution_timeout={total:g} s")
+    return min(own, before_timeout, key=lambda deadline: deadline.at)
 
 
-def elsewhere(path: str) -> str | None:
-    """Return the executor that may run the next task on another host, where a path is of this host's disk."""
+def distributed_executor(path: str) -> str | None:
+    """Return the executor if it may run the next task on another host and the path is on this host's disk."""
     executor = str(conf.get("core", "executor", fallback=""))
-    spread = any(name in executor for name in ("Celery", "Kubernetes"))
-    return executor if spread and "://" not in path.removeprefix("file://") else None
+    distributed = any(name in executor for name in ("Celery", "Kubernetes"))
+    return executor if distributed and "://" not in path.removeprefix("file://") else None
 
 
 def warn_of_local_target(path: str, log: Logger) -> None:
-    """Say that a retry may not find a local target's staging where tasks run on several hosts."""
-    executor = elsewhere(path)
+    """Log a warning if tasks run on several hosts: a retry may not find the staging of a local target."""
+    executor = distributed_executor(path)
     if executor is not None:
         log.warning(
-            "the target %s is local, but with %s a retry may run on another host, where it neither finds the pages"
-            " stored so far nor the published files; use an object store or a shared disk",
+            "the target %s is local, but with %s a retry may run on another host, which has neither the pages stored so"
+            " far nor the published files: use an object store or a shared disk",
             path,
             executor,
         )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from copy import copy
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, XComArg
 
-from airflow_paginated.collect.collection import Collection, split_credentials
-from airflow_paginated.collect.collector import Collector, StopSignal
-from airflow_paginated.collect.progress import ProgressSnapshot
-from airflow_paginated.collect.watermark import Watermark
+from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.paths import check_path
 from airflow_paginated.core.policies import (
     Completeness,
@@ -22,17 +20,16 @@ from airflow_paginated.core.policies import (
     incremental_from,
 )
 from airflow_paginated.core.validation import check_number, override
-from airflow_paginated.core.values import Json, PageRequest
-from airflow_paginated.hooks.files import parent_at, resolve
-from airflow_paginated.hooks.paginated_api import PaginatedApiHook
-from airflow_paginated.operators.errors import airflow_errors, run_deadline, warn_of_local_target
-from airflow_paginated.operators.state import check_possible, store_of
+from airflow_paginated.core.values import Json
+from airflow_paginated.hooks import DEFAULT_CONN_ID
+from airflow_paginated.hooks.compat import HAS_ASSET_STATE
 from airflow_paginated.pagination import pagination_from
-from airflow_paginated.pagination.protocols import overlapped
-from airflow_paginated.partitions import partitions_from, resolved, templates_in
-from airflow_paginated.sinks import FileSink, sink_from
-from airflow_paginated.sinks.protocol import Existing, Owner, Run, Sink
-from airflow_paginated.sinks.rows import AddColumns, Columns, RowFunctions, columns_from
+from airflow_paginated.pagination.protocols import Pagination, overlapped
+from airflow_paginated.partitions import partitions_from, templates_in
+from airflow_paginated.sinks.choice import sink_from
+from airflow_paginated.sinks.files.layout import check_rendered
+from airflow_paginated.sinks.rows import AddColumns, RowFunctions, columns_from
+from airflow_paginated.sinks.xcom import XComSink
 from airflow_paginated.transport.retry import combined_rate_limit, combined_retry
 from airflow_paginated.transport.rules import combined_response
 
@@ -40,71 +37,95 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
     from urllib3.util import Retry
 
+    from airflow_paginated.collect.collector import StopSignal
     from airflow_paginated.core.policies import Limits, Timeouts
-    from airflow_paginated.transport import RateLimit, RequestRetry, ResponseRules
+    from airflow_paginated.partitions.protocol import Partitions, UnresolvedPartitions
+    from airflow_paginated.sinks.files.file_sink import FileSink
+    from airflow_paginated.sinks.protocol import Sink
+    from airflow_paginated.transport.retry import RateLimit, RequestRetry
+    from airflow_paginated.transport.rules import ResponseRules
+
+STATE_REQUIRED = "give the task an outlet asset (Airflow 3.3), or a state_path"
 
 
 class PaginatedApiOperator(BaseOperator):
-    """Collects every row of a paginated API, fast, and publishes them at once when they are proved complete.
+    """Collects every row of a paginated API with several workers, and publishes them at once when they are complete.
 
-    A retried task goes on where the last try stopped.
+    A retry resumes where the last try stopped. Every templated argument but ``sink`` also takes the output of a task.
 
     :param endpoint: path below the connection's base URL. Templated.
     :param pagination: a strategy, or a dict ``{"type": "page_number", ...}``.
-    :param http_conn_id: a ``paginated_api`` or a plain ``http`` connection.
+    :param sink: ``"xcom"``, a path, or a sink such as ``FileSink(...)``. Its path is templated.
+    :param http_conn_id: a ``paginated_api`` or a plain ``http`` connection. Templated.
     :param method: the HTTP method.
     :param query: query parameters. Templated.
-    :param headers: headers beside the connection's. Templated; secrets belong on the connection.
+    :param headers: headers in addition to the connection's. Templated; secrets belong on the connection.
     :param body: a JSON body. Templated.
-    :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list.
+    :param data_selector: path to the rows, ``[*]`` allowed; ``None`` when the body is the list. Templated.
     :param partitions: parameter sets, each collected from its first page to its last: a list of dicts, ``RowsOf`` an
-        earlier collection, or ``DateWindows``; or the dict of one. Templated.
-    :param add_columns: columns that tell where a row comes from, as ``{"order_id": "partition.order_id", "_page":
+        earlier collection, or ``DateWindows``; or the dict form of one. Templated.
+    :param add_columns: columns that record where a row comes from, as ``{"order_id": "partition.order_id", "_page":
         "page", "_fetched_at": "fetched_at"}``, or an ``AddColumns``; the next two see them.
-    :param row_filter: a function of a decoded row that says whether it is published.
-    :param row_map: a function of a decoded row that returns what is published in its place. Both see numbers with a
-        fraction as ``decimal.Decimal``, and run when all rows are there and counted.
-    :param incremental: an ``Incremental`` or a dict: collect what has changed since the last run.
-    :param sink: ``"xcom"``, a path, or a sink such as ``FileSink(...)``. Its path is templated.
-    :param max_workers: threads, sessions and connections, at most.
-    :param retry: a ``RequestRetry`` or a dict, over the connection's.
-    :param rate_limit: a ``RateLimit`` or a dict; only tighter than the connection's.
-    :param completeness: a ``Completeness`` or a dict, over the connection's.
-    :param timeouts: a ``Timeouts`` or a dict, over the connection's; ``run`` only tighter.
-    :param limits: a ``Limits`` or a dict; only tighter than the connection's.
-    :param response: a ``ResponseRules`` or a dict, over the connection's: the format of the answers, where they say
-        errors, what their statuses mean.
+    :param row_filter: a function that takes a decoded row and returns whether to publish it.
+    :param row_map: a function that takes a decoded row and returns what to publish instead. Both get numbers with a
+        fraction as ``decimal.Decimal``, and run after all rows have been fetched and counted.
+    :param incremental: an ``Incremental`` or a dict: collect what has changed since the last run. Templated.
+    :param max_workers: maximum number of threads, sessions and connections.
+    :param retry: a ``RequestRetry`` or a dict; overrides the connection's.
+    :param rate_limit: a ``RateLimit`` or a dict; can only tighten the connection's.
+    :param completeness: a ``Completeness`` or a dict; overrides the connection's.
+    :param timeouts: a ``Timeouts`` or a dict; overrides the connection's, ``run`` can only be tightened.
+    :param limits: a ``Limits`` or a dict; can only tighten the connection's.
+    :param response: a ``ResponseRules`` or a dict; overrides the connection's: the format of responses, where they
+        carry errors, what their statuses mean.
 
     Returns the rows with ``sink="xcom"``; with files a dict of ``path, manifest, files, rows, pages, bytes, requests,
-    retries, throttled_seconds, seconds, stop_reason, watermark, resumed_pages``. Wrong arguments raise
-    ``ConfigurationError`` when the DAG is parsed, or when the task starts where they are templated.
+    retries, throttled_seconds, seconds, stop_reason, watermark, resumed_pages``. Invalid arguments raise
+    ``ConfigurationError`` when the DAG is parsed; arguments that contain templates, when the task starts.
     """
 
-    template_fields: Sequence[str] = ("endpoint", "query", "headers", "body", "partitions", "sink")
+    template_fields: Sequence[str] = (
+        "endpoint",
+        "http_conn_id",
+        "query",
+        "headers",
+        "body",
+        "data_selector",
+        "partitions",
+        "incremental",
+        "sink",
+    )
     template_fields_renderers = {  # noqa: RUF012 - Airflow declares it as an instance attribute
         "query": "json",
         "headers": "json",
         "body": "json",
         "partitions": "json",
+        "incremental": "json",
     }
 
     def __init__(
         self,
         *,
-        endpoint: str,
-        pagination: Any,
-        http_conn_id: str = PaginatedApiHook.default_conn_name,
+        endpoint: str | XComArg,
+        pagination: Pagination | Mapping[str, Any],
+        sink: str | os.PathLike[str] | FileSink | Sink,
+        http_conn_id: str | XComArg = DEFAULT_CONN_ID,
         method: str = "GET",
-        query: Mapping[str, Json] | None = None,
-        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, Json] | XComArg | None = None,
+        headers: Mapping[str, str] | XComArg | None = None,
         body: Json = None,
-        data_selector: str | None = None,
-        partitions: Any = None,
+        data_selector: str | XComArg | None = None,
+        partitions: Sequence[Mapping[str, Json]]
+        | Mapping[str, Any]
+        | UnresolvedPartitions
+        | Partitions
+        | XComArg
+        | str
+        | None = None,
         add_columns: AddColumns | Mapping[str, Any] | None = None,
         row_filter: Callable[[Any], object] | None = None,
         row_map: Callable[[Any], Json] | None = None,
-        incremental: Incremental | Mapping[str, Any] | None = None,
-        sink: Any = "xcom",
+        incremental: Incremental | Mapping[str, Any] | XComArg | None = None,
         max_workers: int = 8,
         retry: RequestRetry | Retry | Mapping[str, Any] | None = None,
         rate_limit: RateLimit | Mapping[str, Any] | None = None,
@@ -115,24 +136,26 @@ class PaginatedApiOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.endpoint = endpoint
-        self.pagination = pagination_from(pagination)
-        self.http_conn_id = http_conn_id
-        self.method = method.upper()
-        self.query = query
-        self.headers = headers
+        # Rendering replaces templates and outputs of tasks in these.
+        self.endpoint: Any = endpoint
+        self.http_conn_id: Any = http_conn_id
+        self.query: Any = query
+        self.headers: Any = headers
         self.body = body
-        self.data_selector = data_selector
+        self.data_selector: Any = data_selector
         # Rendering writes into it; mapped tasks, which share the arguments, must each have their own.
         self.partitions = partitions_from(partitions)
         # Airflow looks for outputs of tasks in lists and dicts only.
         XComArg.apply_upstream_relationship(self, templates_in(self.partitions))
+        # As a dict, which Airflow can render; a frozen value again once the task runs.
+        self.incremental: Any = _fields_of(incremental) if isinstance(incremental, Incremental) else incremental
+        # Rendering writes into this, too.
+        self.sink = copy(sink_from(sink))
+        self.pagination = pagination_from(pagination)
+        self.method = method.upper()
         self.add_columns = columns_from(add_columns)
         self.row_filter = row_filter
         self.row_map = row_map
-        self.incremental = incremental_from(incremental)
-        # Rendering writes into this, too.
-        self.sink = copy(sink_from(sink))
         self.max_workers = max_workers
         self.retry = retry
         self.rate_limit = rate_limit
@@ -140,127 +163,65 @@ class PaginatedApiOperator(BaseOperator):
         self.timeouts = timeouts
         self.limits = limits
         self.response = response
+        # Limits where the templates in it may lead.
+        self._state_path = self.incremental.get("state_path") if isinstance(self.incremental, Mapping) else None
         self._stop: StopSignal | None = None
         self._check()
 
     def execute(self, context: Context) -> Any:
-        """Collect, prove and publish. Raises ``AirflowFailException`` for what a retry cannot mend."""
+        """Collect, prove and publish. Raises ``AirflowFailException`` for errors that a retry cannot fix."""
+        # These import requests, which a DAG file does not need.
+        from airflow_paginated.collect.collector import StopSignal
+        from airflow_paginated.operators.execution import Execution
+
         self._stop = StopSignal()
-        with airflow_errors(resumable=isinstance(self.sink, FileSink), log=self.log):
-            hook = self._hook()
-            deadline = self._stop.deadline = run_deadline(hook.timeouts.run, self.execution_timeout)
-            watermark = self._watermark(context)
-            collection = self._collection(hook, watermark)
-            run = self._run(collection, hook, context, watermark)
-            opened = self._target().open(run)
-            if isinstance(opened, Existing):
-                return opened.result
-            with closing(opened) as dataset, hook.client(collection, deadline) as client:
-                collector = Collector(
-                    collection=collection,
-                    client=client,
-                    dataset=dataset,
-                    workers=hook.max_workers,
-                    window=hook.window,
-                    completeness=hook.completeness,
-                    limits=hook.limits,
-                    stop=self._stop,
-                    report=lambda standing: self._report(standing, hook),
-                )
-                if watermark is not None:
-                    collector.published = watermark.published
-                return collector.run()
+        return Execution(self, context, self._stop).run()
 
     def on_kill(self) -> None:
         """Stop; ``execute`` then raises and publishes nothing."""
         if self._stop is not None:
             self._stop.ask()
 
+    def incremental_policy(self) -> Incremental | None:
+        """Return ``incremental`` as a value. Raises ``ConfigurationError`` if the watermark has no reliable place."""
+        policy = incremental_from(self.incremental)
+        if policy is None:
+            return None
+        if isinstance(self.sink, XComSink):
+            raise ConfigurationError(
+                "incremental: Airflow stores an XCom after the task has ended, too late for the watermark to rely on:"
+                ' write files, with sink=FileSink("...")'
+            )
+        if policy.state_path is None and not (self.outlets and HAS_ASSET_STATE):
+            raise ConfigurationError(f"incremental: the watermark needs a place: {STATE_REQUIRED}")
+        if policy.state_path is not None:
+            check_rendered(policy.state_path, self._state_path or policy.state_path, "incremental: state_path")
+        return policy
+
     def _check(self) -> None:
-        """Refuse at parse time what is wrong whatever the connection says."""
+        """Raise at parse time for what is invalid with any connection; what contains templates is checked later."""
         check_number(self.max_workers, "max_workers", least=1, whole=True)
-        check_path(self.data_selector, "data_selector", optional=True)
         RowFunctions(self.row_filter, self.row_map)
-        check_possible(self.incremental, self.outlets, self.sink)
         combined_retry(None, self.retry)
         combined_rate_limit(None, self.rate_limit)
         combined_timeouts(None, self.timeouts)
         combined_limits(None, self.limits)
         overlapped(self.pagination, override(Completeness(), self.completeness, "completeness").overlap)
-        combined_response(None, self.response).check_selector(self.data_selector)
-
-    def _report(self, standing: ProgressSnapshot, hook: PaginatedApiHook) -> None:
-        # Every few seconds, in the main thread: the time to mask what the others have learned.
-        hook.masks.catch_up()
-        self.log.info("%s", standing)
-
-    def _hook(self) -> PaginatedApiHook:
-        return PaginatedApiHook(
-            self.http_conn_id,
-            max_workers=self.max_workers,
-            retry=self.retry,
-            rate_limit=self.rate_limit,
-            timeouts=self.timeouts,
-            limits=self.limits,
-            completeness=self.completeness,
-            response=self.response,
-        )
-
-    def _watermark(self, context: Context) -> Watermark | None:
-        if self.incremental is None:
-            return None
-        asked = [self.endpoint, self.query, self.body, self.partitions]
-        store = store_of(self.incremental, self.outlets, context, _owner(context), asked, self.log)
-        return Watermark(self.incremental, store, _owner(context), self.endpoint)
-
-    def _collection(self, hook: PaginatedApiHook, watermark: Watermark | None) -> Collection:
-        request = PageRequest(self.endpoint, self.method, self.query or {}, self.headers or {}, self.body)
-        collection = Collection(
-            request=request if watermark is None else watermark.asked(request),
-            pagination=overlapped(self.pagination, hook.completeness.overlap),
-            data_selector=self.data_selector,
-            partitions=resolved(self.partitions, parent_at),
-            sample_pages=hook.limits.sample_pages,
-            response=hook.response.described(),
-        )
-        return split_credentials(collection, hook.settings.secrets)
-
-    def _run(
-        self, collection: Collection, hook: PaginatedApiHook, context: Context, watermark: Watermark | None
-    ) -> Run:
-        stop = self._stop or StopSignal()
-        plan = collection.plan(hook.settings.endpoint.base_url, self.http_conn_id)
-        return Run(
-            owner=_owner(context),
-            plan=plan if watermark is None else plan | watermark.plan,
-            base=collection.request,
-            rows=RowFunctions(
-                self.row_filter,
-                self.row_map,
-                changes=None if watermark is None else watermark.changes,
-                add=self._columns(collection),
-            ),
-            resume_max_age=hook.limits.resume_max_age,
-            xcom_bytes=hook.limits.xcom_bytes,
-            check_cancelled=stop.check,
-            credentials_fingerprint=collection.credentials_fingerprint,
-        )
-
-    def _columns(self, collection: Collection) -> Columns | None:
-        if self.add_columns is None:
-            return None
-        if collection.partitions is None or collection.parameter_names:
-            self.add_columns.check(collection.parameter_names)
-        return Columns(self.add_columns, collection.parameter_sets)
-
-    def _target(self) -> Sink:
-        sink: Sink | FileSink = self.sink
-        if not isinstance(sink, FileSink):
-            return sink
-        warn_of_local_target(sink.path, self.log)
-        return sink.resolved(resolve)
+        rules = combined_response(None, self.response)
+        if not _has_template(self.data_selector):
+            check_path(self.data_selector, "data_selector", optional=True)
+            rules.check_selector(self.data_selector)
+        if not _has_template(self.incremental):
+            self.incremental_policy()
 
 
-def _owner(context: Context) -> Owner:
-    ti: Any = context["ti"]
-    return Owner(ti.dag_id, ti.task_id, ti.run_id, -1 if ti.map_index is None else ti.map_index)
+def _fields_of(policy: Incremental) -> dict[str, Any]:
+    return {each.name: getattr(policy, each.name) for each in fields(policy)}
+
+
+def _has_template(value: object) -> bool:
+    if isinstance(value, str):
+        return any(mark in value for mark in ("{{", "{%", "{#"))
+    if isinstance(value, Mapping):
+        return any(_has_template(each) for each in value.values())
+    return hasattr(value, "iter_references")  # outputs of tasks, and DAG parameters

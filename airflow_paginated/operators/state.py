@@ -1,4 +1,4 @@
-"""Where Airflow keeps the watermark of a task: in the state of an asset, or in a folder."""
+"""The store of a task's watermark: the state of an asset in Airflow, or a folder."""
 
 from __future__ import annotations
 
@@ -6,63 +6,47 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from airflow_paginated.collect.watermark import AssetStore, FolderStore, Store
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.policies import Incremental
 from airflow_paginated.core.values import Json
-from airflow_paginated.hooks.compat import HAS_ASSET_STATE
 from airflow_paginated.hooks.files import resolve
-from airflow_paginated.operators.errors import elsewhere
+from airflow_paginated.operators.errors import distributed_executor
+from airflow_paginated.operators.paginated_api import STATE_REQUIRED
 from airflow_paginated.sinks.files.file_sink import Location
 from airflow_paginated.sinks.protocol import Owner
-from airflow_paginated.sinks.xcom import XComSink
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
 
-_NEEDED: Final = "give the task an outlet asset (Airflow 3.3), or a state_path"
 
-
-def check_possible(policy: Incremental | None, outlets: Sequence[Any], sink: Any) -> None:
-    """Refuse at parse time what leaves no place for the watermark, or publishes too late for it."""
-    if policy is None:
-        return
-    if isinstance(sink, XComSink):
-        raise ConfigurationError(
-            "incremental: Airflow stores an XCom when the task has ended, too late for the watermark to rely on it:"
-            ' write files, with sink=FileSink("...")'
-        )
-    if policy.state_path is None and not (outlets and HAS_ASSET_STATE):
-        raise ConfigurationError(f"incremental: there is no place for the watermark: {_NEEDED}")
-
-
-def store_of(
-    policy: Incremental, outlets: Sequence[Any], context: Mapping[str, Any], owner: Owner, asked: Json, log: Logger
+def watermark_store(
+    policy: Incremental, outlets: Sequence[Any], context: Mapping[str, Any], owner: Owner, request: Json, log: Logger
 ) -> Store:
-    """Return where the watermark is kept; of a mapped task, one for each request, which ``asked`` tells."""
-    # The same index may be another request in the next run.
-    part = "" if owner.map_index < 0 else sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    """Return the store of the watermark; a mapped task has one for each ``request``."""
+    # A map index may belong to another request in the next run.
+    part = "" if owner.map_index < 0 else sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:16]
     if policy.state_path is not None:
-        return _folder(policy.state_path, part, log)
+        return _folder_store(policy.state_path, part, log)
     accessors = context.get("asset_state_store")
     for outlet in outlets if accessors is not None else ():
         try:
-            accessor = accessors[outlet]  # type: ignore[index]  # it is not None where there is an outlet to look at
+            accessor = accessors[outlet]  # type: ignore[index]  # the loop is empty if it is None
         except (KeyError, TypeError):
-            # An alias has no state of its own.
+            # An alias has no state.
             continue
         return AssetStore(accessor, ".".join(filter(None, ("watermark", owner.dag, owner.task, part))))
-    raise ConfigurationError(f"incremental: none of the outlets has a state: {_NEEDED}")
+    raise ConfigurationError(f"incremental: no outlet of the task has a state: {STATE_REQUIRED}")
 
 
-def _folder(path: str, part: str, log: Logger) -> FolderStore:
-    executor = elsewhere(path)
+def _folder_store(path: str, part: str, log: Logger) -> FolderStore:
+    executor = distributed_executor(path)
     if executor is not None:
         log.warning(
-            "state_path %s is local, but with %s the next run may be on another host, where it finds no watermark and"
-            " begins anew; use an object store or a shared disk",
+            "state_path %s is local, but with %s the next run may be on another host, which has no watermark: it would"
+            " start from the beginning; use an object store or a shared disk",
             path,
             executor,
         )

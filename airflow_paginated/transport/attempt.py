@@ -22,7 +22,7 @@ from airflow_paginated.core.links import as_utf8, query_without_params, without_
 from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.values import HTTP_TOKEN, Json, PageRequest
 from airflow_paginated.transport.auth.credentials import Auth, Credentials, Grant
-from airflow_paginated.transport.auth.signing import Wire, added_to, owned_by, sign, wire_of, with_hooks
+from airflow_paginated.transport.auth.signing import Wire, added_to, auth_params_of, sign, wire_of, with_hooks
 from airflow_paginated.transport.body import Response
 from airflow_paginated.transport.connections import Lease, Route
 from airflow_paginated.transport.origin import check_origin, cut, encode_query, join, origin_of, with_query
@@ -65,14 +65,14 @@ class Endpoint:
 class _Prepared:
     """The part that all requests to one path share; ``url`` has no query.
 
-    ``owned`` names the query parameters in ``target``, which are secrets.
+    ``auth_params`` names the query parameters in ``target``, which are secrets.
     """
 
     url: str
     target: str
     headers: dict[str, str]
     request: requests.PreparedRequest
-    owned: frozenset[str]
+    auth_params: frozenset[str]
 
 
 class Exchange:
@@ -142,14 +142,14 @@ class Exchange:
         bare = prepared.copy()
         if not self._endpoint.signs:
             self._credentials.put_on(prepared)
-        owned = owned_by(prepared, bare)
-        self._learn(added_to(prepared, bare, owned))
+        auth_params = auth_params_of(prepared, bare)
+        self._learn(added_to(prepared, bare, auth_params))
         check_origin(str(prepared.url), self.origin)
         _check_headers(prepared.headers)
         # Prepared without a body, a POST gets Content-Length 0; each attempt sends its own length.
         plain = {name: value for name, value in prepared.headers.items() if name.lower() != "content-length"}
         place = f"{self.origin}{prepared.path_url.partition('?')[0]}"
-        return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*owned, *self._endpoint.query}))
+        return _Prepared(place, prepared.path_url, plain, prepared, frozenset({*auth_params, *self._endpoint.query}))
 
     def _exchange(self, request: PageRequest, lease: Lease, before_resend: Callable[[], None]) -> Response:
         # Links differ only in their query: the costly part is prepared once per path.
@@ -157,9 +157,9 @@ class Exchange:
         generation = self._credentials.generation
         prepared = self._prepared(path, request.method, generation)
         own = request.query
-        if prepared.owned:
-            query = query_without_params(query, prepared.owned)
-            own = {name: value for name, value in own.items() if name not in prepared.owned}
+        if prepared.auth_params:
+            query = query_without_params(query, prepared.auth_params)
+            own = {name: value for name, value in own.items() if name not in prepared.auth_params}
         target = with_query(prepared.target, query, encode_query(own))
         headers, body = prepared.headers, None
         if request.headers or request.body is not None:
@@ -185,7 +185,7 @@ class Exchange:
         if self._signed_by[generation] < MAX_LEARNED_SIGNATURES:
             self._signed_by[generation] += 1
             self._learn(signed.secrets)
-        return replace(with_hooks(signed.request, send), owned=signed.owned | prepared.owned)
+        return replace(with_hooks(signed.request, send), auth_params=signed.auth_params | prepared.auth_params)
 
     def _roundtrip(self, lease: Lease, prepared: _Prepared, wire: Wire, generation: int) -> Response:
         connections, has_headers = lease.registry.connections, False
@@ -215,7 +215,7 @@ class Exchange:
         # A shut socket looks like the end of a response: cut headers would pass for a 200 without a body.
         if lease.registry.expired:
             raise RetryableError("the response took longer than its deadline", SERVER_WEIGHT) from None
-        return replace(response, url=prepared.url, generation=generation, owned=prepared.owned)
+        return replace(response, url=prepared.url, generation=generation, auth_params=prepared.auth_params)
 
     def _read(self, raw: BaseHTTPResponse) -> Response:
         headers = {name.lower(): value for name, value in raw.headers.itermerged()}
@@ -245,7 +245,7 @@ class Exchange:
         except ValueError:
             raise OriginError("the API redirects to an invalid URL") from None
         check_origin(url, self.origin)
-        return without_auth_params(replace(request, path=url, query={}), response.owned)
+        return without_auth_params(replace(request, path=url, query={}), response.auth_params)
 
 
 def _payload(request: PageRequest, common: dict[str, str]) -> tuple[dict[str, str], bytes | None]:

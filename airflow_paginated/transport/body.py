@@ -30,8 +30,8 @@ from airflow_paginated.transport.retry import RetryableError
 class Response:
     """Status, headers (names in lower case) and the complete body as sent.
 
-    ``url`` is the source without its query, ``generation`` that of the credentials used, ``owned`` the names of the
-    query parameters that they put on the request.
+    ``url`` is the source without its query, ``generation`` that of the credentials used, ``auth_params`` the names of
+    the query parameters that they put on the request.
     """
 
     status: int
@@ -39,7 +39,7 @@ class Response:
     body: bytes
     url: str = ""
     generation: int = 0
-    owned: frozenset[str] = frozenset()
+    auth_params: frozenset[str] = frozenset()
 
 
 BOM: Final = b"\xef\xbb\xbf"

@@ -163,7 +163,7 @@ class PageClient:
             try:
                 page = self._attempt(request, state, started)
             except (Throttled, RetryableError, Expired, PaginatedApiError) as exc:
-                trouble = exc
+                error = exc
             except Exception as exc:
                 self._controller.check_open()
                 raise PermanentError(f"{self._name(request)} failed: unexpected {type(exc).__name__}") from exc
@@ -171,26 +171,26 @@ class PageClient:
                 self._controller.budget.earn()
                 self._gate.served()
                 return page
-            # Outside the handler: an error raised there would have the trouble, with its text, as its context.
+            # Outside the handler: an error raised there would have this one, with its text, as its context.
             try:
-                self._recover(trouble, request, state)
+                self._recover(error, request, state)
             finally:
-                del trouble  # its traceback would keep this frame, the response and its socket alive
+                del error  # its traceback would keep this frame, the response and its socket alive
             self._gate.enter()
 
     def _recover(
         self,
-        trouble: Throttled | RetryableError | Expired | PaginatedApiError,
+        error: Throttled | RetryableError | Expired | PaginatedApiError,
         request: PageRequest,
         state: _PageAttemptState,
     ) -> None:
-        if isinstance(trouble, PaginatedApiError):
-            raise self._with_message(trouble, request)
-        if isinstance(trouble, Expired):
-            self._replay(trouble, request, state)
+        if isinstance(error, PaginatedApiError):
+            raise self._with_message(error, request)
+        if isinstance(error, Expired):
+            self._replay(error, request, state)
         else:
             once = None if request.method in self._options.retry.allowed_methods else request.method
-            self._controller.wait(trouble, state, lambda: self._name(request), once)
+            self._controller.wait(error, state, lambda: self._name(request), once)
 
     def _attempt(self, request: PageRequest, state: _PageAttemptState, started: float) -> Page:
         self._options.deadline.check()
@@ -215,8 +215,8 @@ class PageClient:
         content = self._classifier.content(response, request.behind)
         # Pause before the quota is exceeded, where the response says that this page used up the last of it.
         if self._options.retry.respect_retry_after_header and (wait := quota_wait(response.headers)):
-            if excess := self._controller.excess(wait):
-                self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {excess}", wait)
+            if limit := self._controller.exceeded_limit(wait):
+                self._gate.exhaust(f"the API's quota is used up for {wait:.0f} s, more than {limit}", wait)
             else:
                 self._gate.pause(wait)
         rows = content.parts
@@ -235,7 +235,7 @@ class PageClient:
             url=response.url,
             end=content.end,
             ignored=content.ignored,
-            auth_params=response.owned,
+            auth_params=response.auth_params,
         )
 
     def _before_resend(self) -> None:

@@ -241,9 +241,9 @@ def _unreadable(line: int, why: str) -> Exception:
 def _header(names: list[str]) -> list[str]:
     if names[0].lstrip().startswith(("<", "{", "[")):
         raise RetryableError("the body is not CSV: it begins like HTML or JSON")
-    twice = [name for number, name in enumerate(names) if name in names[:number]]
-    if twice:
-        raise ResponseError(f"the CSV header has the column {quoted(twice[0])} twice: a row could keep only one")
+    repeated = [name for number, name in enumerate(names) if name in names[:number]]
+    if repeated:
+        raise ResponseError(f"the CSV header has the column {quoted(repeated[0])} twice: a row could keep only one")
     return names
 
 

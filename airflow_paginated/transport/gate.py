@@ -98,7 +98,10 @@ def quota_wait(headers: Mapping[str, str], now: float | None = None) -> float | 
 
     Names in ``headers`` are in lower case; ``now`` is a Unix time. Malformed headers are ignored.
     """
-    quotas = [(headers[left], headers.get(reset, "")) for left, reset in QUOTA_HEADERS if left in headers]
+    quotas = []
+    for remaining, reset in QUOTA_HEADERS:
+        if remaining in headers:
+            quotas.append((headers[remaining], headers.get(reset, "")))
     if "ratelimit" in headers:
         # Each policy is one item of a list.
         for item in re.split(r",(?=\s*\")", headers["ratelimit"]):

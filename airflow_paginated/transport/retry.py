@@ -6,15 +6,18 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-
-from urllib3.util import Retry
+from typing import TYPE_CHECKING, Any, Final
 
 from airflow_paginated.core.deadline import Deadline
 from airflow_paginated.core.errors import Cancelled, ConfigurationError, PageFailed, QuotaExceeded, RunTimeout
 from airflow_paginated.core.policies import Timeouts
 from airflow_paginated.core.validation import check_number, override
-from airflow_paginated.transport.gate import Gate, RetryBudget
+
+if TYPE_CHECKING:
+    # At run time it is imported where it is used: a DAG file that sets a policy does not need an HTTP library.
+    from urllib3.util import Retry
+
+    from airflow_paginated.transport.gate import Gate, RetryBudget
 
 CONNECTION_WEIGHT: Final = 0.1
 
@@ -54,15 +57,14 @@ class Expired(Exception):
     status: int
 
 
-RETRY_AFTER_MAX: Final[int | None] = getattr(Retry, "DEFAULT_RETRY_AFTER_MAX", None)
-"""Seconds; ``None`` for urllib3 before 2.6.3, which waits for any ``Retry-After``."""
-
 TRANSIENT_STATUSES: Final = frozenset({408, 425, 500, 502, 503, 504})
 
 FIRST_RETRY_SHARE: Final = 0.2
 """Most errors are isolated, and a page that waits delays those after it: its first retry comes early."""
 
-ANY_METHOD: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE", "POST", "PATCH"})
+IDEMPOTENT_METHODS: Final = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
+
+ANY_METHOD: Final = IDEMPOTENT_METHODS | {"POST", "PATCH"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class RequestRetry:
 
     max_attempts: int = 5
     status_forcelist: Collection[int] = TRANSIENT_STATUSES
-    allowed_methods: Collection[str] = Retry.DEFAULT_ALLOWED_METHODS
+    allowed_methods: Collection[str] = IDEMPOTENT_METHODS
     backoff_factor: float = 0.5
     backoff_max: float = 20.0
     respect_retry_after_header: bool = True
@@ -102,13 +104,15 @@ class RequestRetry:
     @classmethod
     def from_urllib3(cls, retry: Retry) -> RequestRetry:
         """Convert a ``urllib3.util.Retry``; values at its defaults become ours."""
+        from urllib3.util import Retry
+
         limits = [each for each in (retry.total, retry.connect, retry.read, retry.status) if each is not None]
         taken = {
             name: getattr(retry, name)
             for name, default in (
                 ("backoff_factor", 0),
                 ("backoff_max", Retry.DEFAULT_BACKOFF_MAX),
-                ("retry_after_max", RETRY_AFTER_MAX),
+                ("retry_after_max", retry_after_cap()),
             )
             if default is not None and getattr(retry, name) != default
         }
@@ -122,7 +126,9 @@ class RequestRetry:
 
     def to_urllib3(self) -> Retry:
         """Return the closest ``urllib3.util.Retry``, for an adapter of plain ``requests``."""
-        capped: Any = {"retry_after_max": int(self.retry_after_max)} if RETRY_AFTER_MAX is not None else {}
+        from urllib3.util import Retry
+
+        capped: Any = {"retry_after_max": int(self.retry_after_max)} if retry_after_cap() is not None else {}
         return Retry(
             total=self.max_attempts - 1,
             status_forcelist=[*self.status_forcelist, 429],
@@ -137,6 +143,13 @@ class RequestRetry:
     def budget_for(self, workers: int) -> int:
         """Return the number of retries that a run starts with."""
         return max(20, 3 * workers) if self.budget is None else self.budget
+
+
+def retry_after_cap() -> int | None:
+    """Return urllib3's default cap on ``Retry-After`` in seconds; ``None`` if it has none (before 2.6.3)."""
+    from urllib3.util import Retry
+
+    return getattr(Retry, "DEFAULT_RETRY_AFTER_MAX", None)
 
 
 def backoff(retries: int, base: float, most: float, first: float = 1.0) -> float:
@@ -171,8 +184,13 @@ def combined_retry(
     connection: Mapping[str, Any] | None, operator: Mapping[str, Any] | RequestRetry | Retry | None
 ) -> RequestRetry:
     """Combine default < connection < operator."""
-    given = RequestRetry.from_urllib3(operator) if isinstance(operator, Retry) else operator
-    return override(override(RequestRetry(), connection, "retry (on the connection)"), given, "retry")
+    given: Any = operator
+    if not isinstance(given, Mapping | RequestRetry | None):
+        from urllib3.util import Retry
+
+        given = RequestRetry.from_urllib3(given) if isinstance(given, Retry) else given
+    combined: RequestRetry = override(override(RequestRetry(), connection, "retry (on the connection)"), given, "retry")
+    return combined
 
 
 def combined_rate_limit(
@@ -223,7 +241,7 @@ class RetryController:
         """Return the deadline of an attempt that starts now."""
         return min(time.monotonic() + self.timeouts.attempt, state.deadline, self.deadline.at)
 
-    def excess(self, wait: float) -> str:
+    def exceeded_limit(self, wait: float) -> str:
         """Return the limit that ``wait`` exceeds, or an empty string."""
         longest = self.retry.retry_after_max
         if wait > longest:
@@ -250,13 +268,15 @@ class RetryController:
 
     def _pause(self, throttled: Throttled, state: AttemptState, name: Callable[[], str]) -> None:
         state.throttled += 1
-        asked = throttled.seconds or 0.0
-        if asked and (excess := self.excess(asked)):
+        requested = throttled.seconds or 0.0
+        if requested and (limit := self.exceeded_limit(requested)):
             raise QuotaExceeded(
-                f"{name()}: {throttled.cause}; the API asks to wait {asked:.0f} s, more than {excess}", asked
+                f"{name()}: {throttled.cause}; the API asks to wait {requested:.0f} s, more than {limit}", requested
             )
         # `Retry-After: 0` or a past date does not mean "retry at once".
-        seconds = asked or backoff(state.throttled, self.retry.backoff_factor * THROTTLE_WEIGHT, self.retry.backoff_max)
+        seconds = requested or backoff(
+            state.throttled, self.retry.backoff_factor * THROTTLE_WEIGHT, self.retry.backoff_max
+        )
         self._check_time(throttled.cause, state, name, seconds)
         self.gate.pause(seconds, refused=state.sent_at)
 
@@ -291,7 +311,7 @@ class RetryController:
     def _check_run(self, cause: str, name: Callable[[], str], wait: float) -> None:
         if wait >= self.deadline.left:
             raise RunTimeout(
-                f"this try ran out of time ({self.deadline.limit}); {name()} was still to come, last cause: {cause}"
+                f"this try ran out of time ({self.deadline.limit}); {name()} was not fetched; last cause: {cause}"
             )
 
 

@@ -105,7 +105,7 @@ class ResponseRules:
 
     ``response_format``: ``json``, ``jsonl`` (one row per line) or ``csv`` (rows become objects of strings, named by
     the header line of each page or by ``csv_columns``). ``missing_rows`` and ``null_rows``: missing or null rows in a
-    JSON response are an ``error`` or a page without rows (``empty``). ``error_path``: any value there but null,
+    JSON response are a failure (``fail``) or a page without rows (``empty``). ``error_path``: any value there but null,
     false, 0 and empty ones makes a 200 an error. ``response_actions``: the first match decides, before anything else.
     """
 

@@ -128,7 +128,7 @@ def test_a_timeout_ends_what_hangs(airflow: Supervisor, tmp_path: Path) -> None:
 def test_more_rows_than_an_xcom_may_have(airflow: Supervisor) -> None:
     larger = PagedApi(rows=20_000, page_size=10)
     with FaultServer(larger) as server:
-        airflow.write("xcom", server.url, limits={"xcom_bytes": 10_000})
+        airflow.write("xcom", server.url, sink="xcom", limits={"xcom_bytes": 10_000})
         airflow.start("xcom")
         ended = airflow.ended()
         requests = server.log.summary().requests

@@ -114,7 +114,7 @@ STRATEGIES: list[Pagination] = [
 
 @pytest.mark.fault("B2")
 @pytest.mark.parametrize("pagination", STRATEGIES, ids=["a total", "until it is empty", "has more", "links"])
-def test_an_answer_without_rows(pagination: Pagination, tmp_path: Path, record_property: Recorder) -> None:
+def test_a_response_without_rows(pagination: Pagination, tmp_path: Path, record_property: Recorder) -> None:
     for number, body in enumerate(WITHOUT_ROWS):
         for page in (1, 5, LAST):
             hit, answer = _turn(pagination, page), Given(200, body)
@@ -139,7 +139,7 @@ IGNORED = ResponseRules(response_actions=[{"action": "IGNORE", "path": "error.co
 
 
 @pytest.mark.fault("B2")
-def test_an_answer_without_rows_that_is_mapped(tmp_path: Path) -> None:
+def test_a_response_without_rows_that_is_mapped(tmp_path: Path) -> None:
     with FaultServer(API) as server:
         server.faults = on_page(5, BUSY, times=2)
         exact(job(server, tmp_path, "retried", client={"rules": RETRIED, "retry": PATIENT}), API)

@@ -18,7 +18,7 @@ from airflow.sdk import Connection
 from airflow_paginated import HeaderLink, JsonLink, PageRequest
 from airflow_paginated.collect.collection import split_credentials
 from airflow_paginated.core.policies import Timeouts
-from airflow_paginated.hooks.connection import settings_of
+from airflow_paginated.hooks.connection import read_settings
 from airflow_paginated.pagination.protocols import Pagination
 from airflow_paginated.transport import Endpoint, RequestRetry, ResponseRules
 from tests.collect.running import BY_ITEMS, Job
@@ -75,7 +75,7 @@ def job(url: str, path: Path, fields: dict[str, Any], pagination: Pagination = B
     """Return a job with the credentials of a connection, as the operator makes one."""
     known = {**fields, "extra": json.dumps(fields.get("extra", {}))}
     query = known.pop("query", {})
-    settings = settings_of(Connection(conn_id="api", conn_type="paginated_api", host=url, **known))
+    settings = read_settings(Connection(conn_id="api", conn_type="paginated_api", host=url, **known))
     made = Job(url=url, path=f"{path}/out/", pagination=pagination, workers=2)
     made = replace(made, request=PageRequest("/employees", query={**query, "active": True}))
     collection = split_credentials(made.collection, settings.secrets)

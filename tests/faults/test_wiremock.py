@@ -73,7 +73,7 @@ def _stubs(page: int, fault: Mapping[str, Any] | None, times: int | None) -> Ite
     """Yield what a page is answered with: the fault, so many times, then itself."""
     reply = API(Asked("GET", "/employees", {"page": str(page)}))
     good = {"status": 200, "headers": dict(reply.headers), "base64Body": b64encode(reply.body).decode()}
-    # What a fault says of headers comes beside those of the answer.
+    # What a fault says of headers is added to those of the response.
     bad = None if fault is None else {**good, **fault, "headers": {**good["headers"], **fault.get("headers", {})}}
     states = ["Started", *(f"failed {nth}" for nth in range(1, (times or 0) + 1))]
     for state, following in zip(states, [*states[1:], None], strict=True):
@@ -140,7 +140,7 @@ STALLS: Final = {
 
 @pytest.mark.fault("T8")
 @pytest.mark.parametrize("where", STALLS)
-def test_an_answer_stalls(wiremock: WireMock, where: str, tmp_path: Path, record_property: Record) -> None:
+def test_a_response_stalls(wiremock: WireMock, where: str, tmp_path: Path, record_property: Record) -> None:
     timeouts = Timeouts(attempt=0.3)
     survives(wiremock, STALLS[where], str(tmp_path), record_property, timeouts=timeouts)
 

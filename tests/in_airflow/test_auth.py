@@ -269,18 +269,18 @@ def test_a_plain_http_connection_does_what_http_hook_does(connect: Connect, fiel
 @pytest.mark.parametrize(
     ("conn_type", "fields", "told"),
     [
-        ("http", {"extra": '{"auth_type": "bearer"}'}, "auth_type needs a connection of the type 'paginated_api'"),
+        ("http", {"extra": '{"auth_type": "bearer"}'}, "auth_type requires a connection of type 'paginated_api'"),
         ("paginated_api", {"extra": "[1]"}, "extra: expected a JSON object, got list"),
         ("paginated_api", {"extra": '{"token_url": "https://x/"}'}, "'token_url' goes with an auth_type: 'oauth2_"),
         (
             "paginated_api",
             {"password": "k", "extra": '{"auth_type": "api_key", "headers": {"x-api-key": "other"}}'},
-            "headers has 'x-api-key', which login and password make, too: give one",
+            "headers sets 'x-api-key', which authentication also sets: remove one of them",
         ),
         (
             "paginated_api",
             {"login": "a", "password": "k", "extra": '{"headers": {"Authorization": "other"}}'},
-            "headers has 'Authorization', which login and password make, too: give one",
+            "headers sets 'Authorization', which authentication also sets: remove one of them",
         ),
     ],
 )

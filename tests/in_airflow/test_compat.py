@@ -50,4 +50,4 @@ def test_a_long_quota_wait_in_an_airflow_that_can_or_cannot_reschedule(
     with pytest.raises(AirflowRescheduleException if can else QuotaExceeded), outcome.airflow_errors(True, log):
         raise QuotaExceeded("the quota is used up", seconds=600)
     (line,) = (record.getMessage() for record in caplog.records)
-    assert ("cannot give the worker slot back" in line) is not can
+    assert ("cannot release the worker slot" in line) is not can

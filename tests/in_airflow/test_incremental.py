@@ -18,7 +18,7 @@ from airflow.utils.session import create_session
 
 from airflow_paginated import Incremental, PageNumber
 from airflow_paginated.core.errors import ConfigurationError
-from airflow_paginated.operators import state as places
+from airflow_paginated.operators import paginated_api
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from tests.servers import FaultServer, ServerError, on_page
 from tests.servers.changing import ChangingTable
@@ -260,8 +260,8 @@ def operator(**known: Any) -> PaginatedApiOperator:
 @pytest.mark.parametrize(
     ("known", "said"),
     [
-        ({}, "there is no place for the watermark: give the task an outlet asset"),
-        ({"sink": "xcom", "outlets": [Asset("x")]}, "Airflow stores an XCom when the task has ended"),
+        ({}, "the watermark needs a place: give the task an outlet asset"),
+        ({"sink": "xcom", "outlets": [Asset("x")]}, "Airflow stores an XCom after the task has ended"),
         ({"incremental": {"path": "updated_at"}}, "incremental: unknown key 'path'"),
         ({"incremental": "updated_at"}, "incremental: expected a dict or Incremental, got str"),
     ],
@@ -272,7 +272,7 @@ def test_what_cannot_be_is_refused_when_the_dag_is_parsed(known: Any, said: str)
 
 
 def test_an_older_airflow_needs_a_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(places, "HAS_ASSET_STATE", False)
+    monkeypatch.setattr(paginated_api, "HAS_ASSET_STATE", False)
     with pytest.raises(ConfigurationError, match="give the task an outlet asset"):
         operator(outlets=[Asset("x")])
     operator(incremental={"field": "updated_at", "state_path": str(tmp_path)})
@@ -289,4 +289,4 @@ def test_an_alias_has_no_state(run_operator: Callable[..., Any], connect: Callab
             sink=f"{tmp_path}/out/",
         )
     assert outcome.state == "failed"
-    assert "none of the outlets has a state" in str(outcome.errors[0])
+    assert "no outlet of the task has a state" in str(outcome.errors[0])

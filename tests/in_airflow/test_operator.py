@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import DAG
+from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_paginated import Limits, Offset, PageNumber, SinglePage
+from airflow_paginated import Incremental, Limits, Offset, PageNumber, SinglePage
 from airflow_paginated.core.errors import Cancelled, PageFailed, RunTimeout
 from airflow_paginated.operators.paginated_api import PaginatedApiOperator
 from airflow_paginated.sinks import FileSink
@@ -254,6 +254,66 @@ def test_all_that_is_templated_is_rendered(run_operator: Run, connect: Connect, 
         assert request.headers["x-run"].startswith("manual__")
 
 
+def test_connection_selector_and_incremental_are_rendered(run_operator: Run, connect: Connect, tmp_path: Path) -> None:
+    api = PagedApi(rows=30, page_size=10)
+    with FaultServer(api) as server:
+        connect(server.url)
+        outcome = run_operator(
+            http_conn_id="{{ 'test' }}_api",
+            endpoint="/employees",
+            pagination=PageNumber(total_path="meta.total"),
+            data_selector="{{ 'data' }}",
+            incremental=Incremental(field="{{ 'i' }}d", state_path=f"{tmp_path}/state/{{{{ task.task_id }}}}"),
+            sink=f"{tmp_path}/out/",
+        )
+    assert outcome.state == "success", outcome.errors
+    assert outcome.result["watermark"] == 29
+    assert (tmp_path / "state" / "collect").is_dir()
+    assert data_of(tmp_path / "out") == api.reference()
+
+
+def test_connection_and_selector_can_be_outputs_of_tasks(run_dag: Any, connect: Connect, tmp_path: Path) -> None:
+    api = PagedApi(rows=30, page_size=10)
+    with FaultServer(api) as server:
+        conn_id = connect(server.url)
+        with DAG("outputs", schedule=None) as dag:
+
+            @task
+            def connection() -> str:
+                return conn_id
+
+            @task
+            def selector() -> str:
+                return "data"
+
+            collect = PaginatedApiOperator(
+                task_id="collect",
+                http_conn_id=connection(),
+                endpoint="/employees",
+                pagination=PageNumber(total_path="meta.total"),
+                data_selector=selector(),
+                sink=f"{tmp_path}/out/",
+            )
+        assert collect.upstream_task_ids == {"connection", "selector"}
+        run_dag(dag)
+    assert data_of(tmp_path / "out") == api.reference()
+
+
+def test_mapped_tasks_have_connections_of_their_own(run_dag: Any, connect: Connect, tmp_path: Path) -> None:
+    api = PagedApi(rows=30, page_size=10)
+    with FaultServer(api) as server:
+        conn_id = connect(server.url)
+        with DAG("mapped-connections", schedule=None) as dag:
+            PaginatedApiOperator.partial(
+                task_id="collect",
+                sink=f"{tmp_path}/{{{{ ti.map_index }}}}/",
+                incremental=Incremental(field="id", state_path=f"{tmp_path}/state/"),
+                **EMPLOYEES,
+            ).expand(http_conn_id=[conn_id])
+        run_dag(dag)
+    assert data_of(tmp_path / "0") == api.reference()
+
+
 def test_a_long_quota_wait_gives_the_slot_back_and_goes_on(run_operator: Run, connect: Connect, tmp_path: Path) -> None:
     api = PagedApi(rows=500, page_size=10)
     with FaultServer(api, on_page(40, RetryLater("2"), times=1)) as server:
@@ -325,7 +385,7 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
     [
         ({"pagination": {"type": "page_numbr"}}, "pagination: type: 'page_numbr' is not one of"),
         ({"pagination": {"type": "offset", "totl_path": "x"}}, "unknown key 'totl_path' (did you mean 'total_path'?)"),
-        ({"pagination": {"type": "page_number"}}, "no stop rule"),
+        ({"pagination": {"type": "page_number"}}, "no stop condition"),
         ({"pagination": None}, "pagination: expected a strategy"),
         ({"max_workers": 0}, "max_workers: expected an integer of at least 1, got 0"),
         ({"retry": {"attempts": 3}}, "retry: unknown key 'attempts'"),
@@ -335,20 +395,38 @@ def test_mapped_tasks_publish_side_by_side(run_dag: Any, connect: Connect, tmp_p
         ({"limits": {"page_bytes": "1"}}, "limits: page_bytes"),
         ({"completeness": {"on_empty": "panic"}}, "completeness: on_empty: 'panic' is not one of"),
         ({"data_selector": "a..b"}, "path 'a..b'"),
+        ({"incremental": {"field": "a..b"}, "sink": "/data/"}, "path 'a..b'"),
         ({"sink": 3}, "sink: expected"),
         ({"sink": FileSink}, "sink: expected"),
     ],
 )
 def test_wrong_arguments_are_told_when_the_dag_is_parsed(arguments: dict[str, Any], told: str) -> None:
     with pytest.raises(ValueError, match=r"\w") as caught:
-        PaginatedApiOperator(task_id="collect", **{"endpoint": "/x", "pagination": SinglePage(), **arguments})
+        PaginatedApiOperator(
+            task_id="collect", **{"endpoint": "/x", "pagination": SinglePage(), "sink": "xcom", **arguments}
+        )
     assert told in str(caught.value)
+
+
+def test_a_sink_is_required() -> None:
+    with pytest.raises(TypeError, match="'sink'"):
+        PaginatedApiOperator(task_id="collect", endpoint="/x", pagination=SinglePage())  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ({"data_selector": "date"}, "'date'"),
+        ({"data_selector": "{{ 'a..b' }}"}, "path 'a..b'"),
+        ({"http_conn_id": "{{ 'another' }}"}, "another"),
+        ({"incremental": {"field": "{{ 'a..b' }}"}, "sink": "/data/"}, "path 'a..b'"),
+        ({"incremental": {"field": "id", "knd": "{{ 'text' }}"}, "sink": "/data/"}, "did you mean 'kind'?"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "xcom"}, "Airflow stores an XCom after the task has ended"),
+        ({"incremental": {"field": "{{ 'id' }}"}, "sink": "/data/"}, "the watermark needs a place"),
+        (
+            {"incremental": {"field": "id", "state_path": "/state/{{ '../../etc' }}/"}, "sink": "/data/"},
+            "incremental: state_path '/state/../../etc/' leaves its base '/state/'",
+        ),
         ({"data_selector": "meta"}, "leads to an object with the keys"),
         ({"data_selector": None}, "name the list in it with data_selector"),
         ({"partitions": [{"store": 1}, {"store": 1}]}, "partitions[1]"),

@@ -89,7 +89,8 @@ def test_an_output_is_a_dependency_and_a_copy_is_rendered(tmp_path: Path) -> Non
     given = RowsOf("{{ 'a' }}", ["id"])
     with DAG("copies", schedule=None):
         one, two = (
-            PaginatedApiOperator(task_id=name, endpoint="/{id}", partitions=given, **PAGES) for name in ("one", "two")
+            PaginatedApiOperator(task_id=name, endpoint="/{id}", partitions=given, sink="xcom", **PAGES)
+            for name in ("one", "two")
         )
     one.render_template_fields({})  # type: ignore[typeddict-item]  # no more is needed
     assert (one.partitions.manifest, two.partitions.manifest, given.manifest) == ("a", "{{ 'a' }}", "{{ 'a' }}")
@@ -205,7 +206,7 @@ def test_the_hook_reads_children_in_any_task(
 )
 def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        PaginatedApiOperator(task_id="items", endpoint="/items", **PAGES, **arguments)
+        PaginatedApiOperator(task_id="items", endpoint="/items", sink="xcom", **PAGES, **arguments)
 
 
 @pytest.mark.parametrize(

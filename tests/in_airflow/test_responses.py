@@ -107,6 +107,11 @@ def test_lines_are_read_by_the_hook(connect: Connect) -> None:
 def test_wrong_rules_are_told_when_the_dag_is_parsed(response: Any, told: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         PaginatedApiOperator(
-            task_id="collect", endpoint="/x", pagination=SinglePage(), data_selector="data", response=response
+            task_id="collect",
+            endpoint="/x",
+            pagination=SinglePage(),
+            data_selector="data",
+            response=response,
+            sink="xcom",
         )
     assert told in str(caught.value)

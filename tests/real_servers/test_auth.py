@@ -150,4 +150,4 @@ def test_what_is_wrong_is_told(connected: Connect, login: str, password: str, ex
 @pytest.mark.parametrize(("login", "password", "extra"), [("robot", CLIENT_SECRET, ROBOT), (USER, PASSWORD, SESSION)])
 def test_test_connection_gets_a_token(connected: Connect, login: str, password: str, extra: dict[str, Any]) -> None:
     fine, message = PaginatedApiHook(connected(login, password, **extra)).test_connection()
-    assert (fine, message) == (True, "the API answers: 404 Not Found")
+    assert (fine, message) == (True, "the API responded: 404 Not Found")

@@ -74,7 +74,7 @@ def test_a_body_is_signed_too(server: FaultServer) -> None:
     with authenticated(server.url, **of_class("Signature")) as client:
         got = client.fetch(PageRequest("employees?x=%2F&y=a+b", "POST", query={"page": 2}, body={"a": "ü"}))
     assert got.lines == lines(2)
-    assert got.owned == {"signed_by"}
+    assert got.auth_params == {"signed_by"}
     assert server.log.requests[0].request.target == f"/employees?x=%2F&y=a+b&page=2&signed_by={CLIENT}"
 
 
@@ -217,4 +217,3 @@ def test_its_class_is_named_on_the_connection_only() -> None:
     for kind in (PaginatedApiHook, PaginatedApiOperator):
         names = set(kind.__init__.__code__.co_varnames)
         assert not [name for name in names if "auth" in name]
-    assert "http_conn_id" not in PaginatedApiOperator.template_fields

@@ -281,14 +281,14 @@ def test_a_refusal_says_what_to_do(guarded: tuple[FaultServer, Guarded], status:
         (
             200,
             {"session": {"key": "s3cr3t"}},
-            "session_path 'session.id' does not lead to a string; at 'session' there is an obj",
+            "session_path 'session.id' does not lead to a string; 'session' is an object with the keys 'key'",
         ),
         (
             200,
             {"session": {"id": None}},
-            "session_path 'session.id' does not lead to a string; at 'session.id' there is null",
+            "session_path 'session.id' does not lead to a string; 'session.id' is null",
         ),
-        (200, ["s3cr3t"], "session_path 'session.id' does not lead to a string; the response is a list of 1"),
+        (200, ["s3cr3t"], "session_path 'session.id' does not lead to a string; the response is a list of length 1"),
     ],
 )
 def test_a_login_that_fails_says_what_to_do(
@@ -453,7 +453,7 @@ def test_a_token_request_takes_the_proxy_of_the_connection() -> None:
         ]
 
 
-def test_a_form_is_an_answer_too(guarded: tuple[FaultServer, Guarded]) -> None:
+def test_a_form_is_a_response_too(guarded: tuple[FaultServer, Guarded]) -> None:
     server, app = guarded
     app.tokens.good = False
     body = b"access_token=none+that+is+told&expires_in=3600"

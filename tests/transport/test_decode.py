@@ -82,7 +82,7 @@ def test_selectors(body: str, selector: str | None, expected: list[bytes] | None
             "data.rows",
             "the response has nothing at 'data.rows', only an object with the keys 'b'",
         ),
-        ('{"data": [1]}', "data.rows", "'data.rows' should lead to a list of rows, it leads to a list of 1"),
+        ('{"data": [1]}', "data.rows", "'data.rows' should lead to a list of rows, it leads to a list of length 1"),
         ('{"data": null}', "data.rows", "it leads to null"),
         ('{"data": {"rows": {}}}', "data.rows", "it leads to an empty object"),
         ('{"data": 1}', "data[*].x", "it leads to a number"),

@@ -173,7 +173,7 @@ def test_silence_is_named_by_its_limit(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("fault", [ResetInBody(), ResetBeforeHeaders()])
-def test_only_the_first_death_of_a_page_is_free_and_only_before_an_answer(server: FaultServer, fault: Fault) -> None:
+def test_only_the_first_death_of_a_page_is_free_and_only_before_a_response(server: FaultServer, fault: Fault) -> None:
     server.faults = on_page(2, fault)
     with connect(server.url) as client:
         client.fetch(page(1))

@@ -97,7 +97,7 @@ def test_every_framing_that_has_an_end(server: FaultServer, form: str, framing: 
 
 @FORMS
 @pytest.mark.parametrize("at", [0.5, 0.9, 1.0])
-def test_an_answer_without_framing_is_refused_at_once(server: FaultServer, form: str, at: float) -> None:
+def test_a_response_without_framing_is_refused_at_once(server: FaultServer, form: str, at: float) -> None:
     serve(server, form)
     error = refusing(server, form, UnframedCut(at=at))
     assert isinstance(error, ResponseError)
@@ -106,7 +106,7 @@ def test_an_answer_without_framing_is_refused_at_once(server: FaultServer, form:
 
 
 @FORMS
-def test_the_answer_of_an_old_server_is_refused(server: FaultServer, form: str) -> None:
+def test_the_response_of_an_old_server_is_refused(server: FaultServer, form: str) -> None:
     for header in (b"", b"Content-Length: abc\r\n"):
         error = refusing(server, form, Raw(b"HTTP/1.0 200 OK\r\n" + header + b"\r\n1\n2\n"))
         assert isinstance(error, ResponseError)

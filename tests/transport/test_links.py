@@ -67,7 +67,7 @@ def test_a_redirect_in_latin_1_is_followed(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize(("to", "sent"), [("?t=1", "/employees?t=1"), ("other/employees", "/other/employees")])
-def test_a_relative_redirect_starts_from_the_answer(server: FaultServer, to: str, sent: str) -> None:
+def test_a_relative_redirect_starts_from_the_response(server: FaultServer, to: str, sent: str) -> None:
     server.faults = lambda request, nth: Redirect(to) if nth == 1 and "page" in request.query else None
     fetch(server.url, PageRequest("employees?page=2"))
     assert targets(server) == ["/employees?page=2", sent]

@@ -1,4 +1,4 @@
-"""What an API says of its quota beside an answer, and what the client makes of it."""
+"""What an API says of its quota in a response, and how the client reacts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules for answers, on the wire: what else an answer may mean than its status says."""
+"""Response rules on the wire: what a response may mean beyond its status."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_leniency_ends_at_absent_and_null(server: FaultServer, body: bytes) -> N
     assert isinstance(error, ResponseError)
 
 
-def test_leniency_is_for_whole_answers(server: FaultServer) -> None:
+def test_leniency_is_for_whole_responses(server: FaultServer) -> None:
     got = answered(server, TruncatedJson(at=0.1), missing_rows="empty", null_rows="empty")
     assert (got.lines, got.attempts) == (lines(1), 2)
     got = answered(server, CutHeaders(), missing_rows="empty", null_rows="empty")
@@ -155,19 +155,19 @@ def test_a_status_is_told_before_an_error_path(server: FaultServer) -> None:
         (Given(404, b"", headers=(("X-End", "1"),)), {"header": "x-end"}),
     ],
 )
-def test_an_answer_may_be_the_end(server: FaultServer, fault: Fault, predicates: dict[str, Any]) -> None:
+def test_a_response_may_be_the_end(server: FaultServer, fault: Fault, predicates: dict[str, Any]) -> None:
     got = answered(server, fault, {"action": "END", **predicates})
     assert (got.lines, got.count, got.end, got.ignored) == (b"", 0, "404 Not Found", False)
     assert (got.envelope, got.attempts, got.url) == (None, 1, f"{server.url}/employees")
     assert answered(server, fault, {"action": "END", "message": "past it", **predicates}).end == "past it"
 
 
-def test_an_answer_may_be_ignored(server: FaultServer) -> None:
+def test_a_response_may_be_ignored(server: FaultServer) -> None:
     got = answered(server, Given(500, b"broken"), {"action": "IGNORE", "status": 500})
     assert (got.lines, got.end, got.ignored, got.attempts) == (b"", None, True, 1)
 
 
-def test_an_answer_may_be_a_success(server: FaultServer) -> None:
+def test_a_response_may_be_a_success(server: FaultServer) -> None:
     assert answered(server, Given(404, ROWS), {"action": "SUCCESS", "status": 404}).count == 2
     assert answered(server, Given(206, ROWS), {"action": "SUCCESS", "status": [202, 206]}).count == 2
     warned = b'{"data": [1], "errors": ["deprecated"]}'
@@ -194,7 +194,7 @@ def test_a_success_that_broke_off_is_tried_again(server: FaultServer) -> None:
     assert (got.lines, got.attempts) == (lines(1), 2)
 
 
-def test_an_answer_may_be_a_failure(server: FaultServer) -> None:
+def test_a_response_may_be_a_failure(server: FaultServer) -> None:
     fault = Given(200, json.dumps({"data": [], "state": f"locked {SECRET}"}).encode())
     told = {"action": "FAIL", "path": "state", "message": "unlock the table first"}
     error = refusing(server, fault, told)
@@ -206,7 +206,7 @@ def test_an_answer_may_be_a_failure(server: FaultServer) -> None:
     assert len(server.log.requests) == 2
 
 
-def test_an_answer_may_be_worth_another_attempt(server: FaultServer) -> None:
+def test_a_response_may_be_worth_another_attempt(server: FaultServer) -> None:
     fault = Given(200, b'{"data": [], "state": "warming up"}')
     action = {"action": "RETRY", "path": "state", "equals": "warming up"}
     got = answered(server, fault, action)
@@ -216,7 +216,7 @@ def test_an_answer_may_be_worth_another_attempt(server: FaultServer) -> None:
     assert str(error).endswith("failed in 3 attempts; last cause: 200 OK (RETRY by response_actions)")
 
 
-def test_an_answer_may_ask_to_slow_down(server: FaultServer) -> None:
+def test_a_response_may_ask_to_slow_down(server: FaultServer) -> None:
     action = {"action": "RATE_LIMITED", "status": 403, "content": "slow down"}
     server.faults = on_page(1, RetryLater("1", 403), times=1)
     with connect(server.url, rules=rules(action), retry=ONCE) as client:
@@ -235,7 +235,7 @@ def test_the_first_action_that_holds_decides(server: FaultServer) -> None:
     assert refusing(server, Given(418), *actions).args[0].endswith("only 200, 201 and 203 carry a page")
 
 
-def test_a_redirect_may_be_an_answer(server: FaultServer) -> None:
+def test_a_redirect_may_be_a_response(server: FaultServer) -> None:
     action = {"action": "END", "header": "location", "header_matches": "/login$"}
     assert answered(server, Redirect("http://elsewhere.test/login"), action).end == "302 Found"
     assert answered(server, Redirect("/v2/employees?page=1"), action).lines == lines(1)
@@ -249,7 +249,7 @@ def test_a_body_that_cannot_be_read_matches_nothing(server: FaultServer) -> None
     assert answered(server, EmptyOK(), action).attempts == 2
 
 
-def test_actions_see_the_answer_to_a_post(server: FaultServer) -> None:
+def test_actions_see_the_response_to_a_post(server: FaultServer) -> None:
     server.faults = lambda request, nth: Given(500, b"again")
     action = {"action": "RETRY", "status": 500}
     error = refused(server.url, PageRequest("employees", "POST", body={}), rules=rules(action))

@@ -95,7 +95,7 @@ def in_a_tunnel() -> Iterator[tuple[PageClient, Callable[[], object]]]:
 
 
 def connecting(port: int) -> int:
-    """Count the connections to this port that wait for an answer (SYN_SENT)."""
+    """Count the connections to this port that wait for a response (SYN_SENT)."""
     rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
     return sum(row[2].endswith(f":{port:04X}") and row[3] == "02" for row in rows)
 
@@ -125,7 +125,7 @@ HELD: dict[str, Holding] = {
     "in a dribbled body": lambda: hanging(DribbleBody(every=0.02)),
     "in a dribbled gzip": lambda: hanging(DribbleBody(size=1, every=0.02), "gzip"),
     "in a body without framing": lambda: hanging(StallInBody(60), "unframed"),
-    "in an answer that closes": lambda: hanging(Raw(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", "keep")),
+    "in a response that closes": lambda: hanging(Raw(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n", "keep")),
     "in a handshake": in_a_handshake,
     "in a tunnel": in_a_tunnel,
     "in a connection request": in_a_black_hole,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -14,14 +14,13 @@ from fsspec.implementations.local import LocalFileSystem
 from airflow_paginated.core.errors import ConfigurationError
 from airflow_paginated.core.policies import MIB
 from airflow_paginated.core.validation import check_choice, check_number
-from airflow_paginated.sinks.files.dataset import FileDataset
 from airflow_paginated.sinks.files.formats import FileFormat, Formulas, canonical, format_in, format_named
 from airflow_paginated.sinks.files.layout import STAGING, Layout, check_rendered, path_text, split_file
-from airflow_paginated.sinks.files.local_storage import LocalStorage
-from airflow_paginated.sinks.files.object_storage import ObjectStorage
-from airflow_paginated.sinks.files.site import IfExists, TargetSite
-from airflow_paginated.sinks.files.storage import Storage
 from airflow_paginated.sinks.protocol import Dataset, Existing, Run, Sink
+
+if TYPE_CHECKING:
+    from airflow_paginated.sinks.files.site import IfExists
+    from airflow_paginated.sinks.files.storage import Storage
 
 Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
 """Returns the filesystem of a path, and the path as that filesystem calls it."""
@@ -73,13 +72,13 @@ class FileSink:
         Raises ``ConfigurationError`` for a path that is not, or that its templates led out of its folder.
         """
         path = path_text(self.path, "path")
-        check_rendered(path, self._written[0], "path")
+        check_rendered(path, self._written[0], "sink: path")
         file_format, one_file = self._format()
         folder, name = split_file(path) if one_file else (path, None)
         staging = None
         if self.staging is not None:
             staging = path_text(self.staging, "staging")
-            check_rendered(staging, self._written[1] or staging, "staging")
+            check_rendered(staging, self._written[1] or staging, "sink: staging")
         return FileTarget(
             path=path,
             place=Location.of(resolve, path, one_file),
@@ -129,6 +128,9 @@ class Location:
 
     def storage(self, token: str) -> Storage:
         """Return the folder's operations; ``token`` makes temporary names its own."""
+        from airflow_paginated.sinks.files.local_storage import LocalStorage
+        from airflow_paginated.sinks.files.object_storage import ObjectStorage
+
         if isinstance(self.fs, LocalFileSystem):
             return LocalStorage(self.root, token)
         return ObjectStorage(self.fs, self.root, token)
@@ -149,6 +151,10 @@ class FileTarget:
 
     def open(self, run: Run) -> Dataset | Existing:
         """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
+        # What writes files is imported by the task, not by the DAG file.
+        from airflow_paginated.sinks.files.dataset import FileDataset
+        from airflow_paginated.sinks.files.site import TargetSite
+
         token = f"{run.key}-{os.urandom(4).hex()}"
         target = self.place.storage(token)
         site = TargetSite(

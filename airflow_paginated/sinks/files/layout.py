@@ -30,7 +30,7 @@ def path_text(given: Any, name: str) -> str:
 def check_rendered(path: str, written: str, name: str) -> None:
     """Refuse a path that its templates led out of the folder that was written before the first of them."""
     if _TEMPLATE.search(path):
-        raise ConfigurationError(f"sink: {name} {path!r} is a template that was never rendered")
+        raise ConfigurationError(f"{name} {path!r} is a template that was never rendered")
     first = _TEMPLATE.search(written)
     if first is None:
         return
@@ -42,7 +42,7 @@ def check_rendered(path: str, written: str, name: str) -> None:
     segments = rest.split("/")
     odd = any(ord(character) < 32 or character == "\\" for character in rest)
     if not path.startswith(base) or odd or not all(segments) or {".", ".."} & set(segments):
-        raise ConfigurationError(f"sink: {name} {path!r} leaves its base {base!r} or has an empty step in it")
+        raise ConfigurationError(f"{name} {path!r} leaves its base {base!r} or has an empty step in it")
 
 
 def split_file(path: str) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from airflow_paginated.core.errors import (
 from airflow_paginated.core.links import url_without_params
 from airflow_paginated.transport.attempt import Endpoint
 from airflow_paginated.transport.auth.credentials import Credentials
-from airflow_paginated.transport.auth.signing import owned_by
+from airflow_paginated.transport.auth.signing import auth_params_of
 from airflow_paginated.transport.connections import SessionOptions
 from airflow_paginated.transport.origin import origin_of
 from airflow_paginated.transport.retry import RetryableError
@@ -48,7 +48,7 @@ class BoundAuth(AuthBase):
         except RetryableError as exc:
             raise TransientError(f"{self._endpoint.name}: {exc.cause}") from None
         self._headers.update(name for name, value in request.headers.items() if bare.headers.get(name) != value)
-        self._parameters.update(owned_by(request, bare))
+        self._parameters.update(auth_params_of(request, bare))
         added = [_AuthHook(hook) for hook in request.hooks["response"] if hook not in hooks]
         request.hooks = {**request.hooks, "response": [*hooks, *added]}
         return request

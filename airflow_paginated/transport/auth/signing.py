@@ -31,7 +31,7 @@ class Signed:
 
     request: requests.PreparedRequest
     secrets: tuple[str, ...]
-    owned: frozenset[str]
+    auth_params: frozenset[str]
 
 
 def sign(url: str, wire: Wire, put_on: Callable[[requests.PreparedRequest], None]) -> Signed:
@@ -39,8 +39,8 @@ def sign(url: str, wire: Wire, put_on: Callable[[requests.PreparedRequest], None
     request = requests.Request(wire.method, url, headers=wire.headers, data=wire.body).prepare()
     bare = request.copy()
     put_on(request)
-    owned = owned_by(request, bare)
-    return Signed(request, tuple(added_to(request, bare, owned)), frozenset(owned))
+    auth_params = auth_params_of(request, bare)
+    return Signed(request, tuple(added_to(request, bare, auth_params)), frozenset(auth_params))
 
 
 def wire_of(request: requests.PreparedRequest) -> Wire:
@@ -83,16 +83,16 @@ class _Connection:
         return _ReplayedResponse(self._send(request), request, self)
 
 
-def owned_by(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> dict[str, str]:
+def auth_params_of(request: requests.PreparedRequest, bare: requests.PreparedRequest) -> dict[str, str]:
     """Return the query parameters that authentication added."""
     known = parse_qsl(urlsplit(str(bare.url)).query)
     return {name: value for name, value in parse_qsl(urlsplit(str(request.url)).query) if (name, value) not in known}
 
 
 def added_to(
-    request: requests.PreparedRequest, bare: requests.PreparedRequest, owned: Mapping[str, str]
+    request: requests.PreparedRequest, bare: requests.PreparedRequest, auth_params: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield the values that authentication added and that are long enough to be secrets."""
     changed = [value for name, value in request.headers.items() if bare.headers.get(name) != value]
-    for value in (*changed, *owned.values()):
+    for value in (*changed, *auth_params.values()):
         yield from (word for word in value.split() if len(word) >= MIN_MASKED_CHARS)
