@@ -1,1 +1,1 @@
-"""TODO"""
+"""Tests of the values, errors and policies in core."""

@@ -1,4 +1,4 @@
-"""Values that rows are ordered by, as they are sent."""
+"""Cursor values: parsing, comparing and formatting."""
 
 from __future__ import annotations
 

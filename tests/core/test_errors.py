@@ -1,4 +1,4 @@
-"""The tree of errors is the one that its docstring draws."""
+"""The error classes form the tree drawn in the module's docstring."""
 
 from __future__ import annotations
 

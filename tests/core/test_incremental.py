@@ -1,4 +1,4 @@
-"""What is asked for in an incremental run, and what of it is refused."""
+"""Incremental: the request of each run, and invalid arguments."""
 
 from __future__ import annotations
 

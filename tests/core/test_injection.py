@@ -1,4 +1,4 @@
-"""Where paging parameters go, and what becomes of what was there before."""
+"""Injecting parameters into a request, and replacing earlier ones."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_none_takes_a_parameter_away(place: InjectInto) -> None:
 
 @pytest.mark.parametrize("given", ["X-Cursor", "x-cursor", "X-CURSOR"])
 def test_a_header_takes_the_place_of_one_that_is_written_otherwise(given: str) -> None:
-    """Of two headers an API may read either: the one of the first request would lead back to it."""
+    """Of two headers an API may read either; that of the first request would lead back to page 1."""
     found = inject(PageRequest("/rows", headers={given: "old", "accept": "x"}), "header", {"X-Cursor": "new"})
     assert found.headers == {"accept": "x", "X-Cursor": "new"}
 

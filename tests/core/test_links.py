@@ -1,4 +1,4 @@
-"""Link headers as they are written, where links lead, and links that count."""
+"""Link headers, resolving links, and links that form a series."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_the_first_link_with_a_relation_counts_in_any_case() -> None:
 )
 @pytest.mark.parametrize(("begin", "end"), [("", ""), ("<a>", ">"), ('<a>; rel="', ""), ("x,", '"')])
 def test_malice_is_read_in_linear_time(begin: str, piece: str, end: str) -> None:
-    """What grows with the square of 64 kB takes many seconds; the thread's own time is counted, not the clock's."""
+    """Quadratic time would take many seconds at 64 kB; thread time is measured, not wall time."""
     header = begin + piece * (65_536 // len(piece)) + end
     started = time.thread_time()
     parse_link_header.__wrapped__(header)

@@ -1,4 +1,4 @@
-"""The one grammar for paths, and what lies at the end of them."""
+"""Paths: grammar, selection, and descriptions for error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values from dicts, with errors that say what is wrong."""
+"""Values from dicts, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_paginated.core.validation import (
 
 @dataclass(frozen=True)
 class Point:
-    """A value with a field that is required, one with a default, and one that nobody gives."""
+    """A value with a required field, one with a default, and one that cannot be given."""
 
     x: int
     tags: list[str] = field(default_factory=list)

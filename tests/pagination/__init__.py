@@ -1,1 +1,1 @@
-"""TODO"""
+"""Tests of strategies as values: one page in, one successor out."""

@@ -1,4 +1,4 @@
-"""Short ways to write down answers, and to follow a strategy through them."""
+"""Helpers to write responses and to follow a strategy through them."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ ASKED = PageRequest("/rows", query={"active": True}, headers={"x": "y"}, partiti
 def answer(
     request: PageRequest, count: int = 1, envelope: Json = None, headers: Mapping[str, str] | None = None, **known: Any
 ) -> Page:
-    """Answer a request with so many rows, each another one."""
+    """Return the page of a request, with distinct rows."""
     rows = [b'{"id": %d}' % (1000 * request.index + number) for number in range(count)]
     return Page.of(request, rows, envelope=envelope, headers=headers or {}, **known)
 
 
 def answered(request: PageRequest, rows: Iterable[Json], envelope: Json = None, **known: Any) -> Page:
-    """Answer a request with rows that are given."""
+    """Return the page of a request, with the given rows."""
     return Page.of(request, [json.dumps(row).encode() for row in rows], envelope=envelope, **known)
 
 
 def followed(pagination: Pagination, page: Page) -> PageRequest:
-    """Return the request that follows a page, as a resumed run knows it: there is one, and it is stored as JSON."""
+    """Return the request that follows a page, after a round trip through JSON as in a resumed run."""
     successor = pagination.follow(page)
     assert isinstance(successor, PageRequest)
     assert successor == stored(page, successor)
@@ -37,14 +37,14 @@ def followed(pagination: Pagination, page: Page) -> PageRequest:
 
 
 def stopped(pagination: Pagination, page: Page) -> str:
-    """Return why nothing follows a page."""
+    """Return why no page follows."""
     successor = pagination.follow(page)
     assert isinstance(successor, Stop)
     return successor.why
 
 
 def split(pagination: Pagination, page: Page) -> tuple[PageRequest, ...]:
-    """Return the requests that take the place of a page, as a resumed run knows them."""
+    """Return the requests of a split, after a round trip through JSON as in a resumed run."""
     successor = pagination.follow(page)
     assert isinstance(successor, Split)
     assert successor == stored(page, successor)
@@ -52,7 +52,7 @@ def split(pagination: Pagination, page: Page) -> tuple[PageRequest, ...]:
 
 
 def stored(page: Page, successor: PageRequest | Split) -> Any:
-    """Return what is read again of a successor that a file sink has stored."""
+    """Return a successor as a file sink stores and reads it."""
     record = PageRecord(page.request, successor, page.count, len(page.lines), page.sha256)
     line = frames.encode(frames.header_of(record, ASKED, at=1.5))
     assert json.loads(line)["v"] == frames.FRAME_VERSION
@@ -62,5 +62,5 @@ def stored(page: Page, successor: PageRequest | Split) -> Any:
 
 
 def own(request: PageRequest) -> dict[str, Any]:
-    """Return the parameters of a query that a strategy has put there."""
+    """Return the query parameters that a strategy has set."""
     return {name: value for name, value in request.query.items() if name not in ASKED.query}

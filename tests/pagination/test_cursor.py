@@ -1,4 +1,4 @@
-"""Cursors in the body and in headers: what is sent back, and where they end."""
+"""Cursors in the body and in headers: what is sent, and where they end."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def told(strategy: Cursor, token: Json, request: PageRequest | None = None, coun
 
 
 def headed(strategy: HeaderCursor, *tokens: str | None, request: PageRequest | None = None, count: int = 10) -> Page:
-    """Answer with the tokens in the headers that the strategy names, in that order; ``None`` leaves one out."""
+    """Return a page with the tokens in the strategy's headers, in that order; ``None`` omits one."""
     named = [strategy.cursor_header] if isinstance(strategy.cursor_header, str) else strategy.cursor_header
     headers = {name.lower(): token for name, token in zip(named, tokens, strict=True) if token is not None}
     return answer(strategy.first(ASKED) if request is None else request, count, headers=headers)
@@ -231,7 +231,7 @@ BOTH = pytest.mark.parametrize("strategy", [CURSOR, HEADER])
 def page_of(
     strategy: Cursor | HeaderCursor, token: str | None, request: PageRequest | None = None, count: int = 10, **told: Any
 ) -> Page:
-    """Answer with a token in either place."""
+    """Return a page with a token in either place."""
     request = strategy.first(ASKED) if request is None else request
     meta, headers = ({}, {}) if token is None else ({"next": token}, {"x-next": token})
     return answer(request, count, {"meta": meta, **told}, headers)

@@ -1,4 +1,4 @@
-"""Pages that begin behind a key: which one is sent, which rows are known already, and what the key cannot tell."""
+"""Pages that start after a key: which key is sent, which rows are already known, and what the key cannot prove."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ties(*keys: Json) -> list[Json]:
 
 
 def page_of(strategy: Keyset, rows: Sequence[Json], request: PageRequest | None = None, envelope: Json = None) -> Page:
-    """Answer with rows, as the strategy sees them: without those that it knows."""
+    """Return a page with rows, trimmed by the strategy."""
     return strategy.trim(answered(strategy.first(ASKED) if request is None else request, rows, envelope))
 
 
@@ -88,7 +88,7 @@ class TestWhatIsSent:
         assert own(both.first(ASKED)) == {"x": 0, "y": 0}
 
     def test_it_says_nothing_of_the_order(self) -> None:
-        """It may be a sign for the beginning, wherever the first row lies."""
+        """It may mean the start, whatever the key of the first row."""
         strategy = replace(PLAIN, first_key=0)
         assert own(followed(strategy, page_of(strategy, ids(9, 7)))) == {"after": 7}
         assert own(followed(strategy, page_of(strategy, ids(0, 7)))) == {"after": 7}
@@ -150,7 +150,7 @@ class TestKeysThatCannotLeadOn:
         assert str(caught.value) == f"key_path 'id' matches nothing in a row; {shown}"
 
     def test_one_in_the_middle(self) -> None:
-        """An API does not find it behind any key: such rows would be missing from page 2 on."""
+        """No key is less than null: such rows would be missing from page 2 on."""
         with pytest.raises(ResponseError, match="key_path 'id' matches nothing in a row"):
             PLAIN.follow(page_of(PLAIN, ids(1, None, 3)))
 
@@ -160,7 +160,7 @@ class TestKeysThatCannotLeadOn:
             PLAIN.follow(page_of(PLAIN, ids(*keys)))
 
     def test_a_page_that_begins_with_the_key_that_was_sent(self) -> None:
-        """The API counts the border in: its row would be there twice, on each page."""
+        """The API includes the key: its row would be duplicated on each page."""
         told = replace(PLAIN, has_more_path="more")
         for strategy in (PLAIN, told):
             second = followed(strategy, page_of(strategy, ids(1, 2), envelope={"more": True}))
@@ -170,7 +170,7 @@ class TestKeysThatCannotLeadOn:
     @pytest.mark.parametrize("keys", [(1, 3, 2), (3, 1, 2), (1.5, 1.75, 1.625), (9, 8, 10)])
     @pytest.mark.parametrize("strategy", [PLAIN, replace(TIES, key_path="id")])
     def test_rows_in_another_order(self, strategy: Keyset, keys: tuple[Json, ...]) -> None:
-        """The next page begins behind the last key: rows of other keys that have not come yet are never asked for."""
+        """The next page starts after the last key: rows with smaller keys would never be requested."""
         strategy = replace(strategy, inject_into="body")
         with pytest.raises(ResponseError, match="the rows of page 1 of partition 4 are not in the order of 'id'"):
             strategy.follow(page_of(strategy, ids(*keys)))
@@ -198,10 +198,10 @@ class TestKeysThatCannotLeadOn:
 
 
 class TestInclusive:
-    """Four rows on a page at most; the next page begins with the rows of the last key."""
+    """At most four rows on a page; the next page starts with the rows of the last key."""
 
     def read(self, strategy: Keyset, *pages: Sequence[Json], envelope: Json = None) -> list[Json] | str:
-        """Return the rows of the last page that are new, where something follows it, else why nothing does."""
+        """Return the new rows of the last page if another follows, else why none does."""
         page = page_of(strategy, pages[0], envelope=envelope)
         for rows in pages[1:]:
             page = page_of(strategy, rows, followed(strategy, page), envelope)
@@ -283,7 +283,7 @@ class TestInclusive:
             strategy.follow(page_of(strategy, ties(2, 2), third, {"more": True}))
 
     def test_rows_of_the_first_key_only(self) -> None:
-        """The second request would be the first one again: it need not be sent."""
+        """The second request would equal the first one: it need not be sent."""
         strategy = replace(TIES, first_key=1)
         assert self.read(strategy, ties(1)) == "no next page"
         with pytest.raises(ResponseError, match=self.STUCK):
@@ -301,14 +301,14 @@ class TestInclusive:
 
     @pytest.mark.parametrize("rows", [[], ties(3, 4), [{"k": 2, "row": "a", "signed": "anew"}, *ties(3)]])
     def test_a_second_page_that_repeats_nothing_comes_from_another_kind_of_api(self, rows: list[Json]) -> None:
-        """It begins behind the key, and rows that share the last one would be missing; or no row can be known again."""
+        """The API excludes the key, so rows that share it would be missing; or the last row has changed."""
         with pytest.raises(
             IncompleteError, match="page 2 does not begin with the last row of page 1: that row was deleted"
         ):
             self.read(TIES, ties(1, 2), rows)
 
     def test_an_answer_that_is_the_end_may_be_anything(self) -> None:
-        """But a row that is known must not be there twice."""
+        """But a known row must not be duplicated."""
         second = followed(TIES, page_of(TIES, ties(1, 2)))
         for rows, new in ((ties(3), ties(3)), (ties(2, 3), ties(3)), (ties(2, 2), ties(2, 2)[1:]), ([], [])):
             assert rows_of(TIES.trim(replace(answered(second, rows), end="by rule"))) == new

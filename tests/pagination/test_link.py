@@ -1,4 +1,4 @@
-"""Links in the body and in a header: where they lead, where they end, and what may be fetched before its turn."""
+"""Links in the body and in a header: where they lead, where they end, and which pages are prefetched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NEXT = f"{URL}?page=2"
 
 
 def linked(strategy: Linked, link: str | None, request: PageRequest | None = None, count: int = 10) -> Page:
-    """Answer with a link where the strategy looks for it, and with nothing there for ``None``."""
+    """Return a page with a link where the strategy reads it; ``None`` omits it."""
     request = strategy.first(ASKED) if request is None else request
     headers = {} if link is None else {"link": f'<{link}>; rel="next"'}
     envelope = {} if link is None else {"next": link}
@@ -190,7 +190,7 @@ class TestInTheBody:
         ],
     )
     def test_these_are_not(self, envelope: Json, shown: str) -> None:
-        """A list with none of the names that are known may have another one for the next page."""
+        """A list without any known relation may use another name for the next page."""
         strategy = JsonLink(next_url_path="links")
         with pytest.raises(ResponseError) as caught:
             strategy.follow(answer(strategy.first(ASKED), 1, envelope))
@@ -271,7 +271,7 @@ class TestInAHeader:
 
 
 def sent_ahead(strategy: HeaderLink, page: Page) -> list[str]:
-    """Return the paths of all requests that may be sent once a page has come, and what follows it."""
+    """Return the paths of all requests that may be sent after a page, and what follows it."""
     sent = followed(strategy, page)
     paths = [sent.path]
     for _ in range(20):
@@ -285,7 +285,7 @@ def sent_ahead(strategy: HeaderLink, page: Page) -> list[str]:
 
 
 class TestAhead:
-    """The second page, which has been reached by a link: from it on, links can be compared."""
+    """The second page, reached by a link: from here on, links can be compared."""
 
     @staticmethod
     def second(here: str, following: str, last: str | None, count: int = 10, **known: Any) -> Page:

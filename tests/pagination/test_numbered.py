@@ -1,4 +1,4 @@
-"""Page numbers and offsets where the answers are not as they should be, and where the parameters go elsewhere."""
+"""Page numbers and offsets with irregular responses, and with parameters in other places."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def read(strategy: Numbered, *counts: int, envelope: Json = None) -> Page | str:
 
 
 class TestShortPages:
-    """Ten rows on page 1, and another number of them on a later page."""
+    """Ten rows on page 1, and another number on a later page."""
 
     @pytest.mark.parametrize(
         ("strategy", "envelope"),

@@ -1,4 +1,4 @@
-"""Pages that have rows in common with the page before."""
+"""Pages that overlap with the previous page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STOPS: list[dict[str, Any]] = [
 
 
 def served(request: PageRequest, rows: int, most: int) -> Page:
-    """Answer as an API that serves ``most`` rows at once of a table of so many."""
+    """Return a page of an API that serves at most ``most`` rows at once."""
     start, size = int(request.query["offset"]), min(int(request.query["limit"]), most)
     texts = [b"%d" % row for row in range(start, min(start + size, rows))]
     return replace(Page.of(request, texts), envelope={"total": rows, "more": start + size < rows}, bytes=1)
@@ -56,7 +56,7 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
 
 
 def second_page(rows: list[bytes]) -> Page:
-    """Return the second page of a table whose first one holds 0 to 9, as it was fetched."""
+    """Return the second page, as fetched, of a table whose first page holds rows 0 to 9."""
     strategy = Offset(page_size=10, total_path="total", overlap=2)
     first = Page.of(strategy.first(PageRequest("/rows")), [b"%d" % n for n in range(10)], envelope={"total": 30})
     request = strategy.follow(first)

@@ -1,4 +1,4 @@
-"""Borders of ranges as whole numbers, and back."""
+"""Bounds of ranges as integers, and back."""
 
 from __future__ import annotations
 

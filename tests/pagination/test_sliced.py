@@ -1,4 +1,4 @@
-"""Ranges that are split until each is small enough to be paged through."""
+"""Ranges that are split until each is small enough to page through."""
 
 from __future__ import annotations
 

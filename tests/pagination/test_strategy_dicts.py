@@ -1,4 +1,4 @@
-"""Strategies from dicts and values, what is refused, and how they are described."""
+"""Strategies from dicts and values, what is invalid, and how they are described."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ LEAST: dict[str, dict[str, Any]] = {
     "sliced": {"pagination": INNER, "from_param": "low", "to_param": "high", "start": 0, "end": 10},
     "single_page": {},
 }
-"""What each strategy cannot do without."""
+"""The required fields of each strategy."""
 
 OTHER: dict[str, Any] = {
     "page_param": "p",
@@ -96,13 +96,13 @@ BESIDE: dict[str, dict[str, Any]] = {
     "page_size_param": {"page_size": 7},
     "total_is": {"stop_after_empty_page": True},
 }
-"""What a field needs beside itself, where the strategy has it."""
+"""Fields that other fields require."""
 
 EVERY_FIELD = [(name, field.name) for name, kind in STRATEGIES.items() for field in fields(kind)]
 
 
 def beside(kind: str, name: str) -> dict[str, Any]:
-    """Return what else has to be given for ``name`` to be accepted."""
+    """Return the fields that ``name`` requires."""
     known = {field.name for field in fields(STRATEGIES[kind])}
     needed = {key: value for key, value in BESIDE.get(name, {}).items() if key in known}
     other_rule = LEAST[kind] is RULE and name in ("total_path", "total_header")
@@ -235,7 +235,7 @@ tokens = st.none() | st.integers() | names | st.lists(names, max_size=2)
 def drawn(
     kind: type[Any], *needed: st.SearchStrategy[dict[str, Any]], **optional: st.SearchStrategy[Any]
 ) -> st.SearchStrategy[Any]:
-    """Draw values of a strategy: what it needs, and any of its other fields."""
+    """Draw a strategy with its required fields and any of the others."""
     rest = st.fixed_dictionaries({}, optional={**common, **optional})
     return st.builds(
         lambda rest, *parts: kind(**rest, **{k: v for part in parts for k, v in part.items()}), rest, *needed
@@ -275,7 +275,7 @@ def test_a_description_makes_the_same_strategy(value: Pagination) -> None:
 
 @dataclass(frozen=True)
 class Own:
-    """A strategy of somebody else's, as a dataclass."""
+    """A custom strategy, as a dataclass."""
 
     token_param: str = "t"
     page_param: str = "p"
@@ -326,5 +326,5 @@ def test_a_strategy_within_another_is_described_too() -> None:
     ],
 )
 def test_the_parameters_that_may_be_shown_tell_nothing_of_anybody(value: Pagination, expected: set[str]) -> None:
-    """Those whose values the strategy counts by itself; a cursor or a key may be a secret, or a person."""
+    """Only those whose values the strategy counts itself; a cursor or a key may be a secret or personal data."""
     assert shown_parameters(value) == expected

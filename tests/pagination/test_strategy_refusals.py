@@ -1,4 +1,4 @@
-"""What no strategy can be made of, and how it is said."""
+"""Invalid arguments of strategies, and their messages."""
 
 from __future__ import annotations
 
@@ -242,7 +242,7 @@ def test_each_token_has_one_parameter(given: dict[str, Any]) -> None:
     ],
 )
 def test_a_parameter_has_one_meaning(kind: str, given: dict[str, Any], said: str) -> None:
-    """One would take the other's place in the request, and the API would serve other rows without a word."""
+    """One would overwrite the other in the request, and the API would silently serve other rows."""
     with pytest.raises(ConfigurationError, match=rf"pagination: {said} both name '\w+'"):
         pagination_from({"type": kind, **LEAST[kind], **given})
 

@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows (JSON texts), some of them in each block."""
+    """Rows (raw JSON) in blocks of several."""
 
     rows: Sequence[bytes]
     name: str = "/lake/orders/_manifest.json"

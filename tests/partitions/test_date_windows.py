@@ -1,4 +1,4 @@
-"""Windows of a time range: they make it up exactly, whatever calendars and clocks do."""
+"""Date windows cover their range exactly, whatever calendars and clocks do."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def windows(start: Any, end: Any, step: Any, **options: Any) -> list[tuple[Any, 
 
 @st.composite
 def ranges(draw: Any) -> tuple[datetime, datetime, CalendarStep, ZoneInfo]:
-    """Draw a range of not too many steps, with either end on or off the borders of the calendar."""
+    """Draw a range of not too many steps, with either end on or off a calendar boundary."""
     zone, step = ZoneInfo(draw(st.sampled_from(ZONES))), CalendarStep.parse(draw(st.sampled_from(STEPS)))
     start = draw(instants).replace(microsecond=0)
     if draw(st.booleans()):

@@ -140,7 +140,7 @@ def test_partitions_that_are_not_resolved_are_refused() -> None:
 
 
 class Letters:
-    """Partitions of somebody else."""
+    """Custom partitions."""
 
     names = ("letter",)
     places: dict[str, Any] = {}  # noqa: RUF012  # a constant

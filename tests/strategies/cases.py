@@ -1,4 +1,4 @@
-"""What a case is: an API, the strategy that goes with it, and how it is asked."""
+"""A case: an API, the matching strategy, and the arguments of the hook."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIES: Final = events(230)
 QUERY: Final = {"active": True, "q": "a&b=ü+c"}
 OWN: Final = {"X-Own": "1"}
 ASKED: Final = Carrier(query={"active": "true", "q": "a&b=ü+c"}, headers=OWN)
-"""What every request but one for a link has to carry."""
+"""What every request must have, except those for links."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Case:
 
     @property
     def guesses(self) -> bool:
-        """Whether pages may be asked for that are not there."""
+        """Whether pages that do not exist may be requested."""
         each = self.pagination
         if not isinstance(each, Numbered) or getattr(each, "step", None) == "received":
             return False

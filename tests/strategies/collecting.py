@@ -1,4 +1,4 @@
-"""One collection through the hook, from an API that notes every request which no right client would send."""
+"""One collection through the hook, from an API that records every request that a correct client would not send."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from airflow_paginated.hooks.paginated_api import PaginatedApiHook
 from tests.servers import FaultServer, Reply, Request, Schedule, Seen, no_faults
 
 SECRET: Final = "c4n4ry/t0ken+=="
-"""The credentials on the connection; no message may show them."""
+"""Credentials on the connection, which no message may contain."""
 HIDDEN: Final = "c4n4ry h34der"
 RETRY: Final = {"backoff_factor": 0.002, "allowed_methods": ["GET", "POST"]}
-"""Faults shall cost little time, and no request of these APIs does harm when it is sent twice."""
+"""Retries are fast, and every request to these APIs is safe to repeat."""
 POLICIES: Final = ("retry", "rate_limit", "timeouts", "limits", "completeness", "response", "max_workers")
 
 Application: TypeAlias = Callable[[Request], Reply]
@@ -26,7 +26,7 @@ Application: TypeAlias = Callable[[Request], Reply]
 
 @dataclass(frozen=True)
 class Collected:
-    """What a collection came to."""
+    """The result of a collection."""
 
     pages: tuple[Page, ...]
     seen: tuple[Seen, ...]
@@ -44,7 +44,7 @@ class Collected:
 
     @property
     def targets(self) -> list[str]:
-        """Path and query of each request, to the letter."""
+        """The exact path and query of each request."""
         return [each.request.target for each in self.seen]
 
 
@@ -66,7 +66,7 @@ class Collect:
         hook: type[PaginatedApiHook] = PaginatedApiHook,
         **asked: Any,
     ) -> Collected:
-        """Return what a collection comes to. Raises what it raises, after a look at each request that was sent."""
+        """Return the result of a collection, or raise its error, after checking each request."""
         policies = {"retry": RETRY, **{name: asked.pop(name) for name in POLICIES if name in asked}}
         with FaultServer(app, faults) as server:
             running = hook(self.connection(server.url + base), **policies)
@@ -79,7 +79,7 @@ class Collect:
                 assert not any(wrong), wrong
 
     def error(self, app: Application, pagination: object, **asked: Any) -> PaginatedApiError:
-        """Return the error that a collection ends with; it shows no secret, and takes one line."""
+        """Return the error of a collection; its message has one line and no secret."""
         with pytest.raises(PaginatedApiError) as caught:
             self(app, pagination, **asked)
         shown = "".join(str(each) for each in (caught.value, caught.value.__cause__, caught.value.__context__))
@@ -89,7 +89,7 @@ class Collect:
         return caught.value
 
     def connection(self, url: str, **headers: str) -> str:
-        """Make a connection with secrets and more headers, and return its id."""
+        """Create a connection with secrets and extra headers; return its id."""
         fields = {
             "conn_type": "paginated_api",
             "host": url,

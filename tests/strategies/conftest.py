@@ -1,4 +1,4 @@
-"""What the tests of the strategies share."""
+"""Fixtures of the strategy tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.strategies.collecting import Collect
 
 @pytest.fixture
 def collect(monkeypatch: pytest.MonkeyPatch) -> Collect:
-    """Return what serves an API and collects it through the hook."""
+    """Serve an API and collect it through the hook."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)

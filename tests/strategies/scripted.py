@@ -1,4 +1,4 @@
-"""Answers that are written out, where no style fits."""
+"""Scripted responses, for APIs that fit no style."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Scripted:
     answers: Mapping[str | None, Any]
 
     def __call__(self, request: Request) -> Reply:
-        """Answer one request."""
+        """Respond to one request."""
         asked = request.query.get(self.param)
         if asked not in self.answers:
             return Reply(b'{"error": "never offered"}', 400)
@@ -32,7 +32,7 @@ class Scripted:
 
 
 def always(answer: Any) -> Scripted:
-    """Return an API that gives one answer, whatever it is asked for."""
+    """Return an API with the same response to every request."""
 
     class Always(dict[str | None, Any]):
         def __contains__(self, asked: object) -> bool:
@@ -45,6 +45,6 @@ def always(answer: Any) -> Scripted:
 
 
 def with_headers(answer: Any, **headers: str) -> Reply:
-    """Return an answer in JSON with headers of its own; in their names, ``_`` stands for ``-``."""
+    """Return a JSON response with headers; in their names, ``_`` stands for ``-``."""
     named = ((name.replace("_", "-"), value) for name, value in headers.items())
     return Reply(json.dumps(answer).encode(), 200, (("Content-Type", "application/json"), *named))

@@ -1,4 +1,4 @@
-"""What real APIs do at the borders: pages that are smaller than asked for, and what lies behind the last one."""
+"""What real APIs do at the edges: pages smaller than requested, and what follows the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A configuration that does not fit the API: one sentence names the argument, and what the API sent instead."""
+"""A configuration that does not fit the API: the message names the argument and what the API sent instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A strategy of somebody else's: any object with ``first`` and ``follow``, and with ``ahead`` where it can."""
+"""Custom strategies: any object with ``first`` and ``follow``, and optionally ``ahead``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DATA: dict[str, Any] = {"data_selector": "data"}
 
 
 class ByCursor:
-    """All that is needed."""
+    """The minimum."""
 
     def first(self, request: PageRequest) -> PageRequest:
         return replace(request, index=0)
@@ -35,7 +35,7 @@ class ByCursor:
 
 @dataclass(frozen=True)
 class ByPage:
-    """One that knows how many pages there are, and so what may be asked for ahead, and what must come true."""
+    """One that knows the number of pages, so it can prefetch and check the total."""
 
     pages: int
     rows: int
@@ -86,7 +86,7 @@ class Astray(ByCursor):
 
 
 class Mute(ByCursor):
-    """One that answers with nothing."""
+    """One that returns nothing."""
 
     def follow(self, page: Page) -> Any:
         return None

@@ -1,4 +1,4 @@
-"""APIs that refuse deep pages, or count no further than a limit: the data is asked for in ranges."""
+"""APIs that refuse deep pages, or cap their totals: the data is collected in ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples of docs/pagination.md, each against an API that answers as the guide says."""
+"""The examples of docs/pagination.md, each against an API that behaves as the guide says."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def graphql() -> StyledApi:
 
 
 class TriesLater:
-    """Answers the second request with an error inside a 200."""
+    """Responds to the second request with an error inside a 200."""
 
     def __init__(self) -> None:
         self._asked = 0
@@ -116,7 +116,7 @@ SERVERS: Final[Mapping[str, Application]] = {
 
 
 def examples() -> dict[str, str]:
-    """Return the text of each example by its heading."""
+    """Return the code of each example by its heading."""
     _, *rest = SECTION.split(GUIDE)
     found = (
         (heading, re.search(r"```python\n(.*?)```", text, re.DOTALL))

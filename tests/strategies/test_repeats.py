@@ -1,4 +1,4 @@
-"""APIs that go in circles, or give a page twice: the first repeat ends it, in whatever way is configured."""
+"""APIs that loop or repeat a page: the first repeat fails or ends the collection, as configured."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_the_page_before_again_is_the_end_where_that_is_configured(collect: Coll
 
 @pytest.mark.parametrize("rows", [[], [1], [1, 2]])
 def test_the_same_cursor_on_an_empty_page_is_the_end(collect: Collect, rows: list[int]) -> None:
-    """As Solr's cursorMark: the page behind the last row gives the cursor that was sent."""
+    """As Solr's cursorMark: the page after the last row returns the cursor that was sent."""
     marks = "*ab"[: len(rows) + 1]
     pages = {mark: said([row], next=following) for mark, row, following in zip(marks, rows, marks[1:], strict=False)}
     api = Scripted("cursor", {**pages, marks[-1]: said([], next=marks[-1])})

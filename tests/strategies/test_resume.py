@@ -1,4 +1,4 @@
-"""Every style of paging goes on where an earlier try stopped: what a strategy has to remember survives in a file."""
+"""Every pagination style resumes where an earlier try stopped: a strategy's state survives in a file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FRAGILE = {"max_attempts": 1, "budget": 0, "allowed_methods": ["GET", "POST"]}
 
 @dataclass
 class After:
-    """Lets so many requests through, and fails all that come later."""
+    """Lets a number of requests through, then fails."""
 
     good: int
     fault: Fault = field(default_factory=ServerError)
@@ -44,7 +44,7 @@ class After:
 
 @dataclass
 class Task:
-    """One task, tried again and again."""
+    """One task with many tries."""
 
     collect: Collect
     server: FaultServer
@@ -73,7 +73,7 @@ class Task:
 
     @property
     def rows(self) -> list[Any]:
-        """What was published."""
+        """The published rows."""
         return [json.loads(row) for row in self.path.read_bytes().splitlines()]
 
     @property

@@ -1,4 +1,4 @@
-"""Totals that real APIs declare: many are no totals, and count as hints only where that is said."""
+"""Totals that real APIs declare: many are not exact, and must be configured as hints."""
 
 from __future__ import annotations
 
