@@ -24,12 +24,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a sink has to know of the run it stores.
+    """What a sink needs to know about the run it stores.
 
-    ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
-    ``credentials_fingerprint``, a digest of what it leaves out. ``base`` is the request that all pages have in common: what a stored page
-    repeats of it is left out. ``rows`` are applied when the rows are published. ``check_cancelled`` is called before each step
-    of publishing, up to the commit, and raises what ends the run: ``Cancelled``, or ``RunTimeout``.
+    ``plan`` describes what is collected, without secrets; ``credentials_fingerprint`` is a digest of the credentials it
+    leaves out. A change in either makes a different collection. ``base`` is the request that all pages share: stored
+    pages record only how they differ from it. ``rows`` are applied when the rows are published. ``check_cancelled`` is
+    called before each step of publishing, up to the commit, and raises ``Cancelled`` or ``RunTimeout`` to end the run.
     """
 
     owner: Owner

@@ -132,7 +132,7 @@ def test_what_was_damaged_is_noticed(local: Lake) -> None:
     report = report_of(dataset)
     (segment,) = [name for name in local.files() if "/segment-" in name]
     local.write(f"out/{segment}", local.files()[segment].replace(b'"price"', b'"prise"'))
-    with pytest.raises(StoreError, match="is not what was stored"):
+    with pytest.raises(StoreError, match="is damaged"):
         dataset.publish(report)
     dataset.close()
 
