@@ -1,4 +1,4 @@
-"""Places for rows: files on any filesystem, or the task's return value."""
+"""Destinations for rows: files on any filesystem, or the task's return value."""
 
 from airflow_paginated.sinks.choice import sink_from
 from airflow_paginated.sinks.files.file_sink import FileSink, local_or_fsspec

@@ -1,4 +1,4 @@
-"""From the ``sink`` argument to a sink."""
+"""Turn the ``sink`` argument into a sink."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_paginated.sinks.xcom import XComSink
 
 
 def sink_from(given: Any) -> Any:
-    """Return the sink that an argument means: ``"xcom"``, a path, or a sink value."""
+    """Return the sink for ``"xcom"``, a path, or a sink object."""
     if isinstance(given, str) and given == "xcom":
         return XComSink()
     if isinstance(given, str | os.PathLike):

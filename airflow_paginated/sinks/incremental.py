@@ -1,4 +1,4 @@
-"""Which rows of an incremental run are new, and where the next run goes on."""
+"""Which rows of an incremental run are new, and where the next run starts."""
 
 from __future__ import annotations
 
@@ -21,40 +21,40 @@ from airflow_paginated.core.values import Json
 
 @dataclass(slots=True)
 class IncrementalFilter:
-    """Tells new rows from those that were published before, and finds the watermark, in flat memory.
+    """Tells new rows from those published before, and finds the watermark, in flat memory.
 
-    Every row that the API served passes once, in any order. Changed by the caller's thread only.
+    Takes every row that the API served exactly once, in any order. Changed by the caller's thread only.
     """
 
     policy: Incremental
     base: State | None
-    """What the run began with."""
+    """The state before the run."""
     began: float
-    """When the first page was asked for, as far as it is known: epoch seconds."""
+    """When the first page was requested, as far as known, in epoch seconds."""
     most: int = 100_000
-    """So many rows can be remembered."""
+    """The maximum number of rows to remember."""
     check_unchanged: Callable[[], None] = lambda: None
-    """Raises where another run has moved the watermark since ``base`` was read."""
+    """Raises if another run has moved the watermark since ``base`` was read."""
     counted: bool = False
-    """Whether an earlier try of this run has moved the watermark already."""
+    """Whether an earlier try of this run has already moved the watermark."""
     rows: int = 0
     new: int = 0
     again: int = 0
     older: int = 0
     missing: int = 0
     first: CursorValue | None = field(init=False, default=None)
-    """The watermark that the run began with."""
+    """The watermark before the run."""
     start: CursorValue | None = field(init=False, default=None)
-    """Where the run began."""
+    """The value that the run started from."""
     top: CursorValue | None = field(init=False, default=None)
-    """The greatest value so far, of all runs."""
+    """The greatest value of all runs so far."""
     _known: Counter[bytes] = field(init=False, default_factory=Counter)
-    _newest: _Newest = field(init=False)
+    _newest: _GreatestValues = field(init=False)
     _lacking: bytes = field(init=False, default=b"{}")
-    """A row without the field, as long as none has it."""
+    """A row without the field, while no row has had it."""
 
     def __post_init__(self) -> None:
-        self._newest = _Newest(self.most)
+        self._newest = _GreatestValues(self.most)
         if self.base is None:
             return
         try:
@@ -64,9 +64,9 @@ class IncrementalFilter:
             )
             self._known.update(self.base.digests if self.policy.remember else ())
         except ValueError as exc:
-            raise ConfigurationError(f"incremental: the stored watermark is not understood: {exc}") from None
+            raise ConfigurationError(f"incremental: invalid stored watermark: {exc}") from None
         if self.start.kind != self.top.kind:
-            raise ConfigurationError("incremental: the stored watermark and start are of two kinds")
+            raise ConfigurationError("incremental: the stored watermark and start have different kinds")
 
     def begin(self, began: float) -> None:
         """Prepare for rows of which the oldest was requested at ``began``. Raises what ``check_unchanged`` raises."""
@@ -74,9 +74,9 @@ class IncrementalFilter:
         self.began = min(self.began, began)
 
     def admit(self, lines: bytes, where: str) -> list[bytes]:
-        """Return the rows of a page (JSON Lines) that are new; ``where`` names it in errors.
+        """Return the new rows of a page (JSON Lines); ``where`` names the page in errors.
 
-        Raises ``ResponseError`` for a value that cannot be compared with the others.
+        Raises ``ResponseError`` for a value that is not comparable with the others.
         """
         rows = lines.split(b"\n")[:-1]
         kept = [row for row, raw in zip(rows, self._values(lines, rows), strict=True) if self._is_new(row, raw, where)]
@@ -87,32 +87,31 @@ class IncrementalFilter:
         return kept
 
     def next(self) -> State | None:
-        """Return what this run leaves, without whose it is; ``None`` where no run has seen a row.
+        """Return the state after this run, without its owner; ``None`` if no run has seen a row.
 
-        Raises ``LimitExceeded`` where more rows than possible would have to be remembered, ``ConfigurationError`` where
-        none of the rows has the field.
+        Raises ``LimitExceeded`` if there are too many rows to remember, ``ConfigurationError`` if no row has the field.
         """
         if self.missing and self.missing == self.rows:
             raise ConfigurationError(
-                f"incremental: no row has a {self.policy.field!r}; {_there(self._lacking, self.policy.field)}"
+                f"incremental: no row has a {self.policy.field!r}; {_describe(self._lacking, self.policy.field)}"
             )
         if self.top is None:
             return None
         start = self.top.before(Decimal(str(self.policy.lookback)), Decimal(repr(self.began)))
         if self.start is not None and start.at < self.start.at:
-            # What lies before the start was not asked for, so it is not known what was published of it.
+            # Rows before the start were not requested, so it is unknown which of them were published.
             start = self.start
         digests = self._newest.since(start.at) if self.policy.remember else []
         if digests is None:
             raise LimitExceeded(
-                f"incremental: more than {self.most} rows lie between {start.text!r} and the watermark"
-                f" {self.top.text!r} and would have to be remembered: a shorter lookback takes fewer, a"
-                " state_path takes more of them, and with remember=False they come again in the next run"
+                f"incremental: more than {self.most} rows between {start.text!r} and the watermark"
+                f" {self.top.text!r}, too many to remember: shorten the lookback, set a state_path, which"
+                " holds more, or set remember=False, which publishes them again in the next run"
             )
         return State(watermark=self.top.json, start=start.json, seen=pack_digests(digests), field=self.policy.field)
 
     def reached(self, complete: bool) -> Json:
-        """Return the watermark after the run; with rows that may not be all, that before it. Raises as ``next``."""
+        """Return the watermark after a complete run, or before an incomplete one. Raises what ``next`` raises."""
         if complete:
             self.next()
         mark = self.top if complete else self.first
@@ -120,13 +119,13 @@ class IncrementalFilter:
 
     @property
     def evidence(self) -> str:
-        """Say in figures what became of the rows."""
-        told = f"{self.new} of {self.rows} rows are new, {self.again} were published before"
-        told += f", {self.older} are older than the start {self.start.text!r}" if self.older and self.start else ""
-        return told + (f", {self.missing} have no {self.policy.field!r}" if self.missing else "")
+        """Report how many rows were new, known or skipped."""
+        text = f"{self.new} of {self.rows} rows are new, {self.again} were published before"
+        text += f", {self.older} are older than the start {self.start.text!r}" if self.older and self.start else ""
+        return text + (f", {self.missing} have no {self.policy.field!r}" if self.missing else "")
 
     def _values(self, lines: bytes, rows: list[bytes]) -> Iterator[bytes]:
-        """Yield the JSON text of the field of each row, that of a null where there is none."""
+        """Yield the field of each row as JSON, ``null`` if it is missing."""
         reader = key_reader((self.policy.field,))
         try:
             found = [raw for (raw,) in reader.read(lines)]
@@ -150,7 +149,7 @@ class IncrementalFilter:
         self._newest.add(mark.at, digest)
         if not self._known.get(digest):
             return True
-        # As often as it was published: rows that are alike may be several.
+        # Equal rows may exist several times; each counts as often as it was published.
         self._known[digest] -= 1
         self.again += 1
         return False
@@ -163,25 +162,25 @@ class IncrementalFilter:
             raise ResponseError(f"incremental: {path!r} is {exc}, in a row of {where}") from None
         if mark is None and self.policy.missing_value == "fail":
             raise ResponseError(
-                f"incremental: {path!r} is missing or null in a row of {where}; {_there(row, path)}. If such rows are"
-                " right, missing_value='include' publishes them whenever they come, missing_value='exclude' never"
+                f"incremental: {path!r} is missing or null in a row of {where}; {_describe(row, path)}. If such rows"
+                " are valid, missing_value='include' always publishes them, missing_value='exclude' never does"
             )
         if mark is not None and self.top is not None and mark.kind != self.top.kind:
             raise ResponseError(
                 f"incremental: {path!r} is a {mark.kind} in a row of {where}, and a {self.top.kind} in others or in the"
-                " stored watermark: they cannot be compared; kind='text' takes all texts as such"
+                " stored watermark: they cannot be compared; kind='text' compares all of them as strings"
             )
         return mark
 
 
-class _Newest:
-    """The greatest ``most`` of many values, each with a digest; changed by the caller's thread only."""
+class _GreatestValues:
+    """The ``most`` greatest of many values, each with a digest; changed by the caller's thread only."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._heap: list[tuple[Any, bytes]] = []
         self._lost: Any = None
-        """The greatest value that had to give way."""
+        """The greatest value that was dropped."""
 
     def add(self, at: Any, digest: bytes) -> None:
         if len(self._heap) < self._most:
@@ -191,14 +190,14 @@ class _Newest:
             self._lost = lost if self._lost is None else max(self._lost, lost)
 
     def since(self, at: Any) -> list[bytes] | None:
-        """Return the digests of all values from ``at`` on, or ``None`` where one of them has given way."""
+        """Return the digests of all values from ``at`` on, or ``None`` if one of them was dropped."""
         if self._lost is not None and self._lost >= at:
             return None
         return [digest for each, digest in self._heap if each >= at]
 
 
-def _there(row: bytes, path: str) -> str:
-    """Say what the row has in the place of a path."""
+def _describe(row: bytes, path: str) -> str:
+    """Describe what the row has along a path."""
     return describe_path(msgspec.json.decode(row), "the row", path)
 
 

@@ -1,4 +1,4 @@
-"""What a place for rows has to do; nobody has to inherit."""
+"""The protocols of sinks and datasets; implementations need not inherit from them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_paginated.sinks.rows import RowFunctions
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who collects: a task of a run of a DAG."""
+    """The task that collects, in one run of a DAG."""
 
     dag: str
     task: str
@@ -24,12 +24,12 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a sink has to know of the run it stores.
+    """What a sink needs to know about the run it stores.
 
-    ``plan`` describes what is collected, without secrets; a change in it is another collection, as is one in
-    ``credentials_fingerprint``, a digest of what it leaves out. ``base`` is the request that all pages have in common:
-    what a stored page repeats of it is left out. ``rows`` are applied when the rows are published. ``check_cancelled``
-    is called before each step of publishing, up to the commit, and raises ``Cancelled`` or ``RunTimeout``.
+    ``plan`` describes what is collected, without secrets; ``credentials_fingerprint`` is a digest of the credentials it
+    leaves out. A change in either makes a different collection. ``base`` is the request that all pages share: stored
+    pages record only how they differ from it. ``rows`` are applied when the rows are published. ``check_cancelled`` is
+    called before each step of publishing, up to the commit, and raises ``Cancelled`` or ``RunTimeout`` to end the run.
     """
 
     owner: Owner
@@ -50,15 +50,15 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The name of this collection's staging: 16 hex digits of owner and plan."""
+        """The name of this collection's staging folder: 16 hex digits that depend on owner and plan."""
         text = json.dumps([asdict(self.owner), self.fingerprint], sort_keys=True)
         return sha256(text.encode()).hexdigest()[:16]
 
 
 class Dataset(Protocol):
-    """An open sink: pages are landed in it, then published in one step. Used by one thread.
+    """An open sink: it stores pages, then publishes them in one step. Used by one thread.
 
-    ``keeps`` says whether what has landed is there for the next try.
+    ``keeps`` says whether stored pages survive for the next try.
     """
 
     keeps: bool
@@ -76,33 +76,33 @@ class Dataset(Protocol):
         """Return the newest stored page of a partition."""
 
     def store_page(self, record: PageRecord, lines: bytes) -> None:
-        """Store a page; it takes the place of a stored page with the same partition and index."""
+        """Store a page, replacing a stored page with the same partition and index."""
 
     def restart(self, partition: tuple[int, ...]) -> None:
-        """Forget what is stored of a partition."""
+        """Forget the stored pages of a partition."""
 
     def publish(self, report: CollectionReport) -> Any:
         """Make all stored rows visible at once and return what the task returns."""
 
     def discard(self) -> None:
-        """Forget everything stored, so that the next try begins anew."""
+        """Forget everything stored, so that the next try starts from scratch."""
 
     def close(self) -> None:
-        """Store what is still in memory and let go of all resources; nothing becomes visible."""
+        """Store what is still in memory and release all resources; nothing becomes visible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """What a sink holds already where it is not to be collected again: ``result`` is what the task returns."""
+    """A published dataset that makes collecting unnecessary; the task returns ``result``."""
 
     result: Any
 
 
 class Sink(Protocol):
-    """A place for rows, as the user configures it."""
+    """A destination for rows, as the user configures it."""
 
     def open(self, run: Run) -> Dataset | Existing:
-        """Begin, or take up again, the collection of ``run``; or return what is there where nothing is to be done.
+        """Start or resume the collection of ``run``, or return the existing dataset if there is nothing to do.
 
-        Raises ``TargetError`` where it would replace what it must not.
+        Raises ``TargetError`` if publishing would replace data that it must not replace.
         """

@@ -1,4 +1,4 @@
-"""What a DAG does to the rows before they are published."""
+"""Filters, functions and added columns that a DAG applies to rows before they are published."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ENCODE: Final = msgspec.json.Encoder(decimal_format="number").encode
 
 @dataclass(frozen=True, slots=True)
 class RowFunctions:
-    """``keep`` says whether a row is published, ``change`` returns what is published in its place.
+    """``keep`` says whether to publish a row, ``change`` returns what to publish instead of it.
 
-    Both get a decoded row, numbers with a fraction as ``decimal.Decimal`` with the digits that were sent; ``change``
-    returns anything that JSON can say. They must depend on the row only. Before both, ``add`` adds columns; of an
-    incremental run, to the rows that ``changes`` finds to be new.
+    Both get a decoded row, with fractional numbers as ``decimal.Decimal`` with the digits that were sent; ``change``
+    returns any JSON value. Their results must depend on the row only. Before them, ``changes`` drops the rows of an
+    incremental run that are not new, and ``add`` adds columns.
     """
 
     keep: Callable[[Any], object] | None = None
@@ -47,14 +47,14 @@ class RowFunctions:
 
     @property
     def named(self) -> list[str]:
-        """The arguments that are given."""
+        """The names of the arguments in use."""
         given = {"add_columns": self.add, "row_filter": self.keep, "row_map": self.change}
         return [name for name, each in given.items() if each is not None]
 
     def apply(self, lines: bytes, origin: RowOrigin) -> list[bytes]:
-        """Return what becomes of the rows of a page (JSON Lines), each as JSON text.
+        """Return the rows to publish for a page (JSON Lines), each encoded as JSON.
 
-        Raises ``ConfigurationError`` where a function does, or a row has an added column already.
+        Raises ``ConfigurationError`` if a function raises, or a row already has an added column.
         """
         rows: Iterable[bytes]
         rows = lines.split(b"\n")[:-1] if self.changes is None else self.changes.admit(lines, origin.name)
@@ -76,7 +76,7 @@ def _call(name: str, function: Callable[[Any], Any], value: Json, at: str) -> An
         return function(value)
     except Exception as exc:
         raise ConfigurationError(
-            f"{name} raised {type(exc).__name__} for {at}; what was collected is kept for another try"
+            f"{name} raised {type(exc).__name__} for {at}; the collected pages are kept for a retry"
         ) from exc
 
 
@@ -84,19 +84,21 @@ def _encoded(value: Json, at: str) -> bytes:
     try:
         return _ENCODE(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as exc:
-        raise ConfigurationError(f"row_map returned for {at} what JSON cannot say: {type(exc).__name__}") from exc
+        raise ConfigurationError(
+            f"row_map returned a value for {at} that JSON cannot represent: {type(exc).__name__}"
+        ) from exc
 
 
 Parameters = Mapping[str, Json]
 
-_ODD: Final = re.compile(r'[\x00-\x1f"\\]')
+_UNQUOTABLE: Final = re.compile(r'[\x00-\x1f"\\]')
 
 _SOURCES: Final = "page, fetched_at or partition.NAME"
 
 
 @dataclass(frozen=True, slots=True)
 class RowOrigin:
-    """The page that rows come from, and when it landed (epoch seconds)."""
+    """The page that rows come from, and when it was stored (epoch seconds)."""
 
     partition: tuple[int, ...]
     index: int
@@ -104,17 +106,17 @@ class RowOrigin:
 
     @property
     def name(self) -> str:
-        """What the page is called in messages."""
+        """The page's name in messages."""
         return PageRequest("", partition=self.partition, index=self.index).name
 
 
 @dataclass(frozen=True)
 class AddColumns:
-    """Columns to add to each row, which must be an object, and what they are.
+    """Columns to add to each row, and their sources. Rows must be objects.
 
-    ``page`` is the number of the page in its partition, from 1; ``fetched_at`` when it landed, in UTC; and
-    ``partition.NAME`` the parameter NAME of its partition. A row that has such a column already fails the run, unless
-    ``if_exists`` is ``replace``, or ``keep``, for the row's own.
+    ``page`` is the number of the page in its partition, from 1; ``fetched_at`` the UTC time at which it was stored; and
+    ``partition.NAME`` the parameter NAME of its partition. A row that already has such a column fails the run, unless
+    ``if_exists`` is ``replace``, or ``keep``, which keeps the row's own value.
 
     Example::
 
@@ -131,20 +133,20 @@ class AddColumns:
             raise ConfigurationError("add_columns: expected a dict of columns, as {'order_id': 'partition.order_id'}")
         for name, source in self.columns.items():
             check_text(name, "add_columns: the name of a column")
-            if _ODD.search(name):
-                raise ConfigurationError(f"add_columns: {name!r} has a quote, a backslash or a control character in it")
+            if _UNQUOTABLE.search(name):
+                raise ConfigurationError(f"add_columns: {name!r} contains a quote, a backslash or a control character")
             check_path(source, f"add_columns: {name!r}")
             if parameter_in(source) is None and source not in ("page", "fetched_at"):
                 raise ConfigurationError(f"add_columns: {name!r} must be {_SOURCES}, got {source!r}")
 
     def check(self, parameters: Iterable[str]) -> None:
-        """Refuse a column of a parameter that no partition has."""
+        """Raise ``ConfigurationError`` for a parameter that the partitions do not have."""
         known = sorted(parameters)
         for source in self.columns.values():
             if (name := parameter_in(source)) is not None and name not in known:
-                there = ", ".join(known) or "none"
+                available = ", ".join(known) or "none"
                 raise ConfigurationError(
-                    f"add_columns: {source!r} is no parameter of the partitions; there are {there}"
+                    f"add_columns: the partitions have no parameter for {source!r}; available: {available}"
                 )
 
     def values(self, origin: RowOrigin, parameters: Parameters) -> dict[str, Json]:
@@ -162,7 +164,7 @@ class AddColumns:
 
 
 def columns_from(given: Any) -> AddColumns | None:
-    """Return what the argument ``add_columns`` means: a dict of columns, an ``AddColumns``, or its dict."""
+    """Return ``add_columns`` for a dict of columns, an ``AddColumns``, or the dict form of one."""
     if given is None or isinstance(given, AddColumns):
         return given
     if isinstance(given, Mapping) and isinstance(given.get("columns"), Mapping):
@@ -171,17 +173,17 @@ def columns_from(given: Any) -> AddColumns | None:
 
 
 def parameter_in(source: str) -> str | None:
-    """Return the parameter that a column is made of, if any."""
+    """Return the parameter that a column comes from, if any."""
     path = parse_path(source)
     return str(path[1]) if len(path) == 2 and path[0] == "partition" and isinstance(path[1], str) else None
 
 
 @dataclass(slots=True)
 class Columns:
-    """Adds columns to the rows of one page after the other; changed by the publishing thread only.
+    """Adds columns to rows, page by page; changed by the publishing thread only.
 
-    Flat in memory; fast where the pages come in order of their partitions. ``sets`` begins to yield the parameters of
-    each partition.
+    Memory stays flat; it is fast if pages come in the order of their partitions. ``sets`` returns a new iterator over
+    the parameters of all partitions.
     """
 
     add: AddColumns
@@ -189,17 +191,17 @@ class Columns:
     _ahead: Iterator[Parameters] = field(default_factory=lambda: iter(()))
     _at: int = -1
     _parameters: Parameters = field(default_factory=dict)
-    _finds: Callable[[bytes], Any] = field(init=False)
+    _find_columns: Callable[[bytes], Any] = field(init=False)
 
     def __post_init__(self) -> None:
         names = {f"k{number}": name for number, name in enumerate(self.add.columns)}
         fields: list[Any] = [(key, msgspec.Raw | msgspec.UnsetType, msgspec.UNSET) for key in names]
-        self._finds = msgspec.json.Decoder(msgspec.defstruct("Row", fields, rename=names)).decode
+        self._find_columns = msgspec.json.Decoder(msgspec.defstruct("Row", fields, rename=names)).decode
 
     def added(self, rows: Iterable[bytes], origin: RowOrigin) -> Iterator[bytes]:
-        """Yield the rows (JSON texts) with their columns.
+        """Yield the rows, encoded as JSON, with their columns.
 
-        Raises ``ConfigurationError`` for a row that has one already, or that is no object.
+        Raises ``ConfigurationError`` for a row that already has one, or that is not an object.
         """
         values = self.add.values(origin, self._of(origin.partition[0]))
         texts = [(name, _text(name), _text(value)) for name, value in values.items()]
@@ -208,14 +210,14 @@ class Columns:
 
     def _with(self, row: bytes, texts: list[tuple[str, bytes, bytes]], where: str) -> bytes:
         try:
-            there = [value is not msgspec.UNSET for value in msgspec.structs.astuple(self._finds(row))]
+            there = [value is not msgspec.UNSET for value in msgspec.structs.astuple(self._find_columns(row))]
         except msgspec.ValidationError:
-            raise ConfigurationError(f"add_columns: {where} is no object") from None
+            raise ConfigurationError(f"add_columns: {where} is not an object") from None
         if any(there) and self.add.if_exists == "fail":
             name = texts[there.index(True)][0]
             raise ConfigurationError(
-                f"add_columns: {where} has {name!r} already; name the column otherwise, or set if_exists to 'replace'"
-                " or 'keep'; what was collected is kept for another try"
+                f"add_columns: {where} already has {name!r}; rename the column, or set if_exists to 'replace' or"
+                " 'keep'; the collected pages are kept for a retry"
             )
         if any(there) and self.add.if_exists == "replace":
             known = msgspec.json.decode(row, type=dict[str, msgspec.Raw])

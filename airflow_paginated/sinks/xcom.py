@@ -14,7 +14,7 @@ from airflow_paginated.sinks.rows import RowFunctions, RowOrigin
 
 
 class XComSink:
-    """Returns the rows as a list of decoded values, refused early when they pass ``limits.xcom_bytes``."""
+    """Returns the rows as a list of decoded values; fails as soon as they exceed ``limits.xcom_bytes``."""
 
     def open(self, run: Run) -> XComDataset:
         """Begin a collection in memory."""
@@ -61,9 +61,9 @@ class XComDataset:
         return None if index is None else self._pages[partition, index][0]
 
     def store_page(self, record: PageRecord, lines: bytes) -> None:
-        """Keep a page.
+        """Store a page.
 
-        Raises ``LimitExceeded`` once all rows together pass the limit.
+        Raises ``LimitExceeded`` once all rows together exceed the limit.
         """
         key = record.request.partition, record.request.index
         self._bytes += len(lines) - len(self._pages[key][1] if key in self._pages else b"")
@@ -71,8 +71,8 @@ class XComDataset:
         if self._bytes > self._limit:
             rows = sum(kept.rows for kept, *_ in self._pages.values())
             raise LimitExceeded(
-                f"the first {rows} rows have {self._bytes} bytes, an XCom result may have {self._limit} "
-                '(limits.xcom_bytes): write files instead, with sink=FileSink("...")'
+                f"the first {rows} rows have {self._bytes} bytes, more than the {self._limit} allowed in an XCom "
+                'result (limits.xcom_bytes): write files instead, with sink=FileSink("...")'
             )
 
     def restart(self, partition: tuple[int, ...]) -> None:

@@ -214,11 +214,11 @@ def test_wrong_arguments_are_refused_when_the_dag_is_parsed(arguments: dict[str,
     [
         (
             {"add_columns": {"store": "partition.store"}},
-            "'partition.store' is no parameter of the partitions; there are none",
+            "the partitions have no parameter for 'partition.store'; available: none",
         ),
         (
             {"add_columns": {"s": "partition.shop"}, "partitions": [{"store": 1}]},
-            "'partition.shop' is no parameter of the partitions; there are store",
+            "the partitions have no parameter for 'partition.shop'; available: store",
         ),
         ({"partitions": "{{ 5 }}"}, "partitions: expected a list of dicts, got str"),
         (

@@ -28,7 +28,9 @@ def sets() -> Iterator[Mapping[str, Any]]:
     return iter(SETS)
 
 
-def added(row: bytes, *, partition: int = 0, if_exists: Any = "fail", parameters: Any = None, **columns: str) -> bytes:
+def added(
+    row: bytes, /, *, partition: int = 0, if_exists: Any = "fail", parameters: Any = None, **columns: str
+) -> bytes:
     adder = Columns(AddColumns(columns, if_exists), sets if parameters is None else lambda: iter([parameters]))
     (found,) = adder.added([row], RowOrigin((partition, 3), 4, AT))
     return found
@@ -79,7 +81,9 @@ def test_any_value_can_be_a_column(value: Any, text: bytes) -> None:
 @pytest.mark.parametrize("row", [b'{"order":1,"x":1.10}', b'{"x":1.10,"\\u006frder" : 1}'])
 def test_a_column_that_a_row_has_is_refused_or_replaced_or_kept(row: bytes) -> None:
     columns = {"order": "partition.order", "_page": "page"}
-    with pytest.raises(ConfigurationError, match=r"row 1 of page 5 of partition 0.3 has 'order' already; name the col"):
+    with pytest.raises(
+        ConfigurationError, match=r"row 1 of page 5 of partition 0.3 already has 'order'; rename the col"
+    ):
         added(row, **columns)
     replaced = added(row, if_exists="replace", **columns)
     assert json.loads(replaced) == {"order": 7, "x": 1.1, "_page": 5}
@@ -92,7 +96,7 @@ def test_a_column_that_a_row_has_is_refused_or_replaced_or_kept(row: bytes) -> N
 
 @pytest.mark.parametrize("row", [b"[1]", b"5", b'"text"', b"null"])
 def test_a_row_that_is_no_object_is_refused(row: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=r"add_columns: row 1 of page 5 of partition 0.3 is no object"):
+    with pytest.raises(ConfigurationError, match=r"add_columns: row 1 of page 5 of partition 0.3 is not an object"):
         added(row, _page="page")
 
 
@@ -134,7 +138,7 @@ def test_partitions_in_order_are_gone_through_once() -> None:
         ({}, "expected a dict of columns"),
         ("page", "expected a dict of columns"),
         ({"": "page"}, "the name of a column: expected a non-empty string"),
-        ({'a"b': "page"}, "has a quote, a backslash or a control character"),
+        ({'a"b': "page"}, "contains a quote, a backslash or a control character"),
         ({"p": "pages"}, "'p' must be page, fetched_at or partition.NAME, got 'pages'"),
         ({"p": "partition"}, "'p' must be page, fetched_at or partition.NAME"),
         ({"p": "partition.a.b"}, "'p' must be page, fetched_at or partition.NAME"),
@@ -159,7 +163,9 @@ def test_columns_are_a_dict_or_a_value() -> None:
 def test_a_column_of_no_parameter_is_refused() -> None:
     AddColumns({"a": "partition.store", "p": "page"}).check(["store", "year"])
     AddColumns({"p": "page"}).check([])
-    with pytest.raises(ConfigurationError, match=r"'partition.store' is no parameter of .*; there are none"):
+    with pytest.raises(
+        ConfigurationError, match=r"the partitions have no parameter for 'partition.store'; available: none"
+    ):
         AddColumns({"a": "partition.store"}).check([])
 
 
@@ -197,7 +203,7 @@ def test_a_later_try_publishes_the_times_of_the_pages(near: Lake) -> None:
 
 
 def test_a_column_that_is_taken_shows_nothing_and_costs_nothing(near: Lake) -> None:
-    with pytest.raises(ConfigurationError, match=r"has 'price' already; .* what was collected is kept"):
+    with pytest.raises(ConfigurationError, match=r"already has 'price'; .* the collected pages are kept"):
         collect(near.open(run=run_with({"price": "page"})), API)
     dataset = near.open(run=run_with({"_page": "page"}))
     assert dataset.publish(report_of(dataset))["rows"] == 12

@@ -1,4 +1,4 @@
-"""Landed pages after the row functions, in a temporary file of this process."""
+"""From stored pages to data files: row functions, the cuts between files, and the accounting."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ WRITE: Final = "write to the temporary folder"
 
 
 class MappedPages:
-    """The pages of an index with other rows: an index of its own, and a reader for it.
+    """The rows that row functions made of an index's pages: an index of its own, and a reader for it.
 
-    What landed stays as it is, so that a function that fails can be mended without asking the API again.
+    The stored pages stay as they are, so that a failing function can be fixed without fetching them again.
     """
 
     def __init__(self, base: PageRequest) -> None:
@@ -40,15 +40,15 @@ class MappedPages:
         self._size = 0
 
     def fill(
-        self, landed: PageIndex, reader: Payloads, rows: RowFunctions, check_cancelled: Callable[[], None]
+        self, stored: PageIndex, reader: Payloads, rows: RowFunctions, check_cancelled: Callable[[], None]
     ) -> None:
-        """Apply the functions to every landed page; ``check_cancelled`` may raise between any two.
+        """Apply the functions to every stored page; ``check_cancelled`` may raise between any two.
 
         Raises ``ConfigurationError`` where a function fails.
         """
         if rows.changes is not None:
-            rows.changes.begin(min((_asked(line) for line in landed.lines()), default=rows.changes.began))
-        for place, line in zip(landed.places(), landed.lines(), strict=True):
+            rows.changes.begin(min((_requested_at(line) for line in stored.lines()), default=rows.changes.began))
+        for place, line in zip(stored.places(), stored.lines(), strict=True):
             check_cancelled()
             header = _header(line)
             self._put(place, header, rows.apply(payload_of(place, reader), _origin(header)))
@@ -56,7 +56,7 @@ class MappedPages:
             self._file.flush()
 
     def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
-        """Return a payload."""
+        """Return the bytes of a payload."""
         return os.pread(self._file.fileno(), length, offset)
 
     def close(self) -> None:
@@ -79,8 +79,8 @@ def _header(line: bytes) -> Header:
     return header
 
 
-def _asked(line: bytes) -> float:
-    """Return when a page was asked for, but for what it waited for its turn: the first of all does not wait."""
+def _requested_at(line: bytes) -> float:
+    """Return when a page was requested, give or take its wait before storing; the very first page does not wait."""
     header = _header(line)
     return header.at - max(header.seconds, 0.0)
 
@@ -90,7 +90,7 @@ def _origin(header: Header) -> RowOrigin:
 
 
 COMPOSE_VERSION: Final = 1
-"""A part of every digest: to be raised when the same pages shall make other bytes."""
+"""Part of every digest; raise it when the same pages should make other bytes."""
 
 _PAGES_LEVEL: Final = 3
 
@@ -98,80 +98,75 @@ COMPOSE_BLOCK_BYTES: Final = 256 * 1024
 
 
 class DamagedError(StoreError):
-    """A landed page is not what it was when it landed."""
+    """A stored page no longer matches its digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One data file to be: how many pages go into it, and how many rows and bytes of rows they have."""
+    """A planned data file: the number of its pages, and of their rows and bytes."""
 
     pages: int
     rows: int
     bytes: int
 
-    def grown(self, place: PagePosition) -> Cut:
-        """Return this file with one page more."""
-        return Cut(self.pages + 1, self.rows + place.rows, self.bytes + place.bytes)
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be composed: the digest that names it, and the data files."""
+    """The data files to compose, and the digest that names them."""
 
     digest: str
     cuts: tuple[Cut, ...]
 
     @property
     def rows(self) -> int:
-        """The rows of all data files."""
+        """The number of rows in all data files."""
         return sum(cut.rows for cut in self.cuts)
 
     @property
     def bytes(self) -> int:
-        """The bytes of their rows, as JSON Lines."""
+        """The size of all rows as JSON Lines."""
         return sum(cut.bytes for cut in self.cuts)
 
 
-def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, landed: PageIndex | None = None) -> Plan:
+def plan(pages: PageIndex, file_format: FileFormat, part_bytes: int | None, stored: PageIndex | None = None) -> Plan:
     """Plan data files of at most ``part_bytes`` of rows each, cut between pages; ``None`` makes exactly one.
 
-    ``landed`` are the pages that ``pages`` were made of, where row functions have changed them: the accounting, which
-    has the same name, tells of both.
+    ``stored`` are the pages that row functions turned into ``pages``: both go into the digest, which also names the
+    accounting.
     """
     options = {"version": COMPOSE_VERSION, "format": file_format.name, "part_bytes": part_bytes, **file_format.options}
     digest = sha256(json.dumps(options, sort_keys=True).encode())
-    for place in landed.places() if landed else ():
+    for place in stored.places() if stored else ():
         digest.update(place.key + place.sha256.encode())
     cuts = [Cut(0, 0, 0)]
     for place in pages.places():
         digest.update(place.key + place.sha256.encode())
         if part_bytes is not None and cuts[-1].bytes and cuts[-1].bytes + place.bytes > part_bytes:
             cuts.append(Cut(0, 0, 0))
-        cuts[-1] = cuts[-1].grown(place)
+        last = cuts[-1]
+        cuts[-1] = Cut(last.pages + 1, last.rows + place.rows, last.bytes + place.bytes)
     if part_bytes is not None and not cuts[-1].bytes:
         cuts.pop()
     return Plan(digest.hexdigest()[:16], tuple(cuts))
 
 
 class Payloads(Protocol):
-    """Where the rows of a page are read."""
+    """Reads the rows of pages."""
 
     def read(self, segment: SegmentId, offset: int, length: int) -> bytes:
-        """Return a payload."""
+        """Return the bytes of a payload."""
 
 
 def payload_of(place: PagePosition, reader: Payloads) -> bytes:
-    """Return the rows of a page. Raises ``DamagedError`` where they are not those that were put there."""
+    """Return the rows of a page. Raises ``DamagedError`` if they do not match the digest."""
     payload = reader.read(place.segment, place.offset, place.bytes) if place.bytes else b""
     if place.bytes and sha256(payload).hexdigest() != place.sha256:
-        raise DamagedError(
-            f"a page in {place.segment.name} is not what was stored; the next try collects everything again"
-        )
+        raise DamagedError(f"a page in {place.segment.name} is damaged; the next try collects everything again")
     return payload
 
 
 def payloads(index: PageIndex, reader: Payloads, check_cancelled: Callable[[], None]) -> Iterator[bytes]:
-    """Yield the rows of each page that has some, in order; ``check_cancelled`` may raise between any two."""
+    """Yield the rows of each page that is not empty, in order; ``check_cancelled`` may raise between any two."""
     for place in index.places():
         check_cancelled()
         if place.bytes:
@@ -187,42 +182,42 @@ class SegmentSource:
         self._reader = reader
 
     def compose(self, cut: Cut, file_format: FileFormat, pending: Pending, name: str) -> FileEntry:
-        """Write the pages of the next data file and return what it became; the file is not committed."""
+        """Write the pages of the next data file, without committing it, and return its manifest entry."""
         rows = 0
-        # Leaving waits for the digest of one block at most, so nobody who stops a run has to wait.
-        with ThreadPoolExecutor(1, thread_name_prefix="digest") as beside:
-            tap = _Tap(pending, beside)
-            composer = file_format.compose(tap.write)
+        # Leaving waits for the digest of at most one block, so cancelling stays quick.
+        with ThreadPoolExecutor(1, thread_name_prefix="digest") as executor:
+            writer = _DigestingWriter(pending, executor)
+            composer = file_format.compose(writer.write)
             for place in islice(self._places, cut.pages):
                 self._check_cancelled()
                 rows += place.rows
                 if place.bytes:
                     composer.add(payload_of(place, self._reader))
             composer.finish()
-            digest = tap.finish()
-        return FileEntry(name, rows, tap.bytes, digest)
+            digest = writer.finish()
+        return FileEntry(name, rows, writer.bytes, digest)
 
 
 def write_accounting(index: PageIndex, pending: Pending) -> None:
-    """Write one JSON line for each page, compressed; the file is not committed."""
+    """Write one compressed JSON line per page, without committing the file."""
     deflate = zlib.compressobj(_PAGES_LEVEL, wbits=31)
     for line in index.lines():
         pending.write(deflate.compress(line))
     pending.write(deflate.flush())
 
 
-class _Tap:
-    """Counts and digests what is written to a file.
+class _DigestingWriter:
+    """Counts and digests the bytes written to a file.
 
-    It is digested block by block in a thread beside the reading and verifying of what follows: without instructions of
-    the processor for it, hashing takes most of the time of publishing.
+    A thread digests one block while the next is read and verified: on a processor without SHA instructions, hashing
+    takes most of the time of publishing.
     """
 
-    def __init__(self, pending: Pending, beside: Executor) -> None:
+    def __init__(self, pending: Pending, executor: Executor) -> None:
         self._pending = pending
-        self._beside = beside
+        self._executor = executor
         self._digest = sha256()
-        """Changed by one thread at a time: a block has to wait for the one before it."""
+        """Changed by one thread at a time: each block waits for the one before it."""
         self._digesting: Future[None] | None = None
         self._block: list[bytes] = []
         self._size = 0
@@ -234,10 +229,10 @@ class _Tap:
         self._block.append(data)
         self._size += len(data)
         if self._size >= COMPOSE_BLOCK_BYTES:
-            self._digesting = self._beside.submit(self._update, self._take())
+            self._digesting = self._executor.submit(self._update, self._take())
 
     def finish(self) -> str:
-        """Return the digest of all that was written, in hex."""
+        """Return the digest of all bytes written, in hex."""
         self._update(self._take())
         return self._digest.hexdigest()
 
@@ -248,6 +243,6 @@ class _Tap:
         return block
 
     def _update(self, block: list[bytes]) -> None:
-        # One by one: to join them costs more than it saves.
+        # One by one: joining them costs more than it saves.
         for data in block:
             self._digest.update(data)

@@ -1,4 +1,4 @@
-"""A collection in files, from the first landed page to the commit."""
+"""A collection in files, from the first stored page to the commit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class FileDataset:
-    """Implements ``Dataset``; ``path`` and ``manifest_path`` are what the summary calls the result."""
+    """Implements ``Dataset``; the summary reports ``path`` and ``manifest_path``."""
 
     keeps = True
 
@@ -32,7 +32,7 @@ class FileDataset:
         self._path = path
         self._manifest_path = manifest_path
         staging = site.stagings.sub(run.key)
-        # Segments of claims that are gone must not be taken for our own.
+        # A new claim number must not match segments whose claim file is gone.
         self._claim = Claim.take(staging, above=max((each.claim for each in segment_ids(staging)), default=0))
         self._writer = SegmentWriter(self._claim.staging, self._claim)
         self._reader = SegmentReader(self._claim.staging)
@@ -55,7 +55,7 @@ class FileDataset:
     def lines(self, record: PageRecord) -> bytes:
         """Return the rows of a stored page.
 
-        Raises ``StoreError`` where they are damaged, and forgets everything.
+        Raises ``StoreError`` if they are damaged, and forgets everything.
         """
         self._writer.finish()
         try:
@@ -78,7 +78,7 @@ class FileDataset:
         self._index.put(header, head, segment, offset)
 
     def restart(self, partition: tuple[int, ...]) -> None:
-        """Forget what is stored of a partition."""
+        """Forget the stored pages of a partition."""
         self._writer.append(frames.encode(frames.restart_of(partition, time.time())), b"")
         self._index.restart(partition)
 
@@ -90,19 +90,19 @@ class FileDataset:
             self.discard()
             raise
         except WatermarkMoved:
-            self._withdraw()
+            self._remove_everything()
             raise
         self.close()
         return manifest.summary(self._path, self._manifest_path)
 
     def publication(self, report: CollectionReport) -> Publication:
-        """Return what will publish all stored rows, not yet begun."""
+        """Return a publication of all stored rows, not yet started."""
         self._writer.finish()
         return Publication(self._site, self._claim, self._run, self._index, report)
 
     def discard(self) -> None:
-        """Forget everything stored; notes on files at the target stay."""
-        # What is stored may belong to a newer try by now.
+        """Forget all stored pages; notes on files at the target stay."""
+        # A newer try may own the staging area by now.
         self._claim.check()
         self._writer.close()
         self._index.clear()
@@ -110,15 +110,15 @@ class FileDataset:
         staging.delete(each.name for each in segment_ids(staging))
 
     def close(self) -> None:
-        """Store what is still in memory and let go of all resources."""
+        """Store what is still in memory and release all resources."""
         if not self._closed:
             self._closed = True
             self._writer.close()
             self._reader.close()
             self._index.close()
 
-    def _withdraw(self) -> None:
-        """Leave no trace: the next try will ask for other rows, and would not look here."""
+    def _remove_everything(self) -> None:
+        """Leave no trace: the next try requests other rows and uses another staging area."""
         self._claim.check()
         self._writer.close()
         target, layout = self._site.target, self._site.layout
@@ -129,7 +129,7 @@ class FileDataset:
             self._site.stagings.prune()
 
     def _load(self) -> None:
-        """Take up what earlier claims stored."""
+        """Index the pages that earlier claims stored."""
         newest, first_claim = 0.0, None
         for segment, frame in stored_frames(self._claim.staging):
             header = frame.header
@@ -144,12 +144,12 @@ class FileDataset:
         if first_claim is None:
             return
         if time.time() - newest > self._run.resume_max_age:
-            _log.info("What an earlier try stored is too old (limits.resume_max_age): collecting anew")
+            _log.info("Stored pages are older than limits.resume_max_age: starting from scratch")
             self.discard()
             return
-        # Where a page that was split is lost, so are its parts, and theirs.
+        # If a page that was split is lost, so are its parts, recursively.
         while lost := self._index.gapped():
             for partition in lost:
-                _log.warning("A stored page of partition %s is lost: it is collected anew", partition)
+                _log.warning("A stored page of partition %s is lost: collecting the partition again", partition)
                 self.restart(partition)
-        _log.info("Going on after %d pages that an earlier try stored", self._index.sums()[0])
+        _log.info("Resuming after %d stored pages", self._index.sums()[0])

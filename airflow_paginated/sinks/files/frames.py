@@ -1,13 +1,12 @@
-"""The frame of a page in a segment: one JSON header line, then the rows exactly as they were handed over.
+"""The frame of a page in a segment: one JSON header line, then the page's rows, byte for byte.
 
-Requests are stored as what differs from the run's base request: shorter, and a header that all requests share (it may
-be a secret) never lands.
+A request is stored as its difference from the run's base request. That is shorter, and a header that all requests
+share, which may be a secret, is never written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -23,7 +22,7 @@ Partition = tuple[int, ...]
 
 
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a request has that its base has not; ``dropped`` names query parameters of the base that it lacks."""
+    """How a request differs from its base; ``dropped`` names query parameters that only the base has."""
 
     partition: Partition | None = None
     index: int | None = None
@@ -38,7 +37,7 @@ class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Header(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A frame's header; with ``restart`` it says that nothing before it in that partition counts."""
+    """A frame's header; ``restart`` voids all earlier frames of that partition."""
 
     v: int
     at: float
@@ -59,7 +58,7 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def sound(self) -> bool:
-        """Say whether the fields make sense together."""
+        """Whether the fields are consistent."""
         if self.v != FRAME_VERSION:
             return False
         if self.restart is not None:
@@ -69,13 +68,13 @@ class Header(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @property
     def payload(self) -> int:
-        """The length of what follows the header's line."""
+        """The number of bytes after the header line."""
         return max(self.bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame found in a segment: its header, the header's line, and where its payload lies."""
+    """A frame read from a segment: its header, the encoded header line, and the payload's offset."""
 
     header: Header
     line: bytes
@@ -87,7 +86,7 @@ _decoder: Final = msgspec.json.Decoder(Header)
 
 
 def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
-    """Return the header of a page that landed at ``at`` (epoch seconds)."""
+    """Return the header of a page stored at ``at`` (epoch seconds)."""
     request, successor = record.request, record.successor
     partition, index = request.partition, request.index
     return Header(
@@ -101,7 +100,9 @@ def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
         request=_delta(request, base, partition, index),
         successor=_delta(successor, base, partition, index + 1) if isinstance(successor, PageRequest) else None,
         stop=successor.why if isinstance(successor, Stop) else None,
-        split=_split_deltas(successor, base, partition) if isinstance(successor, Split) else None,
+        split=[_delta(part, base, (*partition, number), 0) for number, part in enumerate(successor.requests)]
+        if isinstance(successor, Split)
+        else None,
         attempts=record.attempts,
         seconds=round(record.seconds, 6),
         total=(record.total.count, record.total.kind) if record.total else None,
@@ -110,30 +111,33 @@ def header_of(record: PageRecord, base: PageRequest, at: float) -> Header:
 
 
 def restart_of(partition: Partition, at: float) -> Header:
-    """Return the header that takes back all earlier frames of a partition."""
+    """Return the header that voids all earlier frames of a partition."""
     return Header(v=FRAME_VERSION, at=at, restart=partition)
 
 
 def encode(header: Header) -> bytes:
-    """Return a header as the line that begins a frame."""
+    """Encode a header as the first line of a frame."""
     try:
         return _encoder.encode(header) + b"\n"
     except (OverflowError, UnicodeEncodeError):
-        # Integers beyond 64 bits and lone surrogates, which an API may put into a cursor.
+        # Cursors may contain integers beyond 64 bits and lone surrogates.
         return json.dumps(msgspec.to_builtins(header)).encode() + b"\n"
 
 
 def decode(line: bytes) -> Header | None:
-    """Return the header in a line, or ``None`` for anything else."""
+    """Decode a header line; return ``None`` if it is invalid."""
     try:
         header: Header | None = _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        header = _decode_odd(line)
+        try:
+            header = msgspec.convert(json.loads(line), Header)
+        except (ValueError, RecursionError):
+            return None
     return header if header is not None and header.sound else None
 
 
 def record_of(header: Header, base: PageRequest) -> PageRecord:
-    """Return the record that a header was made of."""
+    """Rebuild the record from its header."""
     request = header.request or Delta()
     return PageRecord(
         request=_restore(request, base, header.partition, header.index),
@@ -149,9 +153,9 @@ def record_of(header: Header, base: PageRequest) -> PageRecord:
 
 
 def scan(data: bytes, verify: bool) -> tuple[list[Frame], bool]:
-    """Return the frames of a segment up to the first bad one, and whether there was none.
+    """Return the frames of a segment up to the first damaged one, and whether all are intact.
 
-    With ``verify`` a payload that does not match its digest is bad, too.
+    With ``verify``, a payload that does not match its digest counts as damaged.
     """
     frames: list[Frame] = []
     at, view = 0, memoryview(data)
@@ -177,19 +181,18 @@ def _successor(header: Header, base: PageRequest) -> Successor:
     return _restore(header.successor or Delta(), base, header.partition, header.index + 1)
 
 
-def _split_deltas(split: Split, base: PageRequest, partition: Partition) -> list[Delta]:
-    return [_delta(request, base, (*partition, number), 0) for number, request in enumerate(split.requests)]
-
-
-def _decode_odd(line: bytes) -> Header | None:
-    try:
-        return msgspec.convert(json.loads(line), Header)
-    except (ValueError, RecursionError):
-        return None
-
-
 def _delta(request: PageRequest, base: PageRequest, partition: Partition, index: int) -> Delta:
-    query, dropped = _query_delta(request.query, base.query)
+    query: dict[str, Json] = dict(request.query)
+    dropped = list(base.query)
+    # A missing parameter or another order, which some APIs sign, stores the whole query.
+    if list(query)[: len(dropped)] == dropped:
+        # By identity, since True == 1; storing more than needed does no harm.
+        query = {name: value for name, value in query.items() if base.query.get(name, _OMITTED) is not value}
+        dropped = []
+    headers: dict[str, str | None] | None = None
+    if request.headers is not base.headers and request.headers != base.headers:
+        headers = {name: None for name in base.headers if name not in request.headers}
+        headers |= {name: value for name, value in request.headers.items() if base.headers.get(name) != value}
     return Delta(
         partition=None if request.partition == partition else request.partition,
         index=None if request.index == index else request.index,
@@ -197,52 +200,30 @@ def _delta(request: PageRequest, base: PageRequest, partition: Partition, index:
         method=None if request.method == base.method else request.method,
         query=query or None,
         dropped=dropped or None,
-        headers=_headers_delta(request.headers, base.headers),
+        headers=headers,
         body=msgspec.UNSET if request.body is base.body else request.body,
         state=msgspec.UNSET if request.state is base.state else request.state,
         sure=msgspec.UNSET if request.sure is base.sure else request.sure,
     )
 
 
-def _query_delta(query: Mapping[str, Json], base: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
-    names = list(base)
-    if list(query)[: len(names)] != names:
-        # A parameter is missing, or the order differs, which some APIs sign.
-        return dict(query), names
-    # Identity, since equality takes True for 1; what is stored without need does no harm.
-    return {name: value for name, value in query.items() if base.get(name, _OMITTED) is not value}, []
-
-
-def _headers_delta(headers: Mapping[str, str], base: Mapping[str, str]) -> dict[str, str | None] | None:
-    if headers is base or headers == base:
-        return None
-    changed: dict[str, str | None] = {name: None for name in base if name not in headers}
-    return changed | {name: value for name, value in headers.items() if base.get(name) != value}
-
-
 def _restore(delta: Delta, base: PageRequest, partition: Partition, index: int) -> PageRequest:
+    query, headers = base.query, base.headers
+    if delta.query or delta.dropped:
+        dropped = delta.dropped or ()
+        kept = {name: value for name, value in query.items() if name not in dropped}
+        query = {**kept, **(delta.query or {})}
+    if delta.headers:
+        merged = {**headers, **delta.headers}
+        headers = {name: value for name, value in merged.items() if value is not None}
     return PageRequest(
         path=base.path if delta.path is None else delta.path,
         method=base.method if delta.method is None else delta.method,
-        query=_restore_query(delta, base.query),
-        headers=_restore_headers(delta.headers, base.headers),
+        query=query,
+        headers=headers,
         body=base.body if delta.body is msgspec.UNSET else delta.body,
         partition=partition if delta.partition is None else delta.partition,
         index=index if delta.index is None else delta.index,
         state=base.state if delta.state is msgspec.UNSET else delta.state,
         sure=base.sure if isinstance(delta.sure, msgspec.UnsetType) else delta.sure,
     )
-
-
-def _restore_query(delta: Delta, base: Mapping[str, Json]) -> Mapping[str, Json]:
-    if not delta.query and not delta.dropped:
-        return base
-    dropped = delta.dropped or ()
-    return {**{name: value for name, value in base.items() if name not in dropped}, **(delta.query or {})}
-
-
-def _restore_headers(changed: Mapping[str, str | None] | None, base: Mapping[str, str]) -> Mapping[str, str]:
-    if not changed:
-        return base
-    merged = {**base, **changed}
-    return {name: value for name, value in merged.items() if value is not None}

@@ -1,11 +1,11 @@
-"""Where every landed page lies, sorted, in flat memory."""
+"""The position of every stored page, sorted, in flat memory."""
 
 from __future__ import annotations
 
 import sqlite3
 import struct
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from airflow_paginated.core.errors import StoreError
 from airflow_paginated.core.values import PageRecord, PageRequest
@@ -15,7 +15,7 @@ from airflow_paginated.sinks.files.segments import SegmentId
 _INSERT_CHUNK_ROWS: Final = 500
 _PLACE: Final = "part, idx, claim, segment, offset, rows, bytes, sha256"
 _OPEN, _ENDED, _SPLIT = range(3)
-# Nothing here outlives the process, so nothing has to be safe on disk; the cache bounds the memory.
+# The index dies with the process, so it needs no durability; the cache size bounds its memory.
 _INDEX_TABLES: Final = """
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
@@ -31,7 +31,7 @@ BEGIN;
 
 
 class PagePosition(NamedTuple):
-    """A page in order: its key, where its rows lie, and what they must be."""
+    """A page's sort key, the position of its rows, and their expected size and digest."""
 
     key: bytes
     segment: SegmentId
@@ -42,17 +42,17 @@ class PagePosition(NamedTuple):
 
 
 class PageIndex:
-    """One entry for each landed page, the newest frame of it; used by one thread."""
+    """One entry per stored page, for its newest frame; used by one thread."""
 
     def __init__(self, base: PageRequest) -> None:
         self._base = base
-        # An empty name means a temporary file that nobody else sees and that goes with the connection.
+        # An empty name makes a private temporary file that SQLite deletes when the connection closes.
         self._db = sqlite3.connect("", isolation_level=None, cached_statements=32)
         self._db.executescript(_INDEX_TABLES)
         self._execute = self._db.cursor().execute
 
     def put(self, header: Header, line: bytes, segment: SegmentId, offset: int) -> None:
-        """Note a page; it takes the place of an older frame of the same page."""
+        """Add a page, replacing an older frame of the same page."""
         values = (
             _key(header.partition),
             header.index,
@@ -68,10 +68,10 @@ class PageIndex:
         try:
             self._execute("INSERT OR REPLACE INTO pages VALUES (?,?,?,?,?,?,?,?,?,?)", values)
         except sqlite3.Error as error:
-            raise StoreError(f"cannot note a page in the temporary folder: {error}") from error
+            raise StoreError(f"cannot index a page in the temporary folder: {error}") from error
 
     def cut(self, partition: Partition, index: int, claim: int) -> None:
-        """Forget what earlier claims know of a partition beyond a page: ``claim`` went on from there by itself."""
+        """Forget pages of a partition after ``index`` from earlier claims: ``claim`` collected them anew."""
         self._execute("DELETE FROM pages WHERE part = ? AND idx > ? AND claim < ?", (_key(partition), index, claim))
 
     def restart(self, partition: Partition) -> None:
@@ -90,7 +90,7 @@ class PageIndex:
         return found
 
     def gapped(self) -> list[Partition]:
-        """Return the partitions that lack a page before the newest one, or the page that was split into them."""
+        """Return the partitions that lack a page before their newest one, or the page that was split into them."""
         found = self._db.execute(
             "SELECT part FROM pages GROUP BY part HAVING count(*) != max(idx) + 1 OR length(part) > ?1"
             " AND substr(part, 1, length(part) - ?1) NOT IN (SELECT part FROM pages WHERE ended = ?2)",
@@ -99,7 +99,7 @@ class PageIndex:
         return [_partition(part) for (part,) in found]
 
     def unfinished(self) -> Iterator[PageRecord]:
-        """Yield the newest page of each partition whose end is not known, as things are at the first one."""
+        """Yield the newest page of each unfinished partition, as of the first iteration."""
         self._db.execute("DELETE FROM newest")
         self._db.execute(
             "INSERT INTO newest SELECT part, idx FROM (SELECT part, max(idx) AS idx, ended FROM pages GROUP BY part)"
@@ -122,22 +122,24 @@ class PageIndex:
         return self._record(found[0]) if found else None
 
     def places(self) -> Iterator[PagePosition]:
-        """Yield where all pages lie, in order; nothing may be changed meanwhile."""
+        """Yield the positions of all pages, in order; the index must not change meanwhile."""
         for found in self._db.execute(f"SELECT {_PLACE} FROM pages ORDER BY part, idx"):  # noqa: S608  # a constant
-            yield _place(*found)
+            part, idx, claim, segment, *rest = found
+            yield PagePosition(part + _number(idx), SegmentId(claim, segment), *rest)
 
     def place(self, partition: Partition, index: int) -> PagePosition:
-        """Return where one page lies. Raises ``KeyError`` for one that is not there."""
+        """Return the position of one page. Raises ``KeyError`` if it is not stored."""
         found = self._db.execute(
             f"SELECT {_PLACE} FROM pages WHERE part = ? AND idx = ?",  # noqa: S608  # a constant
             (_key(partition), index),
         ).fetchone()
         if found is None:
             raise KeyError((partition, index))
-        return _place(*found)
+        part, idx, claim, segment, *rest = found
+        return PagePosition(part + _number(idx), SegmentId(claim, segment), *rest)
 
     def lines(self) -> Iterator[bytes]:
-        """Yield the header lines of all pages, in order; nothing may be changed meanwhile."""
+        """Yield the header lines of all pages, in order; the index must not change meanwhile."""
         for (line,) in self._db.execute("SELECT line FROM pages ORDER BY part, idx"):
             yield line
 
@@ -146,20 +148,16 @@ class PageIndex:
         self._db.close()
 
     def _records(self, query: str) -> Iterator[PageRecord]:
-        # Chunk by chunk: between two of them the caller may store pages.
+        # In chunks: the caller may store pages between two of them.
         part, idx = b"", -1
         while found := self._db.execute(query, (part, idx, _INSERT_CHUNK_ROWS)).fetchall():
-            for part, idx, line in found:  # noqa: B007  # the last ones are where the next chunk begins
+            for part, idx, line in found:  # noqa: B007  # the next chunk begins after the last ones
                 yield self._record(line)
 
     def _record(self, line: bytes) -> PageRecord:
         header = decode(line)
         assert header is not None, "only sound headers are put"  # noqa: S101  # for mypy: an invariant of this class
         return record_of(header, self._base)
-
-
-def _place(part: bytes, idx: int, claim: int, segment: int, *rest: Any) -> PagePosition:
-    return PagePosition(part + _number(idx), SegmentId(claim, segment), *rest)
 
 
 _number: Final = struct.Struct(">Q").pack
