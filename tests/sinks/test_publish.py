@@ -147,7 +147,7 @@ def test_a_part_that_went_missing_is_noticed(near: Lake) -> None:
         if step.name == "verify":
             name = next(name for name in near.files() if name.startswith("part-00001"))
             near.storage().delete([name])
-            with pytest.raises(StoreError, match="is not there as it was written"):
+            with pytest.raises(StoreError, match="is missing or has the wrong size"):
                 step.run()
             break
         step.run()

@@ -1,4 +1,4 @@
-"""Removing what no manifest lists: only files whose names were noted before they were written."""
+"""Remove files that no manifest lists, but only those whose names were noted before they were written."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Note(msgspec.Struct, frozen=True):
-    """The names of files at a target that are about to be written, or to be listed no more."""
+    """Names of files at a target that are about to be written or replaced."""
 
     target: str
     files: list[str]
@@ -44,19 +44,19 @@ def read_notes(staging: Storage) -> dict[str, Note]:
         try:
             notes[name] = msgspec.json.decode(staging.read(name) or b"", type=Note)
         except msgspec.DecodeError:
-            _log.warning("%s/%s cannot be read and is left alone", staging.identity, name)
+            _log.warning("Cannot read %s/%s; leaving it in place", staging.identity, name)
     return notes
 
 
 def remove_unlisted(target: Storage, layout: Layout, committed: Manifest | None, staging: Storage) -> None:
-    """Delete what a staging area notes for this target and the committed manifest, if there is one, does not list."""
+    """Delete files that a staging area notes for this target, unless the committed manifest lists them."""
     keep = {file.path for file in committed.files} | {layout.pages(committed.digest)} if committed else set()
     noted = {name for note in read_notes(staging).values() if note.target == target.identity for name in note.files}
     target.delete(sorted(name for name in noted - keep if layout.owns(name)))
 
 
 def remove_temporary(target: Storage, layout: Layout, run_keys: Iterable[str]) -> None:
-    """Delete half-written files that these runs left at the target."""
+    """Delete unfinished files that these runs left at the target."""
     keys = set(run_keys)
     for folder in layout.folders():
         target.delete(folder + name for name in target.entries(folder.rstrip("/")) if temp_owner(name) in keys)
@@ -70,13 +70,13 @@ def stale_stagings(stagings: Storage, own: str, age: float) -> list[str]:
 
 
 def remove_staging(staging: Storage, target: Storage, newest_claim: int | None = None) -> None:
-    """Delete a staging area, except for notes on another target, which a commit there will need.
+    """Delete a staging area, except for notes on another target, which a commit there needs.
 
-    A claim above ``newest_claim`` stays: a try that came this late owns the area, and finds it as good as empty.
+    A claim above ``newest_claim`` stays: a newer try owns the area then, and finds no pages in it.
     """
     foreign = {name for name, note in read_notes(staging).items() if note.target != target.identity}
-    # After a death in between, the next try shall find what it can go on with: pages without a gap, so the newest are
-    # deleted first, and the claims that they belong to, which are deleted last.
+    # If this process dies midway, the next try must be able to resume: delete the newest pages first, so that no gap
+    # appears, and the claims last.
     names = [name for name in sorted(staging.files(), reverse=True) if name not in foreign]
     claims = {name: number for name in names if (number := claim_number(name)) is not None}
     staging.delete(name for name in names if name not in claims)

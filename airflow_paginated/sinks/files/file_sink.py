@@ -1,4 +1,4 @@
-"""Rows in files: what the user configures, and what becomes of it once its path is rendered."""
+"""The sink for files, as the user configures it, and with its path rendered."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from airflow_paginated.sinks.files.storage import Storage
 
 Resolve: TypeAlias = Callable[[str], tuple[AbstractFileSystem, str]]
-"""Returns the filesystem of a path, and the path as that filesystem calls it."""
+"""Returns the filesystem of a path, and the path in that filesystem's notation."""
 
 
 class FileSink:
-    """Files at ``path``: one where the path ends with a format's suffix, a folder of parts otherwise.
+    """Files at ``path``: one file if the path ends with a format's suffix, otherwise a folder of parts.
 
-    A slash at the end always means a folder. ``file_format`` is ``jsonl`` (``ndjson``) or ``csv``, each also with
-    ``.gz``; by default what the path's suffix says, else ``jsonl``. ``csv_formulas="escape"`` puts an apostrophe before
-    each text that a spreadsheet would take for a formula, ``keep`` leaves it as it was sent. ``if_exists`` says what
-    happens to what an earlier run published: ``replace`` it, ``fail`` before the first request, or ``skip`` the run and
-    return what exists, if it is complete. ``staging`` is a folder for pages that are not published yet, by default
-    ``_staging`` beside the data. A part has at most ``part_bytes`` of rows, and at least one page.
+    A trailing slash always means a folder. ``file_format`` is ``jsonl`` (``ndjson``) or ``csv``, each optionally with
+    ``.gz``; it defaults to the path's suffix, else to ``jsonl``. ``csv_formulas="escape"`` puts an apostrophe before
+    strings that a spreadsheet would read as formulas, ``keep`` leaves strings as they were sent. ``if_exists`` decides
+    about an earlier run's dataset: ``replace`` it, ``fail`` before the first request, or, if it is complete, ``skip``
+    the run and return it. ``staging`` is the folder for unpublished pages, by default ``_staging`` beside the data. A
+    part has at most ``part_bytes`` of rows, but at least one page.
 
     Example::
 
@@ -60,16 +60,16 @@ class FileSink:
         self.csv_formulas = csv_formulas
         self.if_exists = if_exists
         self.part_bytes = part_bytes
-        # Airflow renders the two above in place; what they were tells what the templates may do.
+        # Airflow renders path and staging in place; the originals limit where the templates may lead.
         self._written = (self.path, self.staging)
         check_choice(if_exists, ("replace", "fail", "skip"), "sink: if_exists")
         check_number(part_bytes, "sink: part_bytes", least=1, whole=True)
         self._format()
 
     def resolved(self, resolve: Resolve) -> Sink:
-        """Return the sink with its filesystems; the path must be rendered by now.
+        """Return the sink with its filesystems; the path must already be rendered.
 
-        Raises ``ConfigurationError`` for a path that is not, or that its templates led out of its folder.
+        Raises ``ConfigurationError`` if it is not, or if its templates lead out of its folder.
         """
         path = path_text(self.path, "path")
         check_rendered(path, self._written[0], "sink: path")
@@ -91,13 +91,13 @@ class FileSink:
         )
 
     def _format(self) -> tuple[FileFormat, bool]:
-        """Return the format, and whether the path means one file."""
+        """Return the format, and whether the path names one file."""
         suffix = None if self.path.endswith("/") else format_in(self.path)
-        asked = None if self.file_format is None else canonical(str(self.file_format))
+        requested = None if self.file_format is None else canonical(str(self.file_format))
         # "jsonl" does not contradict "jsonl.gz", which is jsonl; the other way round it does.
-        if suffix and asked and suffix != asked and suffix.partition(".")[0] != asked:
+        if suffix and requested and suffix != requested and suffix.partition(".")[0] != requested:
             raise ConfigurationError(f"sink: path ends like a {suffix} file, but file_format is {self.file_format!r}")
-        return format_named(suffix or asked or "jsonl", self.csv_formulas), suffix is not None
+        return format_named(suffix or requested or "jsonl", self.csv_formulas), suffix is not None
 
     def __repr__(self) -> str:
         return (
@@ -121,7 +121,7 @@ class Location:
 
     @classmethod
     def of(cls, resolve: Resolve, path: str, one_file: bool) -> Location:
-        """Return the folder at a path, or the one that a file is in."""
+        """Return the folder at a path, or the folder of a file."""
         fs, root = resolve(path)
         folder, slash, _ = root.rstrip("/").rpartition("/")
         return cls(fs, (folder or slash or ".") if one_file else root)
@@ -150,7 +150,7 @@ class FileTarget:
     part_bytes: int | None
 
     def open(self, run: Run) -> Dataset | Existing:
-        """Begin, or take up again, the collection of ``run``, unless the target is complete and to be kept."""
+        """Start or resume the collection of ``run``, unless the target is complete and ``if_exists`` is ``skip``."""
         # What writes files is imported by the task, not by the DAG file.
         from airflow_paginated.sinks.files.dataset import FileDataset
         from airflow_paginated.sinks.files.site import TargetSite

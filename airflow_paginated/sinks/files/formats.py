@@ -1,4 +1,4 @@
-"""Rows as CSV: one column for each name that any row of the run has."""
+"""File formats: JSON Lines and CSV, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Formulas: TypeAlias = Literal["keep", "escape"]
 EMPTY_FIELD: Final = '""'
 
 MOST_COLUMNS: Final = 10_000
-"""More are no table: rows have names of their own, and every one of them would make all others longer."""
+"""Beyond this, rows with names of their own would add a column to every other row."""
 
 _ROW: Final = msgspec.json.Decoder(dict[str, Raw])
 
 _TEXT: Final = msgspec.json.Decoder(str)
 
 _FORMULA: Final = re.compile("[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
-"""What spreadsheets take for the beginning of a formula, also in its full width."""
+"""How spreadsheet formulas begin, full-width characters included."""
 
 _QUOTED: Final = re.compile(r'[",\r\n]|^\s|\s$')
 
@@ -35,9 +35,9 @@ _QUOTED: Final = re.compile(r'[",\r\n]|^\s|\s$')
 def csv_composer(
     pages: Iterable[bytes], *, formulas: Formulas = "keep"
 ) -> Callable[[Callable[[bytes], object]], CsvRows]:
-    """Look at all rows of a run, and return what begins a file of them.
+    """Collect the columns of a run's rows, and return the function that starts a file with them.
 
-    Raises ``ConfigurationError`` for rows that make no table.
+    Raises ``ConfigurationError`` for rows that do not make a table.
     """
     columns: dict[str, None] = {}
     for lines in pages:
@@ -53,7 +53,7 @@ def csv_composer(
 
 
 def rows_in(lines: bytes) -> list[dict[str, Raw]]:
-    """Return the rows of a page, each by its names. Raises ``ConfigurationError`` where one is no object."""
+    """Return the rows of a page, each by its names. Raises ``ConfigurationError`` if one is not an object."""
     try:
         return _ROW.decode_lines(lines)
     except msgspec.ValidationError:
@@ -63,10 +63,10 @@ def rows_in(lines: bytes) -> list[dict[str, Raw]]:
 
 
 class CsvRows:
-    """Writes rows as RFC 4180 has it, but with line feeds; implements ``Composer``.
+    """Writes rows as RFC 4180 defines, but with line feeds; implements ``Composer``.
 
-    Texts are as they read, numbers as they were sent, objects and lists in JSON. An empty text is ``""``; null is
-    nothing, as is what is not there, save where that would make a blank line, which readers pass over.
+    Strings are decoded, numbers stay as they were sent, objects and lists are JSON. An empty string is ``""``; null and
+    missing values are empty, unless that would make a blank line, which readers skip.
     """
 
     def __init__(self, write: Callable[[bytes], object], columns: tuple[str, ...], formulas: Formulas) -> None:
@@ -81,7 +81,7 @@ class CsvRows:
         self._write(b"".join(self._line(map(self._cell, map(row.get, self._columns))) for row in rows_in(lines)))
 
     def finish(self) -> None:
-        """Nothing is left to be written."""
+        """Do nothing: every row is written already."""
 
     def _line(self, cells: Iterable[str]) -> bytes:
         return f"{','.join(cells) or EMPTY_FIELD}\n".encode()
@@ -103,7 +103,7 @@ def _quoted(text: str) -> str:
 
 
 def check_formulas(formulas: Any, file_format: str) -> None:
-    """Refuse what is no choice, or one for another format."""
+    """Raise ``ConfigurationError`` for an unknown choice, or one that does not apply to the format."""
     if formulas not in ("keep", "escape"):
         raise ConfigurationError(f"sink: csv_formulas: {formulas!r} is not one of keep, escape")
     if formulas != "keep" and not file_format.startswith("csv"):
@@ -129,7 +129,7 @@ class Composer(Protocol):
         """Add the rows of a page, as JSON Lines."""
 
     def finish(self) -> None:
-        """Write what is still to be written."""
+        """Write the remaining bytes."""
 
 
 Compose: TypeAlias = Callable[[Write], Composer]
@@ -139,11 +139,11 @@ Blocks: TypeAlias = Iterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A format: its name (also the suffix of its files, without the dot) and how a file of it is begun.
+    """A format: its name, which is also its files' suffix without the dot, and the function that starts a file.
 
-    ``options`` are a part of every digest. ``look``: what has to see the pages of the run before the first file is
-    begun, and then returns how one is. ``lines`` makes JSON Lines of the blocks of a file, in blocks that need not end
-    with a line; ``None`` where rows cannot be read back as they were.
+    ``options`` are part of every digest. ``look`` reads all pages of the run before the first file and returns the
+    function that starts one. ``lines`` turns the blocks of a file into JSON Lines, in blocks that may end within a
+    line; it is ``None`` if the original rows cannot be read back.
     """
 
     name: str
@@ -153,7 +153,7 @@ class FileFormat:
     lines: Callable[[Blocks], Blocks] | None = None
 
     def seen(self, pages: Iterable[bytes]) -> FileFormat:
-        """Return the format for a run with these pages, which are not asked for where that makes no difference."""
+        """Return the format for a run with these pages, which are read only if the format depends on them."""
         return self if self.look is None else replace(self, compose=self.look(pages))
 
 
@@ -214,7 +214,7 @@ FILE_FORMATS: Final = {
 
 
 def format_in(name: str) -> str | None:
-    """Return the format that a file name ends with, or ``None`` when it says nothing of a format."""
+    """Return the format that a file name ends with, or ``None`` for an unknown suffix."""
     for suffix in _SUFFIXES:
         for compression in _COMPRESSIONS:
             if name.endswith(suffix + compression):
@@ -223,14 +223,14 @@ def format_in(name: str) -> str | None:
 
 
 def canonical(name: str) -> str:
-    """Return the one name of a format that has several."""
+    """Return the canonical name of a format."""
     return name.replace("ndjson", "jsonl", 1) if name.startswith("ndjson") else name
 
 
 def format_named(name: str, csv_formulas: Formulas = "keep") -> FileFormat:
     """Return a format by its name.
 
-    Raises ``ConfigurationError`` for one that cannot be written, naming those that can.
+    Raises ``ConfigurationError`` for an unsupported one, naming those that are supported.
     """
     found = FILE_FORMATS.get(canonical(name))
     if found is None:

@@ -1,4 +1,4 @@
-"""What a sink's path says: one file or a folder, and whether rendering led it astray."""
+"""Validate a sink's path, and name the files at a target."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _PASSWORD: Final = re.compile(r"://[^/@]*:[^/@]*@")
 
 
 def path_text(given: Any, name: str) -> str:
-    """Return a path argument as text.
+    """Return a path argument as a string.
 
-    Raises ``ConfigurationError`` for what is no path, or has a password in it.
+    Raises ``ConfigurationError`` if it is not a path, is empty, or contains a password.
     """
     if not isinstance(given, str | os.PathLike) or not str(given):
         raise ConfigurationError(f"sink: {name} must be a path that is not empty, got a {type(given).__name__}")
@@ -28,7 +28,7 @@ def path_text(given: Any, name: str) -> str:
 
 
 def check_rendered(path: str, written: str, name: str) -> None:
-    """Refuse a path that its templates led out of the folder that was written before the first of them."""
+    """Raise ``ConfigurationError`` for a path that its templates lead out of the folder before the first of them."""
     if _TEMPLATE.search(path):
         raise ConfigurationError(f"{name} {path!r} is a template that was never rendered")
     first = _TEMPLATE.search(written)
@@ -37,7 +37,7 @@ def check_rendered(path: str, written: str, name: str) -> None:
     base = written[: written.rfind("/", 0, first.start()) + 1]
     rest = path[len(base) :].removesuffix("/")
     if not base:
-        # A path that is a template from its start may be absolute, or a URL.
+        # A path that starts with a template may render to an absolute path or a URL.
         rest = (rest.partition("://")[2] or rest).removeprefix("/")
     segments = rest.split("/")
     odd = any(ord(character) < 32 or character == "\\" for character in rest)
@@ -60,7 +60,7 @@ _DIGEST_FILE: Final = re.compile(r"[0-9a-f]{16}\.ndjson\.gz")
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The names of a folder target, or of the one file ``name`` and what stands beside it."""
+    """The file names of a folder target, or of the one file ``name`` and its companions."""
 
     suffix: str
     name: str | None = None
@@ -75,18 +75,18 @@ class Layout:
         return self.name or f"part-{number:05d}-{digest}.{self.suffix}"
 
     def pages(self, digest: str) -> str:
-        """The name of the accounting of all pages."""
+        """The name of the file with one record per page."""
         return f"{self._pages_folder}{digest}.ndjson.gz"
 
     def owns(self, name: str) -> bool:
-        """Say whether a file may be deleted: its name is one of ours, and never the one file itself."""
+        """Whether a file may be deleted: its name is one of ours, and not that of the one file itself."""
         if self.name is None:
             return bool(_FOLDER_FILE.fullmatch(name))
         folder, slash, base = name.rpartition("/")
         return folder + slash == self._pages_folder and bool(_DIGEST_FILE.fullmatch(base))
 
     def folders(self) -> tuple[str, ...]:
-        """The folders of the target in which files of ours are written."""
+        """The folders of the target that we write files in."""
         return "", self._pages_folder
 
     @property

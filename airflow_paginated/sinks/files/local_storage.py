@@ -51,7 +51,7 @@ class LocalStorage:
         path, temp = self._path(name), self._path(temp_name(name, self._token))
         with translated(f"create {path}"):
             for _ in range(_REPLACE_ATTEMPTS):
-                # Another run may clear the folder away with this file in it.
+                # Another run may delete the folder with this file in it.
                 with suppress(FileNotFoundError):
                     return _create(temp, path, data)
             return _create(temp, path, data)
@@ -63,7 +63,7 @@ class LocalStorage:
         pending.commit()
 
     def begin(self, name: str, expected: int = 0) -> Pending:
-        """Begin a file beside its final place, so that it can be moved there in one step."""
+        """Begin a file beside its final path, so that one rename commits it."""
         return _LocalPending(self._path(temp_name(name, self._token)), self._path(name))
 
     def log(self, name: str) -> Log:
@@ -86,7 +86,7 @@ class LocalStorage:
             reader.close()
 
     def reader(self, name: str) -> Reader:
-        """Open a file to read it at many places."""
+        """Open a file for random access."""
         return _LocalReader(self._path(name))
 
     def size(self, name: str) -> int | None:
@@ -116,13 +116,13 @@ class LocalStorage:
                 os.remove(path)
 
     def drop(self) -> None:
-        """Delete this folder with all that is in it."""
+        """Delete this folder and everything in it."""
         with translated(f"delete {self._root}"), suppress(FileNotFoundError):
             shutil.rmtree(self._root)
 
     def prune(self) -> None:
         """Delete this folder if it is empty."""
-        # Another run may use it; whether it is empty, rmdir decides.
+        # Another run may use it; rmdir decides whether it is empty.
         with suppress(OSError):
             os.rmdir(self._root)
 
@@ -131,7 +131,7 @@ class LocalStorage:
 
 
 class _LocalPending:
-    """A temporary file; ``_file`` is ``None`` once it is settled."""
+    """A temporary file that is renamed on commit."""
 
     def __init__(self, temp: str, path: str) -> None:
         self._temp = temp
@@ -166,7 +166,7 @@ class _LocalPending:
 
 
 class _LocalLog:
-    """Frames go straight to the kernel, so that they outlive this process."""
+    """Passes frames straight to the kernel, so that they survive this process."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -181,7 +181,7 @@ class _LocalLog:
             if written < size:
                 _write_all(self._file, memoryview(head + body)[written:])
         except OSError as error:
-            # What follows half a frame could not be read.
+            # Frames after a partial one would be unreadable.
             with suppress(OSError):
                 os.ftruncate(self._file, self._size)
                 os.lseek(self._file, self._size, os.SEEK_SET)
@@ -230,7 +230,7 @@ def _create(temp: str, path: str, data: bytes) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # On such a disk, whoever dies here leaves a file that is not whole.
+        # Without hard links, dying here leaves a partial file.
         with suppress(FileExistsError):
             _write(path, _NEW, data)
             return True
@@ -250,7 +250,7 @@ def _write(path: str, flags: int, data: bytes) -> None:
 
 
 def _open(path: str, flags: int) -> int:
-    """Open a file to write it, making its folder where that is missing."""
+    """Open a file for writing, creating its folder if missing."""
     for _ in range(_REPLACE_ATTEMPTS):
         with suppress(FileNotFoundError):
             return os.open(path, flags, 0o666)

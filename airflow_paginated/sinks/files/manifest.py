@@ -51,11 +51,11 @@ class Manifest:
     created: str
 
     def encode(self) -> builtins.bytes:
-        """Return the manifest as a JSON text."""
+        """Encode the manifest as JSON."""
         return msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n"
 
     def summary(self, path: str, manifest_path: str) -> dict[str, Any]:
-        """Return what a task returns of it."""
+        """Return the task's result."""
         return {
             "path": path,
             "manifest": manifest_path,
@@ -70,9 +70,9 @@ class Manifest:
 
 
 def load(target: Storage, layout: Layout) -> Manifest | None:
-    """Return the manifest of a target, or ``None`` when there is none.
+    """Return the manifest of a target, or ``None`` if there is none.
 
-    Raises ``TargetError`` for a file that is not a manifest of ours.
+    Raises ``TargetError`` for a file that is not one of our manifests.
     """
     text = target.read(layout.manifest)
     if text is None:
@@ -90,7 +90,7 @@ def load(target: Storage, layout: Layout) -> Manifest | None:
 
 
 def stands(manifest: Manifest, target: Storage, layout: Layout) -> bool:
-    """Say whether what a manifest lists is there: by size in a folder, by digest for a one-file target."""
+    """Whether the listed files exist: compared by size in a folder, by digest for a one-file target."""
     if any(target.size(file.path) != file.bytes for file in manifest.files):
         return False
     return layout.name is None or all(_digest(target, file) == file.sha256 for file in manifest.files)

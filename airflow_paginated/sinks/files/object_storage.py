@@ -1,4 +1,4 @@
-"""A folder in an object store, or on any other filesystem that fsspec knows."""
+"""A folder in an object store, or on any other fsspec filesystem."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_paginated.sinks.files.storage import Info, Log, Pending, Reader, St
 
 _UPLOAD_BLOCK_BYTES: Final = 8 * MIB
 _MAX_BLOCKS: Final = 9_000  # S3 takes 10,000 parts of one upload
-# These honour autocommit=False: a file that is not committed never appears. Elsewhere it would.
+# These honour autocommit=False: an uncommitted file never appears. On others it would.
 _TRANSACTIONAL: Final = frozenset({"s3", "s3a", "gs", "gcs"})
 
 
@@ -29,7 +29,7 @@ class ObjectStorage:
     local = False
 
     def __init__(self, fs: AbstractFileSystem, root: str, token: str) -> None:
-        # fsspec takes a list of names to delete for a list of patterns.
+        # fsspec reads a list of names to delete as patterns.
         if set(root) & set("*?["):
             raise ConfigurationError("sink: a path in a store must not contain any of * ? [")
         self._fs = fs
@@ -69,7 +69,7 @@ class ObjectStorage:
                 raise FileExistsError(path) from None
             self._fs.pipe_file(path, data)
         except OSError:
-            # Not every store says "exists" in a way that its fsspec driver understands.
+            # Some fsspec drivers do not recognize their store's "already exists".
             if self._fs.exists(path):
                 raise FileExistsError(path) from None
             raise
@@ -85,7 +85,7 @@ class ObjectStorage:
             self._fs.pipe_file(self._path(name), data)
 
     def begin(self, name: str, expected: int = 0) -> Pending:
-        """Begin a file as an upload that is completed by its commit, or under another name."""
+        """Begin a file as an upload that its commit completes, or under a temporary name."""
         path, block = self._path(name), max(_UPLOAD_BLOCK_BYTES, -(-expected // _MAX_BLOCKS))
         with translated(f"write {self._shown(name)}"):
             if self._transactional:
@@ -101,7 +101,7 @@ class ObjectStorage:
             )
 
     def log(self, name: str) -> Log:
-        """Begin a new log, which is stored when it is closed."""
+        """Begin a new log, stored on close."""
         return _ObjectLog(lambda data: self.put(name, data))
 
     def read(self, name: str) -> bytes | None:
@@ -116,7 +116,7 @@ class ObjectStorage:
             return bytes(self._fs.cat_file(self._path(name), start=offset, end=offset + length))
 
     def reader(self, name: str) -> Reader:
-        """Fetch a file to a temporary one on the disk of this host."""
+        """Download a file to a temporary one on the disk of this host."""
         with translated(f"read {self._shown(name)}"):
             return _Fetched(self._fs.cat_file(self._path(name)))
 
@@ -179,7 +179,7 @@ class ObjectStorage:
 
 
 class _PendingObject:
-    """An open upload and how to end it; ``_settled`` once it is ended."""
+    """An open upload, and how to commit or discard it; ``_settled`` after either."""
 
     def __init__(self, file: Any, shown: str, commit: Callable[[], object], discard: Callable[[], object]) -> None:
         self._file = file
@@ -210,16 +210,16 @@ class _PendingObject:
         if self._settled:
             return
         self._settled = True
-        # What is left to do is best effort: the error that led here is the one to tell.
+        # Best effort: the error that led here is the one to report.
         with suppress(Exception):
             self._discard()
-        # A file object that is not closed would upload its rest when it is collected as garbage.
+        # An unclosed file object would upload its rest when garbage-collected.
         with suppress(Exception):
             self._file.closed = True
 
 
 class _ObjectLog:
-    """Frames wait in memory: an object is stored whole."""
+    """Buffers frames in memory, since an object is stored whole."""
 
     def __init__(self, put: Callable[[bytes], None]) -> None:
         self._put = put
@@ -259,7 +259,7 @@ def _relative(path: str, root: str) -> str:
 
 
 def _time(known: Mapping[str, Any]) -> float:
-    """Return when a file was written; now, where a store does not say, so that it is never taken for old."""
+    """Return when a file was written, or now if the store does not say, so that it never counts as old."""
     for key in ("LastModified", "mtime", "modified", "last_modified", "updated", "created"):
         value = known.get(key)
         if isinstance(value, datetime):

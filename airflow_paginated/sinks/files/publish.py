@@ -1,7 +1,7 @@
 """The commit protocol: named steps, between any two of which a run may die.
 
-Nothing is visible before the commit, and everything is after it. Names are noted before they are written, so that
-the next try can remove whatever this one leaves.
+Nothing is visible before the commit, everything after it. File names are noted before the files are written, so that
+the next try can remove whatever this one leaves behind.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class Publication:
         self._watermark: Json = None
         self._mapped = self._map() if run.rows else None
         self._pages = index if self._mapped is None else self._mapped.index
-        landed = None if self._mapped is None else index
-        self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, landed)
+        stored = None if self._mapped is None else index
+        self._plan = compose.plan(self._pages, site.file_format, site.part_bytes, stored)
         self._source = compose.SegmentSource(self._pages, self._mapped or self._reader, run.check_cancelled)
         self._format = site.file_format
         self._files: list[FileEntry] = []
         self._held: Pending | None = None
-        """The one-file target, written but not committed."""
+        """The file of a one-file target, written but not committed."""
 
     def publish(self) -> Manifest:
-        """Run all steps, each only while this try owns the staging area and, up to the commit, may go on."""
+        """Run all steps, while this try owns the staging area and, up to the commit, while it is not cancelled."""
         self._check_sums()
         try:
             for step in self.commit_steps():
@@ -69,7 +69,7 @@ class Publication:
                 self._claim.check()
                 step.run()
         except StoreError:
-            # A newer try may have removed what this one was about to use.
+            # A newer try may have removed files that this one needs.
             self._claim.check()
             raise
         finally:
@@ -95,11 +95,11 @@ class Publication:
             raise IncompleteError(f"the audit counted (pages, rows, bytes) {counted}, the staging area has {stored}")
 
     def commit_steps(self) -> Iterator[PublishStep]:
-        """Yield the steps up to the commit, which is the last of them."""
+        """Yield the steps up to and including the commit."""
         yield PublishStep("note new files", self._note_new)
         yield PublishStep("note old files", self._note_old)
         if self._format.look is not None:
-            yield PublishStep("look at all rows", self._look)
+            yield PublishStep("collect column names", self._collect_columns)
         if self._site.layout.name is not None:
             yield PublishStep("write the file", lambda: self._hold(self._plan.cuts[0]))
         else:
@@ -108,13 +108,13 @@ class Publication:
         yield PublishStep("write the accounting", self._accounting)
         yield PublishStep("verify", self._verify)
         if self._run.rows.changes is not None:
-            yield PublishStep("look at the watermark", self._run.rows.changes.check_unchanged)
+            yield PublishStep("check the watermark", self._run.rows.changes.check_unchanged)
         yield PublishStep("write the manifest", self._write_manifest)
         if self._site.layout.name is not None:
             yield PublishStep("replace the file", self._release)
 
     def cleaning_steps(self) -> Iterator[PublishStep]:
-        """Yield the steps after the commit; one that fails leaves its work to a later commit."""
+        """Yield the steps after the commit; a later commit makes up for one that fails."""
         for name, run in (
             ("confirm", self._confirm),
             ("remove old files", self._remove_old_files),
@@ -124,7 +124,7 @@ class Publication:
             yield PublishStep(name, lambda run=run, name=name: self._tolerant(name, run))  # type: ignore[misc]  # as above
 
     def close(self) -> None:
-        """Let go of all files; what was not committed is discarded."""
+        """Close all files and discard uncommitted ones."""
         self._reader.close()
         if self._mapped is not None:
             self._mapped.close()
@@ -149,7 +149,7 @@ class Publication:
             names = [*(file.path for file in old.files), self._site.layout.pages(old.digest)]
             cleanup.write_note(self._staging, old.digest, self._site.target, names)
 
-    def _look(self) -> None:
+    def _collect_columns(self) -> None:
         self._format = self._format.seen(
             compose.payloads(self._pages, self._mapped or self._reader, self._run.check_cancelled)
         )
@@ -179,7 +179,7 @@ class Publication:
         self._settle(pending)
 
     def _settle(self, pending: Pending) -> None:
-        """Let a file appear, unless a newer try has taken over while it was written: nobody would remove it."""
+        """Commit a file unless a newer try has taken over meanwhile: nobody would remove it."""
         try:
             self._claim.check()
         except BaseException:
@@ -189,12 +189,12 @@ class Publication:
 
     def _verify(self) -> None:
         if sum(file.rows for file in self._files) != self._plan.rows:
-            raise compose.DamagedError("the composed files do not have the rows that were collected")
+            raise compose.DamagedError("the composed files do not contain all collected rows")
         if self._site.layout.name is not None:
             return
         for file in self._files:
             if self._site.target.size(file.path) != file.bytes:
-                raise StoreError(f"{self._site.target.identity}/{file.path} is not there as it was written")
+                raise StoreError(f"{self._site.target.identity}/{file.path} is missing or has the wrong size")
 
     def _write_manifest(self) -> None:
         self._site.target.put(self._site.layout.manifest, self._manifest().encode())
@@ -237,7 +237,7 @@ class Publication:
             run()
         except StoreError as error:
             # The rows are published: failing now would only collect them again.
-            _log.warning("Published, but could not %s; a later run will: %s", name, error)
+            _log.warning("Published, but could not %s; a later run will retry: %s", name, error)
 
     def _confirm(self) -> None:
         committed = self._committed()

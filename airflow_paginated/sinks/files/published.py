@@ -1,4 +1,4 @@
-"""Read what was published, as its manifest lists it."""
+"""Read a published dataset through its manifest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MANIFEST: Final = re.compile(r"(?:_manifest|_(?P<name>.+)\.manifest)\.json")
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The rows that a manifest lists, as they were when it was read; ``name`` is its path."""
+    """The rows that a manifest listed when it was read; ``name`` is its path."""
 
     name: str
     manifest: Manifest
@@ -31,7 +31,7 @@ class Published:
 
     @property
     def digest(self) -> str:
-        """Another one for other rows."""
+        """Differs for different rows."""
         return self.manifest.digest
 
     @property
@@ -41,13 +41,13 @@ class Published:
 
     @property
     def count(self) -> int:
-        """How many rows it has."""
+        """The number of rows."""
         return self.manifest.rows
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield all rows in order, as JSON Lines, some at a time; of each file that is read to its end, verified.
+        """Yield all rows in order, in blocks of JSON Lines; verify each file that is read to its end.
 
-        Raises ``StoreError`` where a file is not what the manifest lists.
+        Raises ``StoreError`` if a file differs from the manifest.
         """
         for file in self.manifest.files:
             file_format = _format_of(file)
@@ -63,7 +63,7 @@ class Published:
                 raise self._changed(file) from None
 
     def check_files(self) -> None:
-        """Raise ``StoreError`` for a file that is gone, or has another size."""
+        """Raise ``StoreError`` for a file that is missing or has the wrong size."""
         for file in self.manifest.files:
             if self.storage.size(file.path) != file.bytes:
                 raise self._changed(file)

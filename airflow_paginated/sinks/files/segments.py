@@ -1,4 +1,4 @@
-"""Who owns a staging area: the try with the highest claim."""
+"""Claims, which decide who owns a staging area, and the segments that hold its pages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CLAIM_ATTEMPTS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One try's claim on a staging area; ``text`` tells it from one with the same number in a later life."""
+    """One try's claim on a staging area; ``text`` distinguishes it from a later claim with the same number."""
 
     staging: Storage
     number: int
@@ -38,7 +38,7 @@ class Claim:
             number = max(above, _highest(staging.entries())) + 1
             if staging.create(f"claim-{number}", text):
                 return cls(staging, number, text)
-        raise StoreError(f"cannot claim {staging.identity}: other tries are always faster")
+        raise StoreError(f"cannot claim {staging.identity}: other tries were faster {_CLAIM_ATTEMPTS} times")
 
     def check(self) -> None:
         """Raise ``ClaimLost`` unless this try still owns the staging area."""
@@ -50,7 +50,7 @@ class Claim:
 
 
 def claim_number(name: str) -> int | None:
-    """Return the number of the claim that a file is, or ``None`` for another file."""
+    """Return the number in the name of a claim file, or ``None`` for another file."""
     found = _CLAIM_NAME.fullmatch(name)
     return int(found[1]) if found else None
 
@@ -66,7 +66,7 @@ MAX_PAGES: Final = 256
 MAX_SECONDS: Final = 5.0
 
 OPEN_READERS: Final = 64
-"""Segments open at once while reading: in a store, so many times ``MAX_BYTES`` of temporary disk."""
+"""Segments open at once while reading; each takes up to ``MAX_BYTES`` of temporary disk if it is in a store."""
 
 _SEGMENT_NAME: Final = re.compile(r"shard-0000/segment-(\d{4,})-(\d{6,})")
 
@@ -74,14 +74,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 class SegmentId(NamedTuple):
-    """Whose segment, and which of theirs."""
+    """The claim that wrote a segment, and the segment's number within it."""
 
     claim: int
     number: int
 
     @property
     def name(self) -> str:
-        """Its name in the staging area."""
+        """The segment's name in the staging area."""
         return f"shard-0000/segment-{self.claim:04d}-{self.number:06d}"
 
     @classmethod
@@ -105,7 +105,7 @@ class SegmentWriter:
         self._opened = 0.0
 
     def append(self, head: bytes, body: bytes) -> tuple[SegmentId, int]:
-        """Add a frame and return where its body lies."""
+        """Add a frame and return the position of its body."""
         log = self._log or self._begin()
         log.append(head, body)
         place = self._id, self._size + len(head)
@@ -123,7 +123,7 @@ class SegmentWriter:
             self._log = None
 
     def close(self) -> None:
-        """Close the open segment as well as it goes: what fails here, the next try collects again."""
+        """Close the open segment; if that fails, the next try collects its pages again."""
         try:
             self.finish()
         except PaginatedApiError as error:
@@ -135,7 +135,7 @@ class SegmentWriter:
 
     def _begin(self) -> Log:
         if self._staging.local:
-            # After a newer try has removed the staging area, this would make it anew.
+            # Writing would recreate a staging area that a newer try has removed.
             self._claim.check()
         self._id = SegmentId(self._claim.number, self._id.number + 1)
         self._log = self._staging.log(self._id.name)
@@ -151,13 +151,13 @@ def segment_ids(staging: Storage) -> list[SegmentId]:
 
 
 def stored_frames(staging: Storage) -> Iterator[tuple[SegmentId, Frame]]:
-    """Yield all frames that can be read, oldest first; of one claim, nothing after the first bad frame."""
+    """Yield all intact frames, oldest first; skip the rest of a claim after its first damaged frame."""
     ids = segment_ids(staging)
     torn = -1
     for at, each in enumerate(ids):
         if each.claim == torn:
             continue
-        # Only the last segment of a claim can be one that was never closed, and only a local one.
+        # Only the last segment of a claim can be unclosed, and only on a local disk.
         last = at + 1 == len(ids) or ids[at + 1].claim != each.claim
         frames, whole = scan(staging.read(each.name) or b"", verify=staging.local and last)
         for frame in frames:
@@ -165,11 +165,11 @@ def stored_frames(staging: Storage) -> Iterator[tuple[SegmentId, Frame]]:
         if not whole:
             torn = each.claim
             if not last:
-                _log.warning("%s/%s is damaged; what follows it is collected again", staging.identity, each.name)
+                _log.warning("%s/%s is damaged; collecting the pages after it again", staging.identity, each.name)
 
 
 class SegmentReader:
-    """Reads payloads wherever they lie, with few files open; used by one thread."""
+    """Reads payloads from all segments with few files open; used by one thread."""
 
     def __init__(self, staging: Storage) -> None:
         self._staging = staging
@@ -182,7 +182,7 @@ class SegmentReader:
         if reader is not None:
             self._open.move_to_end(segment)
         elif segment in self._evicted and not self._staging.local:
-            # Many partitions share more segments than fit: fetching whole ones again and again would never end.
+            # When partitions are spread over more segments than fit, do not fetch whole segments repeatedly.
             return self._staging.read_range(segment.name, offset, length)
         else:
             reader = self._open[segment] = self._staging.reader(segment.name)

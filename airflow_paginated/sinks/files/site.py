@@ -1,4 +1,4 @@
-"""A target with its staging: what is there, and what may be written."""
+"""A target with its staging folders: what it contains, and what a run may replace."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class TargetSite:
     def inspect(self, run: Run) -> Manifest | None:
         """Return the manifest that makes a run unnecessary (``if_exists="skip"``), if there is one.
 
-        Raises ``TargetError`` where the run must not publish here.
+        Raises ``TargetError`` if the run must not publish here.
         """
         manifest = load(self.target, self.layout)
         self._refuse_foreign(manifest)
         if manifest is None:
             return None
         self.admit(manifest, run.owner)
-        # A sample, or a result with a waived check, is no reason not to collect.
+        # A sample or a result with a waived check does not make a run unnecessary.
         whole = manifest.complete and stands(manifest, self.target, self.layout)
         if whole and run.rows.changes is not None and manifest.owner == run.owner:
             whole = self._is_done(manifest, run)
         return manifest if whole and self.if_exists == "skip" else None
 
     def _is_done(self, manifest: Manifest, run: Run) -> bool:
-        """Say whether an incremental run has done its part: it has published, and moved the watermark.
+        """Whether an incremental run has already published and moved the watermark.
 
-        Raises ``TargetError`` where other runs have gone on since: what it would publish now begins behind it all.
+        Raises ``TargetError`` if later runs have moved the watermark since: this run would now publish less.
         """
         then, now = (plan.get("incremental", {}).get("after") for plan in (manifest.plan, run.plan))
         gone_on = then is not None and now is not None and then < now
@@ -64,7 +64,7 @@ class TargetSite:
         return gone_on or (then == now and run.rows.changes is not None and run.rows.changes.counted)
 
     def admit(self, manifest: Manifest, owner: Owner) -> None:
-        """Raise ``TargetError`` where ``owner`` must not replace what a manifest lists."""
+        """Raise ``TargetError`` if ``owner`` must not replace the files that a manifest lists."""
         held = manifest.owner
         if held == owner:
             return
