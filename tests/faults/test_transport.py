@@ -263,7 +263,7 @@ def test_a_body_stalls(framing: Framing, tmp_path: Path, record_property: Record
     assert injected > 0
     with FaultServer(API, on_page(5, StallInBody()), framing=framing) as server:
         twice = RequestRetry(max_attempts=2, backoff_factor=0.0)
-        ending = refused(Job(url=server.url, path=f"{tmp_path}/out2/", client={"limits": brief, "retry": twice}))
+        ending = refused(Job(url=server.url, path=f"{tmp_path}/out2/", client={"timeouts": brief, "retry": twice}))
     assert "failed in 2 attempts; last cause: the response took longer than its deadline" in str(ending.error)
     record_property("runs", injected + 2)
 
