@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.progress import Progress, ProgressSnapshot
-from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.rechecks import tolerate_absence
 from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, fetch_in_order, resolve_next
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from airflow_paginated.transport.client import PageClient
 
 log = logging.getLogger(__name__)
-GONE: Final = (400, 404, 410, 422)
-"""How APIs refuse a cursor that expired."""
+
+EXPIRED_CURSOR_STATUSES: Final = (400, 404, 410, 422)
+"""How APIs refuse an expired cursor."""
 
 
 @dataclass(slots=True)
@@ -71,7 +72,7 @@ class Collector:
     limits: Limits = field(default_factory=Limits)
     dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
-    report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
+    report: Callable[[ProgressSnapshot], None] = lambda snapshot: log.info("%s", snapshot)
     published: Callable[[CollectionReport], None] = lambda report: None
     """Called when the rows are visible, with what was collected."""
     progress: Progress = field(init=False)
@@ -88,7 +89,7 @@ class Collector:
         started = time.monotonic()
         try:
             report = self._drain()
-            self.report(self.progress.standing())
+            self.report(self.progress.snapshot())
             self.stop.check()
             with self.collection.naming_parameters():
                 report = replace(report, checks=(*report.checks, *self.collection.checks()))
@@ -107,10 +108,8 @@ class Collector:
         strategy = self.collection.strategy
         trim = trimmed_by(strategy)
         self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
-        with (
-            self.collection.naming_parameters(),
-            closing(Audit(self.completeness, self.limits, strategy, expected=self.progress.sets)) as audit,
-        ):
+        audit = Audit(self.completeness, self.limits, strategy, expected=self.progress.initial_partitions)
+        with self.collection.naming_parameters(), closing(audit):
             if self.dataset is not None:
                 self._check_unfinished(self.dataset, strategy)
                 self._recall(self.dataset, audit)
@@ -118,16 +117,16 @@ class Collector:
             with closing(running):
                 for ordered in running:
                     record = PageRecord.of(ordered, ordered.page.total)
-                    audit.see(record)
+                    audit.add_page(record)
                     if self.dataset is not None:
                         self.dataset.store_page(record, ordered.page.lines)
-                    self.progress.saw(record)
+                    self.progress.add_page(record)
                     yield ordered.page
                     self.stop.check()
-            probe = lenient(self.client.fetch)
-            for ordered in self._fetch_in_order(audit.beyond.requests(), SinglePage(), fetch=probe):
+            probe = tolerate_absence(self.client.fetch)
+            for ordered in self._fetch_in_order(audit.past_end.requests(), SinglePage(), fetch=probe):
                 audit.check_past_end(ordered.page)
-            return audit.account()
+            return audit.report()
 
     def _drain(self) -> CollectionReport:
         pages = self.pages()
@@ -153,8 +152,8 @@ class Collector:
     def _recall(self, dataset: Dataset, audit: Audit) -> None:
         """Add the pages that earlier tries stored to the audit and the progress."""
         for record in dataset.records():
-            audit.recall(record, dataset.lines(record) if audit.keys.asked else None)
-            self.progress.saw(record, resumed=True)
+            audit.restore(record, dataset.lines(record) if audit.keys.active else None)
+            self.progress.add_page(record, resumed=True)
             self.stop.check()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
@@ -192,7 +191,7 @@ class Collector:
         try:
             return self.client.fetch(request)
         except RequestRefused as exc:
-            if exc.status not in GONE:
+            if exc.status not in EXPIRED_CURSOR_STATUSES:
                 raise
         except ResponseError:
             pass

@@ -148,7 +148,7 @@ def test_partitions_may_be_alike_unless_all_of_them_are(collect: Collect) -> Non
     assert collect(api, by_total, partitions=two, **DATA).rows == [1, 1]
     error = collect.error(api, by_total, partitions=three, **DATA)
     assert isinstance(error, ResponseError)
-    assert "does the API ignore their parameters, or lacks the endpoint a {placeholder}?" in str(error)
+    assert "does the API ignore their parameters, or does the endpoint lack a {placeholder}?" in str(error)
     allowed = collect(api, by_total, partitions=three, completeness={"on_repeat": "allow"}, **DATA)
     assert allowed.rows == [1, 1, 1]
 
