@@ -54,7 +54,7 @@ def test_a_body_is_made_where_there_is_none() -> None:
 
 def test_sets_that_differ_by_a_header_are_different() -> None:
     assert len(requests(ParameterSets([{"X-T": "a"}, {"X-T": "b"}], inject_into="header"))) == 2
-    with pytest.raises(ConfigurationError, match=r"partitions\[1\] asks the same as partitions\[0\]"):
+    with pytest.raises(ConfigurationError, match=r"partitions\[1\] sends the same request as partitions\[0\]"):
         requests(ParameterSets([{"a": 1, "n": 1}, {"a": 1, "n": 2}], inject_into={"n": "none"}))
 
 

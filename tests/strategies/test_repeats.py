@@ -158,7 +158,7 @@ def test_two_partitions_that_ask_the_same_are_refused(collect: Collect) -> None:
         always(said([1])), PageNumber(total_path="total"), partitions=[{"a": 1}, {"a": "1"}], data_selector="data"
     )
     assert isinstance(error, ConfigurationError)
-    assert "partitions[1] asks the same as partitions[0]" in str(error)
+    assert "partitions[1] sends the same request as partitions[0]" in str(error)
 
 
 def test_a_key_that_does_not_grow_is_a_circle(collect: Collect) -> None:
