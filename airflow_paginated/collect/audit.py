@@ -1,14 +1,13 @@
-"""The fold between walk and sink that proves the collection complete, or refuses it."""
+"""The proof that a collection is complete: every page is checked between the scheduler and the sink."""
 
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from airflow_paginated.collect.duplicates import DuplicateKeyCheck, RepeatedPageCheck
 from airflow_paginated.collect.rechecks import PastEndProbe
-from airflow_paginated.core.errors import IncompleteError, LimitExceeded, NothingCollected, about
+from airflow_paginated.core.errors import IncompleteError, LimitExceeded, NothingCollected, PaginatedApiError
 from airflow_paginated.core.policies import Completeness, Limits
 from airflow_paginated.core.values import Check, CollectionReport, Page, PageRecord, Split, Stop, Total
 from airflow_paginated.pagination.protocols import Pagination, totals_of
@@ -17,7 +16,7 @@ from airflow_paginated.pagination.single_page import SinglePage
 
 @dataclass(slots=True)
 class _Tally:
-    """One open partition, so far."""
+    """The counts of one open partition."""
 
     pages: int = 0
     rows: int = 0
@@ -27,75 +26,80 @@ class _Tally:
 
 @dataclass(slots=True)
 class Audit:
-    """Sees the record of every page, in order within its partition; changed by the caller's thread only.
+    """Checks the record of every page, in order within its partition; changed by the caller's thread only.
 
-    Raises ``IncompleteError`` at the first page that cannot be right, and from ``account`` when the sum is not;
-    ``LimitExceeded`` for more pages or rows than the limits allow.
+    ``add_page`` raises ``IncompleteError`` for the first wrong page and ``LimitExceeded`` for more pages or rows than
+    allowed; ``report`` raises ``IncompleteError`` for wrong sums.
     """
 
     policy: Completeness
     limits: Limits = field(default_factory=Limits)
     strategy: Pagination = field(default_factory=SinglePage)
-    """What the pages are collected by; it may know how to look beyond the end."""
+    """The strategy that collects the pages; it may be able to probe past the end."""
     partitions: int = 0
     pages: int = 0
     rows: int = 0
     bytes: int = 0
     expected: int | None = None
-    """How many parameter sets there are, where that is known."""
+    """The number of parameter sets, if known."""
     stop_reason: str = "no pages"
     _open: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
     _ended: int = 0
-    """Partitions of their own that have ended or were split."""
+    """Parameter sets whose partition has ended or was split."""
     _waived: dict[str, str] = field(default_factory=dict)
     _totals: int = 0
     _row_totals: int = 0
     _followed: int = 0
     _ignored: int = 0
     _splits: dict[tuple[int, ...], _Tally] = field(default_factory=dict)
-    """Partitions that gave way to others: what they declared, and the rows of those others."""
-    beyond: PastEndProbe = field(init=False)
+    """Split partitions: the total that each declared, and the rows of its parts."""
+    past_end: PastEndProbe = field(init=False)
     keys: DuplicateKeyCheck = field(init=False)
     _repeats: RepeatedPageCheck = field(init=False)
 
     def __post_init__(self) -> None:
-        self.beyond = PastEndProbe(self.strategy, self.policy)
+        self.past_end = PastEndProbe(self.strategy, self.policy)
         self.keys = DuplicateKeyCheck(self.policy)
         self._repeats = RepeatedPageCheck(self.policy)
 
     def admit(self, page: Page) -> Page:
-        """Look at a page whose turn has come, before what follows it is settled; return what counts of it."""
+        """Check a page before its successor is resolved, and return it without the rows to drop."""
         page = self._repeats.admit(page)
         return page if page.end is not None else self.keys.admit(page)
 
-    def recall(self, record: PageRecord, lines: builtins.bytes | None = None) -> None:
-        """Count a page that an earlier try has stored; its rows are asked for where they have a key."""
+    def restore(self, record: PageRecord, lines: builtins.bytes | None = None) -> None:
+        """Count a page that an earlier try stored; ``lines`` are required only if ``keys.active``."""
         self._repeats.remember(record)
-        if lines is not None:
-            with about(record.request.partition):
-                self.keys.admit(Page(record.request, lines, record.rows, record.sha256))
-        self.see(record)
+        self.add_page(record, lines)
 
     def close(self) -> None:
-        """Let go of what was remembered of the pages."""
+        """Release the temporary files."""
         self._repeats.close()
         self.keys.close()
 
     def check_past_end(self, page: Page) -> None:
-        """Refuse a page that one of ``beyond.requests()`` brought, where it shows that rows are missing."""
-        with about(page.request.partition):
-            self.beyond.judge(page, totals_of(self.strategy)(page))
+        """Check the response to one of ``past_end.requests()``; raise if it shows that rows are missing."""
+        try:
+            self.past_end.check(page, totals_of(self.strategy)(page))
+        except PaginatedApiError as exc:
+            exc.partition = page.request.partition
+            raise
 
-    def see(self, record: PageRecord) -> None:
-        """Count one page and ask all that can be asked of it at this point."""
-        with about(record.request.partition):
-            self._see(record)
+    def add_page(self, record: PageRecord, restored_lines: builtins.bytes | None = None) -> None:
+        """Count a page and check it against the earlier ones."""
+        try:
+            if restored_lines is not None:
+                self.keys.admit(Page(record.request, restored_lines, record.rows, record.sha256))
+            self._add_page(record)
+        except PaginatedApiError as exc:
+            exc.partition = record.request.partition
+            raise
 
-    def _see(self, record: PageRecord) -> None:
+    def _add_page(self, record: PageRecord) -> None:
         partition = record.request.partition
         tally = self._open.setdefault(partition, _Tally())
         if record.request.index != tally.pages:
-            raise IncompleteError(f"{record.request.name} came where page {tally.pages + 1} was due")
+            raise IncompleteError(f"{record.request.name} arrived where page {tally.pages + 1} was expected")
         self._check_total_change(record, tally)
         tally.pages += 1
         tally.rows += record.rows
@@ -107,22 +111,22 @@ class Audit:
         if record.ignored:
             tally.ignored += 1
             self._ignored += 1
-            self._waived.setdefault("no_page_ignored", f"{record.request.name} is the first that was")
+            self._waived.setdefault("no_page_ignored", f"{record.request.name} is the first ignored page")
         if isinstance(record.successor, Stop):
-            self.beyond.see(record)
+            self.past_end.note_last_page(record)
             self._close(partition, tally, record.successor)
         elif isinstance(record.successor, Split):
             self._split(partition, tally)
 
-    def account(self) -> CollectionReport:
-        """Return the sum of a finished collection with all verdicts."""
+    def report(self) -> CollectionReport:
+        """Return the counts and check verdicts of a finished collection."""
         if self._open:
-            raise IncompleteError(f"{len(self._open)} partitions have no end yet")
+            raise IncompleteError(f"{len(self._open)} partitions have not ended")
         if self.expected is not None and self._ended != self.expected:
             raise IncompleteError(f"{self._ended} of {self.expected} parameter sets were collected")
         if self.rows < self.policy.min_rows:
             raise IncompleteError(
-                f"{self.rows} rows were collected, completeness.min_rows asks for {self.policy.min_rows}"
+                f"{self.rows} rows were collected, completeness.min_rows requires {self.policy.min_rows}"
             )
         self._check_splits()
         self._repeats.check_partitions()
@@ -154,19 +158,19 @@ class Audit:
             return
         self._totals += 1
         self._row_totals += tally.total.kind == "items"
-        # The first page is asked for even where the API then says that there are none.
+        # The first page is fetched even if the API then declares a total of 0 pages.
         pages = tally.pages if tally.total.count else min(tally.pages, tally.rows)
         got = tally.rows if tally.total.kind == "items" else pages
         if got != tally.total.count and self.limits.sample_pages is None:
-            self._differ(
+            self._report_difference(
                 "rows_equal_total",
-                self._may_differ(tally, got),
+                self._tolerates(tally, got),
                 f"partition {_path(partition)} has {got} {tally.total.kind}, the API declares {tally.total.count}",
                 "; if its total is not exact, set total_is='hint' and another stop rule",
             )
 
-    def _may_differ(self, tally: _Tally, got: int) -> bool:
-        """Say whether somebody has accepted that the total is not reached, as with a page that is ignored."""
+    def _tolerates(self, tally: _Tally, got: int) -> bool:
+        """Return whether the policy, or a page that was ignored, permits a count other than the total."""
         lacking = tally.total is not None and got < tally.total.count
         return self.policy.on_total_change == "warn" or (lacking and tally.ignored > 0)
 
@@ -198,21 +202,21 @@ class Audit:
             )
 
     def _check_splits(self) -> None:
-        """Compare each range that was split with the sum of its parts: borders may be counted twice, or not at all."""
+        """Compare each split range with the sum of its parts: rows on a border may be counted twice, or not at all."""
         for partition, tally in sorted(self._splits.items() if self.limits.sample_pages is None else ()):
-            assert tally.total is not None, "others are not kept"  # noqa: S101  # for mypy
+            assert tally.total is not None, "only partitions with a total are kept"  # noqa: S101  # for mypy
             if tally.rows > tally.total.count and self.policy.on_total_change == "extend":
                 self._followed += 1
             elif tally.rows != tally.total.count:
-                self._differ(
+                self._report_difference(
                     "rows_equal_total",
-                    self._may_differ(tally, tally.rows),
+                    self._tolerates(tally, tally.rows),
                     f"the slices of partition {_path(partition)} have {tally.rows} rows, the API declares"
-                    f" {tally.total.count} for the whole; is the end of a range inclusive (to_inclusive), or is"
-                    " that the most that the API counts (max_rows)?",
+                    f" {tally.total.count} for the whole; is the end of a range inclusive (to_inclusive), or does"
+                    " the API count no further (max_rows)?",
                 )
 
-    def _differ(self, check: str, waived: bool, evidence: str, advice: str = "") -> None:
+    def _report_difference(self, check: str, waived: bool, evidence: str, advice: str = "") -> None:
         if not waived:
             raise IncompleteError(f"{evidence}{advice} (check {check})")
         self._waived.setdefault(check, evidence)
@@ -222,37 +226,37 @@ class Audit:
             self._waived["no_page_repeats"] = self._repeats.waived
         if self.keys.waived:
             self._waived["unique_key"] = self.keys.waived
-        if self.beyond.waived:
-            self._waived["nothing_beyond_total"] = self.beyond.waived
+        if self.past_end.waived:
+            self._waived["nothing_beyond_total"] = self.past_end.waived
         if self.limits.sample_pages is not None:
             self._waived["every_partition_ended"] = f"limits.sample_pages={self.limits.sample_pages}"
-        verdict: Callable[[str, bool, str], Check] = self._check
+        verdict, past_end = self._verdict, self.past_end
         summed = self.limits.sample_pages is None and 0 < self._row_totals == self.partitions
         known = f"{self._totals} of {self.partitions} partitions declare a total"
         return [
             verdict("every_partition_ended", True, f"{self.partitions} partitions, last: {self.stop_reason}"),
-            verdict("every_page_once", True, f"{self.pages} pages, numbered without a gap"),
-            verdict("no_page_repeats", True, f"none of {self.pages} pages"),
-            verdict("unique_key", self.keys.asked, f"{self.keys.rows} rows, {self.keys.twice} of them twice"),
-            verdict("no_page_ignored", True, f"{self._ignored} pages"),
+            verdict("every_page_once", True, f"{self.pages} pages, numbered without gaps"),
+            verdict("no_page_repeats", True, f"no repeats in {self.pages} pages"),
+            verdict("unique_key", self.keys.active, f"{self.keys.rows} rows, {self.keys.duplicates} duplicates"),
+            verdict("no_page_ignored", True, f"{self._ignored} pages ignored"),
             verdict("total_is_stable", self._totals > 0 and not self._followed, f"{known}, {self._followed} changes"),
             verdict("rows_equal_total", summed, f"{self.rows} rows; {known}"),
-            verdict("nothing_beyond_total", *self._looks()),
             verdict(
-                "pages_overlap", self.policy.overlap > 0, f"{self.policy.overlap} rows of each page in the one before"
+                "nothing_beyond_total",
+                self.policy.probe_past_end and past_end.probed == past_end.candidates and not past_end.inconclusive,
+                f"probed past {past_end.probed} of {past_end.candidates} full last pages; {past_end.inconclusive}"
+                " inconclusive",
+            ),
+            verdict(
+                "pages_overlap", self.policy.overlap > 0, f"consecutive pages overlap by {self.policy.overlap} rows"
             ),
             verdict("min_rows", True, f"{self.rows} rows, at least {self.policy.min_rows}"),
         ]
 
-    def _looks(self) -> tuple[bool, str]:
-        beyond = self.beyond
-        sure = self.policy.probe_past_end and beyond.looked == beyond.full and not beyond.unsure
-        return sure, f"looked behind {beyond.looked} of {beyond.full} full last pages, {beyond.unsure} times in vain"
-
-    def _check(self, name: str, asked: bool, evidence: str) -> Check:
+    def _verdict(self, name: str, verified: bool, evidence: str) -> Check:
         if name in self._waived:
             return Check(name, "waived", self._waived[name])
-        return Check(name, "passed" if asked else "unverified", evidence)
+        return Check(name, "passed" if verified else "unverified", evidence)
 
 
 def _path(partition: tuple[int, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What is collected: one endpoint, or one request for each of many parameter sets."""
+"""The definition of a collection: one endpoint, or one request for each of many parameter sets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REQUESTS_CACHE_KIB: Final = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class Collection:
-    """A request, how it goes on from page to page, where the rows are, and the parameter sets to ask it with."""
+    """A request, its pagination, the location of its rows, and the parameter sets to send it with."""
 
     request: PageRequest
     pagination: Pagination
@@ -35,76 +35,76 @@ class Collection:
     partitions: Partitions | Sequence[Mapping[str, Json]] | None = None
     sample_pages: int | None = None
     response: Mapping[str, Json] = field(default_factory=dict)
-    """The rules that answers are read by, as far as they are not the usual ones: they decide over the rows, too."""
+    """The response rules that differ from their defaults; they affect the rows, so the plan includes them."""
     secret_query: Mapping[str, Json] = field(default_factory=dict, repr=False)
-    """Credentials for the query, which go with every request and are not to be stored."""
+    """Query credentials, sent with every request and never stored."""
 
-    _sets: Partitions | None = field(init=False, repr=False, compare=False)
+    _resolved: Partitions | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         check_path(self.data_selector, "data_selector", optional=True)
         check_request(self.request)
-        object.__setattr__(self, "_sets", as_partitions(self.partitions))
+        object.__setattr__(self, "_resolved", as_partitions(self.partitions))
 
     @property
     def strategy(self) -> Pagination:
-        """The strategy to walk with: the configured one, or a sample of it."""
+        """The configured pagination, limited to ``sample_pages``."""
         return Sample(self.pagination, self.sample_pages) if self.sample_pages else self.pagination
 
     @property
     def parameter_names(self) -> frozenset[str]:
-        """The names of all parameters of all sets."""
-        return frozenset() if self._sets is None else frozenset(self._sets.names)
+        """The parameter names of all sets."""
+        return frozenset() if self._resolved is None else frozenset(self._resolved.names)
 
     def parameter_sets(self) -> Iterator[Mapping[str, Json]]:
         """Yield the parameters of each partition."""
-        return iter([{}]) if self._sets is None else self._sets.sets()
+        return iter([{}]) if self._resolved is None else self._resolved.sets()
 
     def parameters(self, partition: tuple[int, ...]) -> Mapping[str, Json]:
-        """Return the parameters of a partition, or of what it is a part of."""
+        """Return the parameters of a partition, or of the one it was split from."""
         return next(islice(self.parameter_sets(), partition[0], None), {})
 
     @contextmanager
     def naming_parameters(self) -> Iterator[None]:
-        """Let what is raised inside about one partition say which parameters it has."""
+        """Append the parameters of the partition to the message of an error raised inside."""
         try:
             yield
         except PaginatedApiError as exc:
-            if exc.partition and not isinstance(exc, Cancelled) and (said := self._said(exc.partition)):
-                exc.args = (f"{exc} (partitions[{exc.partition[0]}]: {said})",)
+            if exc.partition and not isinstance(exc, Cancelled) and (named := self._describe_parameters(exc.partition)):
+                exc.args = (f"{exc} (partitions[{exc.partition[0]}]: {named})",)
             raise
 
     def requests(self) -> Iterator[PageRequest]:
-        """Yield the request of each partition, without what the strategy adds."""
-        if self._sets is None:
+        """Yield the request of each partition, before pagination adds its parameters."""
+        if self._resolved is None:
             yield self.request
             return
-        places = self._sets.places
-        for number, parameters in enumerate(self._sets.sets()):
+        places = self._resolved.places
+        for number, parameters in enumerate(self._resolved.sets()):
             yield build_partition_request(self.request, number, parameters, places)
 
     def count(self, check_cancelled: Callable[[], None] = lambda: None) -> int:
-        """Look at every parameter set and return how many there are; ``check_cancelled`` may raise between any two.
+        """Check every parameter set and return their number; ``check_cancelled`` may raise between any two.
 
-        Raises ``ConfigurationError`` for one that cannot be asked for, and for two whose first pages are one and the
-        same request: the rows would be there twice.
+        Raises ``ConfigurationError`` for a set that makes no valid request, and for two sets whose first requests are
+        the same: their rows would be duplicated.
         """
         number = -1
-        with closing(SeenSet("BLOB", REQUESTS_CACHE_KIB)) as asked:
-            for number, wire in enumerate(self._wires()):
+        with closing(SeenSet("BLOB", REQUESTS_CACHE_KIB)) as seen:
+            for number, digest in enumerate(self._request_digests()):
                 check_cancelled()
-                if not asked.add(wire):
-                    raise self._asked_twice(number)
+                if not seen.add(digest):
+                    raise self._duplicate_request(number)
         return number + 1
 
     def checks(self) -> Iterator[Check]:
-        """Yield what is known of the parameter sets that the manifest is to tell."""
-        if isinstance(self._sets, SupportsChecks):
-            yield from self._sets.checks()
+        """Yield the checks of the parameter sets for the manifest."""
+        if isinstance(self._resolved, SupportsChecks):
+            yield from self._resolved.checks()
 
     def plan(self, base_url: str, conn_id: str) -> dict[str, Json]:
-        """Describe what is collected, without secrets: a change in it makes another collection."""
-        places = {} if self._sets is None else dict(self._sets.places)
+        """Describe the collection without secrets. A changed plan makes another collection, which starts over."""
+        places = {} if self._resolved is None else dict(self._resolved.places)
         return {
             "base_url": base_url,
             "conn_id": conn_id,
@@ -114,7 +114,7 @@ class Collection:
             "body": self.request.body,
             "pagination": describe(self.pagination),
             "data_selector": self.data_selector,
-            "partitions": None if self._sets is None else self._sets.describe(),
+            "partitions": None if self._resolved is None else self._resolved.describe(),
             "sample_pages": self.sample_pages,
             **({"inject_into": places} if places else {}),
             **({"response": dict(self.response)} if self.response else {}),
@@ -122,27 +122,27 @@ class Collection:
 
     @property
     def credentials_fingerprint(self) -> str:
-        """A digest of what the plan leaves out: with other credentials, an API may have other rows."""
-        return sha256(_text(self.secret_query)).hexdigest() if self.secret_query else ""
+        """A digest of the credentials, which the plan leaves out: with others, an API may return other rows."""
+        return sha256(_to_json(self.secret_query)).hexdigest() if self.secret_query else ""
 
-    def _said(self, partition: tuple[int, ...]) -> str:
-        """Name parameters with their values, but for those that may be credentials; of a long text tell no part."""
+    def _describe_parameters(self, partition: tuple[int, ...]) -> str:
+        """Return the parameters with their values, without possible credentials and long strings."""
         found: Mapping[str, Json] = {}
-        with suppress(PaginatedApiError):  # the first error is the one to tell
+        with suppress(PaginatedApiError):  # the original error matters more
             found = self.parameters(partition)
         return ", ".join(
-            f"{name}={'***' if SENSITIVE.fullmatch(name) else _shown(value)}" for name, value in found.items()
+            f"{name}={'***' if SENSITIVE.fullmatch(name) else _describe_value(value)}" for name, value in found.items()
         )
 
-    def _wires(self) -> Iterator[bytes]:
-        return (_wire(self.pagination.first(request)) for request in self.requests())
+    def _request_digests(self) -> Iterator[bytes]:
+        return (_request_digest(self.pagination.first(request)) for request in self.requests())
 
-    def _asked_twice(self, number: int) -> ConfigurationError:
-        """Find which earlier set asks the same: that nobody remembers them is what keeps the memory flat."""
-        twice = next(islice(self._wires(), number, None))
-        earlier = next(at for at, wire in enumerate(self._wires()) if wire == twice)
+    def _duplicate_request(self, number: int) -> ConfigurationError:
+        # Only digests were kept, without their numbers, so that memory stays flat: find the earlier set again.
+        duplicate = next(islice(self._request_digests(), number, None))
+        earlier = next(at for at, digest in enumerate(self._request_digests()) if digest == duplicate)
         return ConfigurationError(
-            f"partitions[{number}] asks the same as partitions[{earlier}]; its rows would be there twice"
+            f"partitions[{number}] sends the same request as partitions[{earlier}]; its rows would be duplicated"
         )
 
 
@@ -152,68 +152,68 @@ def check_request(request: PageRequest) -> None:
         if not isinstance(value, kind):
             raise ConfigurationError(f"{name}: expected a string, got {value!r}")
     if not HTTP_TOKEN.fullmatch(request.method):
-        raise ConfigurationError(f"method: expected a name like GET, got {request.method!r}")
+        raise ConfigurationError(f"method: expected a name such as GET, got {request.method!r}")
     for name, given in (("query", request.query), ("headers", request.headers)):
         if not isinstance(given, Mapping):
             raise ConfigurationError(f"{name}: expected a dict, got {type(given).__name__}")
 
 
-def _wire(request: PageRequest) -> bytes:
-    """Digest what is sent: in a query, a number and its digits are the same, and ``None`` is nothing."""
+def _request_digest(request: PageRequest) -> bytes:
+    """Digest a request as sent: in a query, a number equals its digits, and ``None`` is left out."""
     query = {name: value if isinstance(value, bool) else str(value) for name, value in request.query.items()}
     sent = {name: value for name, value in query.items() if request.query[name] is not None}
     headers = {name.lower(): value for name, value in request.headers.items()}
-    return blake2b(_text([request.path, sent, headers, request.body]), digest_size=16).digest()
+    return blake2b(_to_json([request.path, sent, headers, request.body]), digest_size=16).digest()
 
 
-def _shown(value: Json) -> str:
+def _describe_value(value: Json) -> str:
     if isinstance(value, str):
         return quoted(value)
     return repr(value) if isinstance(value, int | float) else describe_shape(value)
 
 
-def _text(value: Any) -> bytes:
+def _to_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, default=str).encode()
 
 
 def split_credentials(collection: Collection, secrets: Several[str]) -> Collection:
-    """Return the collection with the credentials in its query apart: they are sent with each request and not stored.
+    """Return the collection with the credentials of its query in ``secret_query``.
 
-    Those are the values that hold one of ``secrets``, and those that are named like one. What the strategy or the
-    partitions set stays.
+    Credentials are values that contain one of ``secrets`` and parameters with a sensitive name, but for those that the
+    pagination or the partitions set.
     """
-    own = {*_texts(describe(collection.pagination))}
+    own = {*_strings(describe(collection.pagination))}
     own.update(collection.parameter_names)
-    named = type(collection.pagination) in STRATEGIES.values()
+    built_in = type(collection.pagination) in STRATEGIES.values()
     query = collection.request.query
-    apart = {
+    credentials = {
         name: value
         for name, value in query.items()
-        if name not in own and ((named and SENSITIVE.fullmatch(name)) or _holds(value, secrets))
+        if name not in own and ((built_in and SENSITIVE.fullmatch(name)) or _contains_secret(value, secrets))
     }
-    if not apart:
+    if not credentials:
         return collection
-    kept = {name: value for name, value in query.items() if name not in apart}
-    return replace(collection, request=replace(collection.request, query=kept), secret_query=apart)
+    kept = {name: value for name, value in query.items() if name not in credentials}
+    return replace(collection, request=replace(collection.request, query=kept), secret_query=credentials)
 
 
 def shown_of(collection: Collection) -> frozenset[str]:
-    """Return the parameters of partitions whose values may stand in a log."""
+    """Return the names of the partition parameters whose values may be logged."""
     return frozenset(name for name in collection.parameter_names if not SENSITIVE.fullmatch(name))
 
 
-def _holds(value: Json, secrets: Several[str]) -> bool:
+def _contains_secret(value: Json, secrets: Several[str]) -> bool:
     text = str(value)
     return text in secrets or any(len(secret) >= MIN_MASKED_CHARS and secret in text for secret in secrets)
 
 
-def _texts(value: Json) -> Iterator[str]:
-    """Yield every text in what a strategy is described by: the names of its parameters are among them."""
+def _strings(value: Json) -> Iterator[str]:
+    """Yield every string in a strategy's description; the names of its parameters are among them."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for each in value.values():
-            yield from _texts(each)
+            yield from _strings(each)
     elif isinstance(value, list | tuple):
         for each in value:
-            yield from _texts(each)
+            yield from _strings(each)

@@ -1,4 +1,4 @@
-"""The loop: from requests to pages, proved complete, stored and published. Knows no Airflow."""
+"""The collecting loop: fetch pages, prove them complete, store and publish them. Does not depend on Airflow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from airflow_paginated.collect.audit import Audit
 from airflow_paginated.collect.collection import Collection
 from airflow_paginated.collect.progress import Progress, ProgressSnapshot
-from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.rechecks import tolerate_absence
 from airflow_paginated.collect.scheduler import Admit, Fetch, Inbox, Window, fetch_in_order, resolve_next
 from airflow_paginated.core.deadline import NEVER, Deadline
 from airflow_paginated.core.errors import Cancelled, IncompleteError, RequestRefused, ResponseError, RunTimeout
@@ -27,39 +27,40 @@ if TYPE_CHECKING:
     from airflow_paginated.transport.client import PageClient
 
 log = logging.getLogger(__name__)
-GONE: Final = (400, 404, 410, 422)
-"""How APIs refuse a cursor that expired."""
+
+EXPIRED_CURSOR_STATUSES: Final = (400, 404, 410, 422)
+"""How APIs refuse an expired cursor."""
 
 
 @dataclass(slots=True)
 class StopSignal:
-    """Tells a run to stop: when it is asked to, and when its time is over.
+    """Stops a run on request, or when its deadline has passed.
 
-    ``ask`` may be called by a signal handler: it takes no lock that the run could hold.
+    A signal handler may call ``request``: it takes no lock that the run could hold.
     """
 
     deadline: Deadline = NEVER
     """Set once, before the run begins."""
-    asked: bool = False
+    requested: bool = False
     inbox: Inbox = field(default_factory=SimpleQueue)
 
-    def ask(self) -> None:
-        """Stop at the next opportunity."""
-        self.asked = True
+    def request(self) -> None:
+        """Stop the run at the next opportunity."""
+        self.requested = True
         self.inbox.put(None)
 
     def check(self) -> None:
-        """Raise ``Cancelled`` when the run was told to stop, ``RunTimeout`` when its time is over."""
-        if self.asked:
+        """Raise ``Cancelled`` after a request, ``RunTimeout`` after the deadline."""
+        if self.requested:
             raise Cancelled("the run was told to stop")
         self.deadline.check()
 
 
 @dataclass(slots=True, kw_only=True)
 class Collector:
-    """One collection, from its requests to rows that are proved complete. Used by one thread.
+    """Runs one collection. Used by one thread.
 
-    With a ``dataset``, every page is stored as it comes, and a later try resumes from there; without one, pages are
+    With a ``dataset``, every page is stored as it arrives, and a later try resumes from there; without one, pages are
     only yielded.
     """
 
@@ -71,24 +72,24 @@ class Collector:
     limits: Limits = field(default_factory=Limits)
     dataset: Dataset | None = None
     stop: StopSignal = field(default_factory=StopSignal)
-    report: Callable[[ProgressSnapshot], None] = lambda standing: log.info("%s", standing)
+    report: Callable[[ProgressSnapshot], None] = lambda snapshot: log.info("%s", snapshot)
     published: Callable[[CollectionReport], None] = lambda report: None
-    """Called when the rows are visible, with what was collected."""
+    """Called with the report once the rows are visible."""
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
         self.progress = Progress(self.report, self._retries)
 
     def run(self) -> Any:
-        """Collect what is missing, prove it complete, publish it, and return the dataset's result.
+        """Collect the missing pages, prove the collection complete, publish it, and return the dataset's result.
 
-        If that is a dict, the figures of the run are added to it.
+        If the result is a dict, it also gets the run's statistics.
         """
         assert self.dataset is not None, "only a dataset can be published"  # noqa: S101  # for mypy
         started = time.monotonic()
         try:
             report = self._drain()
-            self.report(self.progress.standing())
+            self.report(self.progress.snapshot())
             self.stop.check()
             with self.collection.naming_parameters():
                 report = replace(report, checks=(*report.checks, *self.collection.checks()))
@@ -96,38 +97,36 @@ class Collector:
             self.published(report)
         except RunTimeout as exc:
             raise exc.with_message(f"{exc}; {self._stored(self.dataset)}") from None
-        return result | self._figures(started) if isinstance(result, dict) else result
+        return result | self._statistics(started) if isinstance(result, dict) else result
 
     def pages(self) -> Generator[Page, None, CollectionReport]:
         """Fetch and yield every page that is not stored yet, in order within its partition.
 
-        Returns the report of all pages, including those that an earlier try stored. Raises when a page fails for good,
-        and at the end when the pages do not add up.
+        Returns the report of all pages, including those that an earlier try stored. Raises if a page fails in every
+        attempt, and at the end if the pages do not add up.
         """
         strategy = self.collection.strategy
         trim = trimmed_by(strategy)
         self.progress = Progress(self.report, self._retries, partitions=self.collection.count(self.stop.check))
-        with (
-            self.collection.naming_parameters(),
-            closing(Audit(self.completeness, self.limits, strategy, expected=self.progress.sets)) as audit,
-        ):
+        audit = Audit(self.completeness, self.limits, strategy, expected=self.progress.initial_partitions)
+        with self.collection.naming_parameters(), closing(audit):
             if self.dataset is not None:
                 self._check_unfinished(self.dataset, strategy)
-                self._recall(self.dataset, audit)
+                self._restore(self.dataset, audit)
             running = self._fetch_in_order(self._seeds(strategy), strategy, lambda page: audit.admit(trim(page)))
             with closing(running):
                 for ordered in running:
                     record = PageRecord.of(ordered, ordered.page.total)
-                    audit.see(record)
+                    audit.add_page(record)
                     if self.dataset is not None:
                         self.dataset.store_page(record, ordered.page.lines)
-                    self.progress.saw(record)
+                    self.progress.add_page(record)
                     yield ordered.page
                     self.stop.check()
-            probe = lenient(self.client.fetch)
-            for ordered in self._fetch_in_order(audit.beyond.requests(), SinglePage(), fetch=probe):
+            probe = tolerate_absence(self.client.fetch)
+            for ordered in self._fetch_in_order(audit.past_end.requests(), SinglePage(), fetch=probe):
                 audit.check_past_end(ordered.page)
-            return audit.account()
+            return audit.report()
 
     def _drain(self) -> CollectionReport:
         pages = self.pages()
@@ -138,31 +137,31 @@ class Collector:
             report: CollectionReport = done.value
             return report
         except IncompleteError:
-            # The data changed while it was read: with the stored pages, the next try would fail in the same way.
+            # The data changed while it was read: with the stored pages, the next try would fail again.
             if self.dataset is not None:
                 self.dataset.discard()
             raise
 
     def _stored(self, dataset: Dataset) -> str:
-        """Say what a try that ends now leaves to the next one."""
+        """Describe what the next try can resume from."""
         counts = f"{self.progress.pages} pages with {self.progress.rows} rows"
         if not dataset.keeps:
             return f"{counts} were collected and are lost: the next try starts over"
         return f"{counts} are stored, and the next try resumes from there"
 
-    def _recall(self, dataset: Dataset, audit: Audit) -> None:
+    def _restore(self, dataset: Dataset, audit: Audit) -> None:
         """Add the pages that earlier tries stored to the audit and the progress."""
         for record in dataset.records():
-            audit.recall(record, dataset.lines(record) if audit.keys.asked else None)
-            self.progress.saw(record, resumed=True)
+            audit.restore(record, dataset.lines(record) if audit.keys.active else None)
+            self.progress.add_page(record, resumed=True)
             self.stop.check()
 
     def _seeds(self, strategy: Pagination) -> Iterator[PageRequest]:
         """Yield the request that each partition resumes with: its first, or the one after its newest stored page."""
         for request in self.collection.requests():
-            yield from self._open_ends(strategy.first(request))
+            yield from self._resume_points(strategy.first(request))
 
-    def _open_ends(self, first: PageRequest) -> Iterator[PageRequest]:
+    def _resume_points(self, first: PageRequest) -> Iterator[PageRequest]:
         last = None if self.dataset is None else self.dataset.last(first.partition)
         if last is None:
             yield first
@@ -170,7 +169,7 @@ class Collector:
             yield last.successor
         elif isinstance(last.successor, Split):
             for part in last.successor.requests:
-                yield from self._open_ends(part)
+                yield from self._resume_points(part)
 
     def _check_unfinished(self, dataset: Dataset, strategy: Pagination) -> None:
         """Fetch the newest stored page of each open partition again; if it differs, the partition starts over."""
@@ -188,11 +187,11 @@ class Collector:
                 dataset.restart(page.request.partition)
 
     def _reread(self, request: PageRequest) -> Page:
-        """Fetch a stored page again; if it is gone, as with an expired cursor, return a page that differs from it."""
+        """Fetch a stored page again; if it is gone, for example with an expired cursor, return a page that differs."""
         try:
             return self.client.fetch(request)
         except RequestRefused as exc:
-            if exc.status not in GONE:
+            if exc.status not in EXPIRED_CURSOR_STATUSES:
                 raise
         except ResponseError:
             pass
@@ -223,7 +222,7 @@ class Collector:
     def _retries(self) -> tuple[int, float]:
         return self.client.traffic.retries, self.client.throttled_seconds
 
-    def _figures(self, started: float) -> dict[str, Any]:
+    def _statistics(self, started: float) -> dict[str, Any]:
         return {
             "requests": self.client.traffic.requests,
             "retries": self.client.traffic.retries,

@@ -1,4 +1,4 @@
-"""How far a collection has come, in one line every few seconds."""
+"""Periodic progress reports of a collection."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 
 from airflow_paginated.core.values import PageRecord, PageRequest, Split
 
-EVERY_SECONDS: Final = 5.0
+REPORT_INTERVAL_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class ProgressSnapshot:
-    """The figures of one moment. ``planned`` is ``None`` while the API has not said how many pages there are."""
+    """The progress at one moment. ``planned`` is ``None`` while the number of pages is unknown."""
 
     pages: int
     planned: int | None
@@ -26,44 +26,44 @@ class ProgressSnapshot:
 
     def __str__(self) -> str:
         planned = "" if self.planned is None else f" of {self.planned}"
-        text = f"{self.pages}{planned} pages, {self.rows} rows"
+        line = f"{self.pages}{planned} pages, {self.rows} rows"
         fresh = self.pages - self.resumed
         if self.seconds > 0 and fresh > 0:
-            text += f", {self.rows / self.pages * fresh / self.seconds:.0f} rows/s"
-        text += f", {self.retries} retries, {self.throttled_seconds:.1f} s throttled"
+            line += f", {self.rows / self.pages * fresh / self.seconds:.0f} rows/s"
+        line += f", {self.retries} retries, {self.throttled_seconds:.1f} s throttled"
         if self.planned is not None and fresh > 0 and self.planned > self.pages:
-            text += f", about {self.seconds / fresh * (self.planned - self.pages):.0f} s left"
-        return text
+            line += f", about {self.seconds / fresh * (self.planned - self.pages):.0f} s left"
+        return line
 
 
 @dataclass(slots=True)
 class Progress:
-    """Counts pages and tells ``report`` at most every few seconds; changed by the caller's thread only."""
+    """Counts pages and calls ``report`` once per interval at most; changed by the caller's thread only."""
 
     report: Callable[[ProgressSnapshot], None]
     traffic: Callable[[], tuple[int, float]]
     """Returns the retries and the throttled seconds so far."""
     partitions: int = 1
-    every: float = EVERY_SECONDS
+    interval_seconds: float = REPORT_INTERVAL_SECONDS
     clock: Callable[[], float] = time.monotonic
     pages: int = 0
     rows: int = 0
     resumed: int = 0
-    sets: int = 0
-    """The partitions there are before any is split."""
+    initial_partitions: int = field(init=False)
+    """The number of partitions before any split."""
     _started: float = 0.0
     _next: float = 0.0
     _closed: int = 0
     _closed_pages: int = 0
     _planned: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
-    """Of each open partition: its planned pages, and the rows of its fullest page."""
+    """The planned pages of each open partition, and the row count of its fullest page."""
 
     def __post_init__(self) -> None:
-        self.sets = self.partitions
+        self.initial_partitions = self.partitions
         self._started = self.clock()
-        self._next = self._started + self.every
+        self._next = self._started + self.interval_seconds
 
-    def saw(self, record: PageRecord, resumed: bool = False) -> None:
+    def add_page(self, record: PageRecord, resumed: bool = False) -> None:
         """Count a page."""
         self.pages += 1
         self.rows += record.rows
@@ -83,14 +83,14 @@ class Progress:
         self.tick()
 
     def tick(self) -> None:
-        """Report, if it is time to."""
+        """Report if the interval has passed."""
         now = self.clock()
         if now >= self._next:
-            self._next = now + self.every
-            self.report(self.standing())
+            self._next = now + self.interval_seconds
+            self.report(self.snapshot())
 
-    def standing(self) -> ProgressSnapshot:
-        """Return the figures of this moment."""
+    def snapshot(self) -> ProgressSnapshot:
+        """Return the current progress."""
         retries, throttled = self.traffic()
         known = self._closed + len(self._planned) >= self.partitions
         planned = self._closed_pages + sum(pages for pages, _ in self._planned.values()) if known else None

@@ -1,4 +1,4 @@
-"""The scheduler: many pages in flight, each handed out in order."""
+"""The scheduler: many pages in flight, each yielded in order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Fetch: TypeAlias = Callable[[PageRequest], Page]
 Admit: TypeAlias = Callable[[Page], Page]
 Arrival: TypeAlias = "tuple[_FetchPool, PageRequest, Page | BaseException]"
 Inbox: TypeAlias = "SimpleQueue[Arrival | None]"
-"""Where fetched pages arrive. A signal handler may put ``None`` there: it stops the run."""
+"""The queue of fetched pages. ``None``, which a signal handler may put there, stops the run."""
 
 POLL_SECONDS: Final = 1.0
 """How often ``on_idle`` is called while nothing arrives."""
@@ -48,7 +48,7 @@ def fetch_in_order(
     ``fetch`` runs in ``workers`` threads, everything else in the caller's. A seed may be any page of its partition.
     When a page that is known to exist fails, the iteration fails at once; the failure of a speculative page counts
     only when its turn comes. Each page is yielded with the request that its predecessor led to, whatever was known
-    when it was sent. ``admit`` sees the page before the strategy does, and may change or refuse it. A split opens a
+    when it was sent. ``admit`` gets the page before the strategy does, and may change or refuse it. A split opens a
     partition for each of its requests. Closing the iterator abandons what is in flight.
     """
     scheduler = _Scheduler(seeds, pagination, workers, window, admit)
@@ -78,9 +78,9 @@ def fetch_in_order(
 
 
 def resolve_next(page: Page, pagination: Pagination) -> OrderedPage:
-    """Ask the strategy what follows a page. A page that is split loses its rows: its parts bring them again.
+    """Return a page with its successor. A split page loses its rows, because its parts return them again.
 
-    Raises ``ConfigurationError`` for a strategy that leads astray.
+    Raises ``ConfigurationError`` for an invalid successor.
     """
     successor = Stop(page.end) if page.end is not None else pagination.follow(page)
     if isinstance(successor, Stop):
@@ -93,7 +93,7 @@ def resolve_next(page: Page, pagination: Pagination) -> OrderedPage:
 
 
 class _FetchPool:
-    """The threads that fetch. Used by the scheduling thread only; other threads touch nothing but the inbox."""
+    """The fetching threads. Used by the scheduling thread only; other threads touch only the inbox."""
 
     def __init__(self, fetch: Fetch, workers: int, inbox: Inbox) -> None:
         self._fetch = fetch
@@ -111,7 +111,7 @@ class _FetchPool:
             self.in_flight += 1
 
     def _run(self, request: PageRequest) -> None:
-        # Where a page has just failed, the scheduling thread decides first whether the run goes on.
+        # If a page has just failed, the scheduling thread decides first whether the run continues.
         self._may_fetch.wait()
         if self._closed:
             return
@@ -126,7 +126,7 @@ class _FetchPool:
         del result  # a traceback refers to this frame: without this, they would keep each other alive
 
     def resume(self) -> None:
-        """Let the threads go on: the page that failed did not end the run."""
+        """Resume the threads after a failure that did not end the run."""
         self._may_fetch.set()
 
     def receive(self) -> Arrival | None:
@@ -143,7 +143,7 @@ class _FetchPool:
                 return arrival
 
     def shutdown(self) -> None:
-        # Without waiting: a thread may sit in a read that only its deadline or a closed socket ends.
+        # Do not wait: a thread may be blocked in a read that only its deadline or a closed socket ends.
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._closed = True
         self._may_fetch.set()
@@ -156,21 +156,21 @@ class _PartitionState:
 
     def __init__(self, seed: PageRequest) -> None:
         self.next_expected = seed
-        """The request of the page to hand out next: as it was sent, or the same exchange with an older state."""
+        """The request of the next page to yield: as sent, or the same exchange with an older state."""
         self.unsent: PageRequest | None = seed
         """The same, until it is sent."""
         self.sent: dict[int, PageRequest] = {}
-        """In flight or waiting for their turn, by index, in the order of sending."""
+        """Requests in flight or waiting for their turn, by index, in the order of sending."""
         self.arrived: dict[int, Page | BaseException] = {}
         self.newest: Page | None = None
         self.prefetch: PageRequest | None = None
-        """What may be sent before its turn, by what the newest page says."""
+        """The request that may be sent before its turn, according to the newest page."""
         self.changed = False
-        """Whether there is a newer page, or a later request, than when ``prefetch`` was asked for."""
+        """Whether a page arrived, or a request was sent, since ``prefetch`` was computed."""
 
 
 class _Scheduler:
-    """Decides which request to send next, and which page to hand out."""
+    """Decides which request to send and which page to yield next."""
 
     def __init__(
         self, seeds: Iterable[PageRequest], pagination: Pagination, workers: int, window: Window, admit: Admit
@@ -191,7 +191,7 @@ class _Scheduler:
         """Pages in flight that may not exist."""
 
     def next_requests(self, in_flight: int) -> list[PageRequest]:
-        """Return what to send now: the oldest partition first, as far as the window allows."""
+        """Return the requests to send now, of the oldest partition first, as far as the window allows."""
         found: list[PageRequest] = []
         states: Iterator[_PartitionState] | None = None
         state: _PartitionState | None = None
@@ -217,7 +217,7 @@ class _Scheduler:
         return found
 
     def receive(self, request: PageRequest, result: Page | BaseException) -> _PartitionState | None:
-        """Take what a fetch brought and return its partition; ``None`` when nothing waits for it any more."""
+        """Store the result of a fetch and return its partition; ``None`` if the result is no longer needed."""
         self._speculative -= not request.sure
         state = self.partitions.get(request.partition)
         if state is None or state.sent.get(request.index) is not request:
@@ -233,7 +233,7 @@ class _Scheduler:
         return state
 
     def next_page(self, state: _PartitionState) -> OrderedPage | None:
-        """Return the partition's next page with what follows it, once it has arrived."""
+        """Return the partition's next page with its successor, once it has arrived."""
         expected = state.next_expected
         result = state.arrived.get(expected.index)
         if result is None:
@@ -262,7 +262,7 @@ class _Scheduler:
             unsent, state.unsent = state.unsent, None
             return unsent
         if state.changed:
-            # Only when something is new: with many open partitions, the strategy's work would be most of it.
+            # Only after a change: with many open partitions, calls of the strategy would dominate.
             state.changed, state.prefetch = False, None
             if self._prefetcher is not None and state.newest is not None and state.sent:
                 last = state.sent[next(reversed(state.sent))]
@@ -278,12 +278,12 @@ class _Scheduler:
         if seed is None:
             return None
         if seed.partition in self.partitions:
-            raise ConfigurationError(f"partition {seed.partition} is being collected already: give one seed for each")
+            raise ConfigurationError(f"partition {seed.partition} is already being collected: give one seed for each")
         state = self.partitions[seed.partition] = _PartitionState(seed)
         return state
 
     def _close(self, state: _PartitionState, parts: tuple[PageRequest, ...]) -> None:
-        """Remove a partition; what it was split into takes its place, so that the oldest stays first."""
+        """Remove a partition; its parts take its place, so that the oldest stays first."""
         if not parts:
             del self.partitions[state.next_expected.partition]
             return
@@ -301,17 +301,17 @@ class _Scheduler:
             self._waiting_bytes -= result.bytes
 
     def _drop(self, state: _PartitionState) -> None:
-        """Give up what was sent ahead."""
+        """Abandon the requests sent ahead."""
         for index in list(state.arrived):
             self._take(state, index)
         state.sent.clear()
 
 
-def _checked(answer: object, after: PageRequest, method: str, page: Page) -> PageRequest:
-    """Return the request without auth parameters. Refuse one for any other page: the run would never end."""
-    if isinstance(answer, PageRequest) and answer.index == after.index + 1 and answer.partition == after.partition:
-        return without_auth_params(answer, page.auth_params) if page.auth_params else answer
-    got = f"{answer.partition}, {answer.index}" if isinstance(answer, PageRequest) else repr(answer)
+def _checked(result: object, after: PageRequest, method: str, page: Page) -> PageRequest:
+    """Return the request without auth parameters. Refuse any but the next page: the run might never end."""
+    if isinstance(result, PageRequest) and result.index == after.index + 1 and result.partition == after.partition:
+        return without_auth_params(result, page.auth_params) if page.auth_params else result
+    got = f"{result.partition}, {result.index}" if isinstance(result, PageRequest) else repr(result)
     raise ConfigurationError(
         f"pagination: {method}() must lead from page (partition, index) {after.partition}, {after.index} to"
         f" {after.partition}, {after.index + 1}; it returned {got}"
@@ -319,7 +319,7 @@ def _checked(answer: object, after: PageRequest, method: str, page: Page) -> Pag
 
 
 def _check_split(split: Split, of: PageRequest) -> None:
-    """Refuse a split without requests, or whose parts would lose their place in the order."""
+    """Refuse a split without requests, or with parts that are out of order."""
     got = [(request.partition, request.index) for request in split.requests]
     if not got or got != [((*of.partition, number), 0) for number in range(len(got))]:
         raise ConfigurationError(

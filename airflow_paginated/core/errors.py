@@ -25,8 +25,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import copy
 from typing import Self
 
@@ -42,16 +40,6 @@ class PaginatedApiError(Exception):
         other = copy(self)
         other.args = (message,)
         return other
-
-
-@contextmanager
-def about(partition: tuple[int, ...]) -> Iterator[None]:
-    """Set the partition of every error raised inside, unless it already has one."""
-    try:
-        yield
-    except PaginatedApiError as exc:
-        exc.partition = exc.partition or partition
-        raise
 
 
 class TransientError(PaginatedApiError):

@@ -86,7 +86,7 @@ class Execution:
         task, hook = self.task, self.hook
         request = PageRequest(task.endpoint, task.method, task.query or {}, task.headers or {}, task.body)
         collection = Collection(
-            request=request if watermark is None else watermark.asked(request),
+            request=request if watermark is None else watermark.build_request(request),
             pagination=overlapped(task.pagination, hook.completeness.overlap),
             data_selector=task.data_selector,
             partitions=resolved(task.partitions, parent_at),

@@ -180,7 +180,7 @@ class PaginatedApiOperator(BaseOperator):
     def on_kill(self) -> None:
         """Stop; ``execute`` then raises and publishes nothing."""
         if self._stop is not None:
-            self._stop.ask()
+            self._stop.request()
 
     def incremental_policy(self) -> Incremental | None:
         """Return ``incremental`` as a value. Raises ``ConfigurationError`` if the watermark has no reliable place."""

@@ -122,7 +122,7 @@ def collect(
     sink = FileSink(job.path, **job.sink).resolved(job.resolve)
     watermark, known = job.watermark, {}
     if watermark is not None:
-        job = replace(job, request=watermark.asked(job.request))
+        job = replace(job, request=watermark.build_request(job.request))
         known = {
             "plan": {**job.identity.plan, **watermark.plan},
             "rows": replace(job.identity.rows, changes=watermark.changes),

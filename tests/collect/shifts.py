@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 from airflow_paginated import Completeness, Offset, Page, PageRequest
 from airflow_paginated.collect.audit import Audit
-from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.rechecks import tolerate_absence
 from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import IncompleteError, ResponseError
 from airflow_paginated.core.values import OrderedPage, PageRecord
@@ -146,10 +146,12 @@ def _caught(table: MovingTable, landings: list[OrderedPage], strategy: Offset, p
         try:
             for landing in landings:
                 audit.admit(landing.page)
-                audit.see(PageRecord.of(landing, total(landing.page)))
-            for landing in fetch_in_order(audit.beyond.requests(), lenient(table), SinglePage(), 1, Window(1)):
+                audit.add_page(PageRecord.of(landing, total(landing.page)))
+            for landing in fetch_in_order(
+                audit.past_end.requests(), tolerate_absence(table), SinglePage(), 1, Window(1)
+            ):
                 audit.check_past_end(landing.page)
-            audit.account()
+            audit.report()
         except (IncompleteError, ResponseError):
             return True
     return False

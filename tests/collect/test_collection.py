@@ -101,13 +101,13 @@ def test_a_value_that_would_ask_another_endpoint_is_refused(value: Any) -> None:
 )
 def test_two_sets_that_ask_the_same_are_refused(twice: list[dict[str, Any]]) -> None:
     with pytest.raises(
-        ConfigurationError, match=r"partitions\[2\] asks the same as partitions\[1\]; its rows would be"
+        ConfigurationError, match=r"partitions\[2\] sends the same request as partitions\[1\]; its rows would be"
     ):
         collected(partitions=[{"other": 5}, *twice])
 
 
 def test_two_sets_that_fill_the_same_endpoint_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"partitions\[1\] asks the same as partitions\[0\]"):
+    with pytest.raises(ConfigurationError, match=r"partitions\[1\] sends the same request as partitions\[0\]"):
         collected(PageRequest("/{id}"), partitions=[{"id": 1}, {"id": "1"}])
 
 
@@ -130,7 +130,7 @@ def test_partitions_are_accepted_when_all_are_different(values: list[int | str])
     if len({str(value) for value in values}) == len(values):
         assert [found.query["v"] for found in collected(partitions=sets)] == values
     else:
-        with pytest.raises(ConfigurationError, match="asks the same"):
+        with pytest.raises(ConfigurationError, match="sends the same request"):
             collected(partitions=sets)
 
 
@@ -159,8 +159,8 @@ def test_what_is_no_list_of_parameter_sets_is_refused(given: Any, said: str) -> 
     [
         ({"path": None}, "endpoint: expected a string, got None"),
         ({"method": 5}, "method: expected a string, got 5"),
-        ({"method": "GET /x"}, "method: expected a name like GET, got 'GET /x'"),
-        ({"method": ""}, "method: expected a name like GET, got ''"),
+        ({"method": "GET /x"}, "method: expected a name such as GET, got 'GET /x'"),
+        ({"method": ""}, "method: expected a name such as GET, got ''"),
         ({"query": "a=1"}, "query: expected a dict, got str"),
         ({"headers": [("a", "b")]}, "headers: expected a dict, got list"),
     ],

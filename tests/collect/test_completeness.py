@@ -55,8 +55,8 @@ def record(
 def account(records: Iterable[PageRecord], limits: Limits | None = None, **policy: Any) -> CollectionReport:
     audit = Audit(Completeness(**policy), limits or Limits())
     for each in records:
-        audit.see(each)
-    return audit.account()
+        audit.add_page(each)
+    return audit.report()
 
 
 def verdicts(found: CollectionReport) -> dict[str, str]:
@@ -75,14 +75,14 @@ def test_a_whole_collection_passes_every_check() -> None:
     assert replace(found, checks=()) == CollectionReport(1, 3, 25, 75, "total reached", ())
     assert found.checks == (
         Check("every_partition_ended", "passed", "1 partitions, last: total reached"),
-        Check("every_page_once", "passed", "3 pages, numbered without a gap"),
-        Check("no_page_repeats", "passed", "none of 3 pages"),
-        Check("unique_key", "unverified", "0 rows, 0 of them twice"),
-        Check("no_page_ignored", "passed", "0 pages"),
+        Check("every_page_once", "passed", "3 pages, numbered without gaps"),
+        Check("no_page_repeats", "passed", "no repeats in 3 pages"),
+        Check("unique_key", "unverified", "0 rows, 0 duplicates"),
+        Check("no_page_ignored", "passed", "0 pages ignored"),
         Check("total_is_stable", "passed", "1 of 1 partitions declare a total, 0 changes"),
         Check("rows_equal_total", "passed", "25 rows; 1 of 1 partitions declare a total"),
-        Check("nothing_beyond_total", "passed", "looked behind 0 of 0 full last pages, 0 times in vain"),
-        Check("pages_overlap", "unverified", "0 rows of each page in the one before"),
+        Check("nothing_beyond_total", "passed", "probed past 0 of 0 full last pages; 0 inconclusive"),
+        Check("pages_overlap", "unverified", "consecutive pages overlap by 0 rows"),
         Check("min_rows", "passed", "25 rows, at least 0"),
     )
     assert found.complete
@@ -162,9 +162,9 @@ class TestATotalThatChanges:
 
     def test_fails(self) -> None:
         audit = Audit(Completeness())
-        audit.see(self.RECORDS[0])
+        audit.add_page(self.RECORDS[0])
         with pytest.raises(IncompleteError) as caught:
-            audit.see(self.RECORDS[1])
+            audit.add_page(self.RECORDS[1])
         assert str(caught.value) == (
             "page 2 of partition 0 declares 20 items, an earlier page 15; for a table that grows while it is read, set"
             " completeness.on_total_change='extend' (check total_is_stable)"
@@ -261,21 +261,21 @@ class TestPagesThatDoNotFollow:
     @pytest.mark.parametrize(("index", "due"), [(1, 1), (5, 1)])
     def test_a_partition_begins_with_its_first_page(self, index: int, due: int) -> None:
         with pytest.raises(
-            IncompleteError, match=f"^page {index + 1} of partition 3.0.1 came where page {due} was due"
+            IncompleteError, match=f"^page {index + 1} of partition 3.0.1 arrived where page {due} was expected"
         ):
             account([record(index, partition=(3, 0, 1))])
 
     @pytest.mark.parametrize("index", [0, 2])
     def test_a_page_follows_the_one_before(self, index: int) -> None:
-        with pytest.raises(IncompleteError, match="came where page 2 was due"):
+        with pytest.raises(IncompleteError, match="arrived where page 2 was expected"):
             account([record(0), record(index)])
 
     def test_nothing_follows_the_end(self) -> None:
-        with pytest.raises(IncompleteError, match="page 2 of partition 0 came where page 1 was due"):
+        with pytest.raises(IncompleteError, match="page 2 of partition 0 arrived where page 1 was expected"):
             account([record(0, end="x"), record(1)])
 
     def test_every_partition_has_an_end(self) -> None:
-        with pytest.raises(IncompleteError, match=r"^2 partitions have no end yet"):
+        with pytest.raises(IncompleteError, match=r"^2 partitions have not ended"):
             account([record(0), record(0, partition=(1,)), record(0, partition=(2,), end="x")])
 
 
@@ -286,7 +286,7 @@ class TestFewRows:
             found = account([record(0, rows, end="x")], min_rows=10)
             assert Check("min_rows", "passed", f"{rows} rows, at least 10") in found.checks
         else:
-            with pytest.raises(IncompleteError, match=r"9 rows were collected, completeness\.min_rows asks for 10"):
+            with pytest.raises(IncompleteError, match=r"9 rows were collected, completeness\.min_rows requires 10"):
                 account([record(0, rows, end="x")], min_rows=10)
 
     @pytest.mark.parametrize("records", [[], [record(0, 0, end="x")]])
@@ -338,18 +338,18 @@ def test_the_sum_does_not_depend_on_the_order_of_partitions(counts: list[list[in
 def test_a_parameter_set_that_was_never_asked_for_is_noticed(seen: int) -> None:
     audit = Audit(Completeness(), expected=2)
     for number in range(seen):
-        audit.see(record(0, partition=(number,), end="that is all"))
+        audit.add_page(record(0, partition=(number,), end="that is all"))
     with pytest.raises(IncompleteError, match=f"{seen} of 2 parameter sets were collected"):
-        audit.account()
+        audit.report()
 
 
 def test_the_parts_of_a_split_are_one_parameter_set() -> None:
     audit = Audit(Completeness(), expected=1)
     halves = tuple(PageRequest("/rows", query={"half": half}, partition=(0, half)) for half in (0, 1))
-    audit.see(replace(record(0, 0), successor=Split(halves)))
+    audit.add_page(replace(record(0, 0), successor=Split(halves)))
     for half in halves:
-        audit.see(record(0, partition=half.partition, end="that is all"))
-    assert audit.account().partitions == 2
+        audit.add_page(record(0, partition=half.partition, end="that is all"))
+    assert audit.report().partitions == 2
 
 
 def test_an_error_of_the_audit_is_about_a_partition() -> None:

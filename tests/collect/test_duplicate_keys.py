@@ -36,14 +36,14 @@ def test_rows_with_keys_of_their_own_pass_as_they_are() -> None:
     pages = [page(0, ids(1, 2, 3)), page(1, ids(4, 5)), page(2, [])]
     keys = DuplicateKeyCheck(Completeness(key="id"))
     assert [keys.admit(each) for each in pages] == pages
-    assert (keys.rows, keys.twice, keys.waived) == (5, 0, None)
+    assert (keys.rows, keys.duplicates, keys.waived) == (5, 0, None)
 
 
 @pytest.mark.parametrize("pages", [[page(0, ids(1, 2)), page(1, ids(2, 3))], [page(0, ids(1, 1))]])
 def test_a_key_that_is_there_twice_fails(pages: list[Page]) -> None:
     with pytest.raises(IncompleteError) as caught:
         admitted(pages)
-    assert f"page {len(pages)} of partition 0 has 1 rows whose key 'id' an earlier row has" in str(caught.value)
+    assert f"page {len(pages)} of partition 0 has 1 rows with the same key 'id' as an earlier row" in str(caught.value)
     assert "completeness.on_duplicate='drop'" in str(caught.value)
 
 
@@ -61,9 +61,9 @@ def test_all_of_them_stay_where_that_is_wanted() -> None:
     keys = DuplicateKeyCheck(Completeness(key="id", on_duplicate="keep"))
     for each in (page(0, ids(1, 2)), page(1, ids(2, 3))):
         assert keys.admit(each) is each
-    assert keys.twice == 1
+    assert keys.duplicates == 1
     assert keys.waived is not None
-    assert keys.waived.startswith("page 2 of partition 0 has 1 rows whose key 'id'")
+    assert keys.waived.startswith("page 2 of partition 0 has 1 rows with the same key 'id'")
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def account(pages: list[Page], **policy: Any) -> CollectionReport:
     last = len(pages) - 1
     for index, each in enumerate(pages):
         following = Stop("empty page") if index == last else pages[index + 1].request
-        audit.see(PageRecord.of(OrderedPage(audit.admit(each), following), None))
-    return audit.account()
+        audit.add_page(PageRecord.of(OrderedPage(audit.admit(each), following), None))
+    return audit.report()
 
 
 @pytest.mark.parametrize(
     ("policy", "verdict", "evidence"),
     [
-        ({}, "unverified", "0 rows, 0 of them twice"),
-        ({"key": "id", "on_duplicate": "drop"}, "passed", "4 rows, 1 of them twice"),
+        ({}, "unverified", "0 rows, 0 duplicates"),
+        ({"key": "id", "on_duplicate": "drop"}, "passed", "4 rows, 1 duplicates"),
         ({"key": "id", "on_duplicate": "keep"}, "waived", "page 2 of partition 0 has 1 rows"),
     ],
 )
@@ -142,8 +142,8 @@ def test_the_verdict_stands_in_the_account(policy: dict[str, Any], verdict: str,
 def test_what_an_earlier_try_stored_counts() -> None:
     audit = Audit(Completeness(key="id"))
     stored = page(0, ids(1, 2))
-    audit.recall(PageRecord.of(OrderedPage(stored, page(1, []).request), None), stored.lines)
-    with pytest.raises(IncompleteError, match="page 2 of partition 0 has 1 rows whose key"):
+    audit.restore(PageRecord.of(OrderedPage(stored, page(1, []).request), None), stored.lines)
+    with pytest.raises(IncompleteError, match="page 2 of partition 0 has 1 rows with the same key"):
         audit.admit(page(1, ids(2, 3)))
 
 

@@ -48,7 +48,10 @@ def ids(tmp_path: Path) -> list[int]:
 
 
 def test_a_row_that_is_there_twice_fails_the_run_and_shows_nothing(tmp_path: Path) -> None:
-    with FaultServer(SHIFTED) as server, pytest.raises(IncompleteError, match="page 3 of partition 0 has 1 rows whose"):
+    with (
+        FaultServer(SHIFTED) as server,
+        pytest.raises(IncompleteError, match="page 3 of partition 0 has 1 rows with the same key"),
+    ):
         collect(job(server, tmp_path, Completeness(key="id")))
     assert published(f"{tmp_path}/out/") is None
 
@@ -84,5 +87,5 @@ def test_keys_of_stored_pages_are_known_to_the_next_try(tmp_path: Path, complete
             assert collect(one)["resumed_pages"] == 2
             assert ids(tmp_path) == list(range(44))
         else:
-            with pytest.raises(IncompleteError, match="page 3 of partition 0 has 1 rows whose key"):
+            with pytest.raises(IncompleteError, match="page 3 of partition 0 has 1 rows with the same key"):
                 collect(one)

@@ -179,7 +179,7 @@ def test_parents_that_go_before_the_children_are_there_fail_the_run(server: Faul
 def test_parents_with_the_same_value_are_refused_or_one(server: FaultServer, tmp_path: Path) -> None:
     of = parents(server, tmp_path)
     fields = {"order_id": "customer.id"}
-    with pytest.raises(ConfigurationError, match=r"partitions\[5\] asks the same as partitions\[0\]"):
+    with pytest.raises(ConfigurationError, match=r"partitions\[5\] sends the same request as partitions\[0\]"):
         collect(children(server, tmp_path, of, partitions=RowsOf(of, fields)))
     assert server.log.counts == {}
     job = children(server, tmp_path, of, partitions=RowsOf(of, fields, on_duplicate="drop"))

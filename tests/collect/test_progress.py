@@ -23,16 +23,16 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.progress = Progress(
-            lambda standing: self.lines.append(str(standing)),
+            lambda snapshot: self.lines.append(str(snapshot)),
             lambda: (self.retries, self.throttled),
             partitions=self.partitions,
-            every=5.0,
+            interval_seconds=5.0,
             clock=lambda: self.now,
         )
 
     @property
     def planned(self) -> int | None:
-        return self.progress.standing().planned
+        return self.progress.snapshot().planned
 
 
 def page(
@@ -49,7 +49,7 @@ def page(
 
 
 @pytest.mark.parametrize(
-    ("standing", "line"),
+    ("snapshot", "line"),
     [
         (ProgressSnapshot(0, None, 0, 0.0, 0, 0.0), "0 pages, 0 rows, 0 retries, 0.0 s throttled"),
         (ProgressSnapshot(0, None, 0, 5.0, 3, 0.0), "0 pages, 0 rows, 3 retries, 0.0 s throttled"),
@@ -73,15 +73,15 @@ def page(
         ),
     ],
 )
-def test_a_line(standing: ProgressSnapshot, line: str) -> None:
-    assert str(standing) == line
+def test_a_line(snapshot: ProgressSnapshot, line: str) -> None:
+    assert str(snapshot) == line
 
 
 def test_a_line_comes_at_most_every_five_seconds() -> None:
     desk = Desk()
     for index in range(12):
         desk.now += 1.0
-        desk.progress.saw(page(index, 10, total=1000))
+        desk.progress.add_page(page(index, 10, total=1000))
     assert [line.partition(",")[0] for line in desk.lines] == ["5 of 100 pages", "10 of 100 pages"]
 
 
@@ -99,67 +99,67 @@ def test_a_long_silence_is_followed_by_one_line_not_by_many() -> None:
     desk = Desk()
     desk.now += 100.0
     for index in range(3):
-        desk.progress.saw(page(index, 10))
+        desk.progress.add_page(page(index, 10))
     assert len(desk.lines) == 1
 
 
 @pytest.mark.parametrize(("total", "kind"), [(95, "items"), (10, "pages")])
 def test_a_total_gives_the_plan_in_pages(total: int, kind: TotalKind) -> None:
     desk = Desk()
-    desk.progress.saw(page(0, 10, total, kind))
+    desk.progress.add_page(page(0, 10, total, kind))
     assert desk.planned == 10
     for index in range(1, 9):
-        desk.progress.saw(page(index, 10, total, kind))
+        desk.progress.add_page(page(index, 10, total, kind))
     assert desk.planned == 10
-    desk.progress.saw(page(9, 5, total, kind, last=True))
-    assert (desk.planned, desk.progress.standing().pages) == (10, 10)
+    desk.progress.add_page(page(9, 5, total, kind, last=True))
+    assert (desk.planned, desk.progress.snapshot().pages) == (10, 10)
 
 
 def test_a_total_that_only_the_first_page_tells_stays_the_plan() -> None:
     desk = Desk()
-    desk.progress.saw(page(0, 10, total=40))
-    desk.progress.saw(page(1, 10))
+    desk.progress.add_page(page(0, 10, total=40))
+    desk.progress.add_page(page(1, 10))
     assert desk.planned == 4
 
 
 def test_a_growing_total_moves_the_plan() -> None:
     desk = Desk()
-    desk.progress.saw(page(0, 10, total=40))
-    desk.progress.saw(page(1, 10, total=61))
+    desk.progress.add_page(page(0, 10, total=40))
+    desk.progress.add_page(page(1, 10, total=61))
     assert desk.planned == 7
 
 
 def test_a_page_that_comes_short_does_not_move_the_plan() -> None:
     desk = Desk()
-    desk.progress.saw(page(0, 10, total=40))
-    desk.progress.saw(page(1, 3, total=40))
+    desk.progress.add_page(page(0, 10, total=40))
+    desk.progress.add_page(page(1, 3, total=40))
     assert desk.planned == 4
 
 
 def test_without_a_total_there_is_no_plan_until_the_end() -> None:
     desk = Desk()
-    desk.progress.saw(page(0, 10))
-    desk.progress.saw(page(1, 10))
+    desk.progress.add_page(page(0, 10))
+    desk.progress.add_page(page(1, 10))
     assert desk.planned is None
-    desk.progress.saw(page(2, 0, last=True))
+    desk.progress.add_page(page(2, 0, last=True))
     assert desk.planned == 3
 
 
 def test_the_plan_of_several_partitions_is_known_when_each_has_told() -> None:
     desk = Desk(partitions=3)
-    desk.progress.saw(page(0, 10, total=30, partition=0))
-    desk.progress.saw(page(0, 0, total=0, last=True, partition=1))
+    desk.progress.add_page(page(0, 10, total=30, partition=0))
+    desk.progress.add_page(page(0, 0, total=0, last=True, partition=1))
     assert desk.planned is None
-    desk.progress.saw(page(0, 10, total=20, partition=2))
+    desk.progress.add_page(page(0, 10, total=20, partition=2))
     assert desk.planned == 3 + 1 + 2
 
 
 def test_stored_pages_count_as_done_and_not_as_work() -> None:
     desk = Desk()
     for index in range(6):
-        desk.progress.saw(page(index, 10, total=100), resumed=True)
+        desk.progress.add_page(page(index, 10, total=100), resumed=True)
     desk.now += 2.0
-    desk.progress.saw(page(6, 10, total=100))
-    standing = desk.progress.standing()
-    assert (standing.pages, standing.resumed, standing.planned, standing.seconds) == (7, 6, 10, 2.0)
-    assert str(standing).endswith("5 rows/s, 0 retries, 0.0 s throttled, about 6 s left")
+    desk.progress.add_page(page(6, 10, total=100))
+    snapshot = desk.progress.snapshot()
+    assert (snapshot.pages, snapshot.resumed, snapshot.planned, snapshot.seconds) == (7, 6, 10, 2.0)
+    assert str(snapshot).endswith("5 rows/s, 0 retries, 0.0 s throttled, about 6 s left")

@@ -1,4 +1,4 @@
-"""What lies behind a total that ended a partition with a full page."""
+"""Probes past a total that ended a partition with a full page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_paginated import Completeness, Offset, Page, PageNumber, PageRequest, Sliced, Stop, Total
-from airflow_paginated.collect.rechecks import MOST_LOOKS, REFUSED, PastEndProbe, lenient
+from airflow_paginated.collect.rechecks import MAX_PROBES, REFUSED, PastEndProbe, tolerate_absence
 from airflow_paginated.core.errors import IncompleteError, RequestRefused, ResponseError
 from airflow_paginated.core.values import OrderedPage, PageRecord
 
@@ -32,14 +32,14 @@ def behind(record: PageRecord, rows: list[bytes], end: str | None = None) -> Pag
     return Page.of(replace(record.request, index=record.request.index + 1), rows, end=end)
 
 
-def looking(record: PageRecord | None = None, **policy: Any) -> PastEndProbe:
-    beyond = PastEndProbe(BY_ITEMS, Completeness(**policy))
-    beyond.see(record or last_page())
-    return beyond
+def probing(record: PageRecord | None = None, **policy: Any) -> PastEndProbe:
+    probe = PastEndProbe(BY_ITEMS, Completeness(**policy))
+    probe.note_last_page(record or last_page())
+    return probe
 
 
 @pytest.mark.parametrize(
-    ("strategy", "asked"),
+    ("strategy", "query"),
     [
         (BY_ITEMS, {"page": 3}),
         (Offset(total_path="n", page_size=10), {"offset": 20, "limit": 10}),
@@ -50,11 +50,11 @@ def looking(record: PageRecord | None = None, **policy: Any) -> PastEndProbe:
         ),
     ],
 )
-def test_the_page_after_a_full_last_one_is_asked_for(strategy: Any, asked: dict[str, Any]) -> None:
-    beyond = PastEndProbe(strategy, Completeness())
-    beyond.see(last_page(strategy))
-    (request,) = beyond.requests()
-    assert request.query == asked
+def test_the_page_after_a_full_last_one_is_requested(strategy: Any, query: dict[str, Any]) -> None:
+    probe = PastEndProbe(strategy, Completeness())
+    probe.note_last_page(last_page(strategy))
+    (request,) = probe.requests()
+    assert request.query == query
     assert (request.index, request.behind) == (2, True)
 
 
@@ -70,55 +70,53 @@ def test_the_page_after_a_full_last_one_is_asked_for(strategy: Any, asked: dict[
         (object(), last_page()),
     ],
 )
-def test_where_something_else_tells_the_end_nothing_is_asked(strategy: Any, record: PageRecord) -> None:
-    beyond = PastEndProbe(strategy, Completeness())
-    beyond.see(record)
-    assert list(beyond.requests()) == []
+def test_where_something_else_tells_the_end_nothing_is_requested(strategy: Any, record: PageRecord) -> None:
+    probe = PastEndProbe(strategy, Completeness())
+    probe.note_last_page(record)
+    assert list(probe.requests()) == []
 
 
-def test_nobody_looks_where_it_is_not_wanted() -> None:
-    assert list(looking(probe_past_end=False).requests()) == []
+def test_probes_can_be_switched_off() -> None:
+    assert list(probing(probe_past_end=False).requests()) == []
 
 
-def test_of_many_partitions_the_first_hundred_are_looked_behind() -> None:
-    beyond = PastEndProbe(BY_ITEMS, Completeness())
-    for number in range(MOST_LOOKS + 10):
-        beyond.see(last_page(partition=(number,)))
-    assert (len(list(beyond.requests())), beyond.full) == (MOST_LOOKS, MOST_LOOKS + 10)
+def test_of_many_partitions_the_first_hundred_are_probed() -> None:
+    probe = PastEndProbe(BY_ITEMS, Completeness())
+    for number in range(MAX_PROBES + 10):
+        probe.note_last_page(last_page(partition=(number,)))
+    assert (len(list(probe.requests())), probe.candidates) == (MAX_PROBES, MAX_PROBES + 10)
 
 
 @pytest.mark.parametrize("rows", [[], ROWS])
 def test_no_page_or_the_last_one_again_is_what_should_be_there(rows: list[bytes]) -> None:
-    beyond = looking()
-    beyond.judge(behind(last_page(), rows), Total(20, "items"))
-    assert (beyond.looked, beyond.unsure, beyond.waived) == (1, 0, None)
+    probe = probing()
+    probe.check(behind(last_page(), rows), Total(20, "items"))
+    assert (probe.probed, probe.inconclusive, probe.waived) == (1, 0, None)
 
 
 def test_a_refusal_leaves_it_open() -> None:
-    beyond = looking()
-    beyond.judge(behind(last_page(), [], REFUSED), None)
-    assert (beyond.looked, beyond.unsure) == (1, 1)
+    probe = probing()
+    probe.check(behind(last_page(), [], REFUSED), None)
+    assert (probe.probed, probe.inconclusive) == (1, 1)
 
 
 @pytest.mark.parametrize("policy", ["fail", "extend", "warn"])
 @pytest.mark.parametrize("total", [None, Total(20, "items"), Total(3, "items")])
 def test_rows_behind_a_total_show_that_it_is_wrong(policy: str, total: Total | None) -> None:
-    with pytest.raises(
-        ResponseError, match=r"page 3 of partition 0 has rows, but the API's total ends before it.*hint"
-    ):
-        looking(on_total_change=policy).judge(behind(last_page(), [b"20"]), total)
+    with pytest.raises(ResponseError, match=r"page 3 of partition 0 has rows beyond the API's total: .*hint"):
+        probing(on_total_change=policy).check(behind(last_page(), [b"20"]), total)
 
 
 def test_rows_of_a_table_that_has_grown_fail_the_run_or_are_followed_no_further() -> None:
     page, grown = behind(last_page(), [b"20"]), Total(21, "items")
-    with pytest.raises(IncompleteError, match="page 3 of partition 0 has rows that no total told of before"):
-        looking().judge(page, grown)
-    extended, warned = looking(on_total_change="extend"), looking(on_total_change="warn")
-    for beyond in (extended, warned):
-        beyond.judge(page, grown)
-        assert beyond.unsure == 1
+    with pytest.raises(IncompleteError, match="page 3 of partition 0 has rows beyond the total of earlier pages"):
+        probing().check(page, grown)
+    extended, warned = probing(on_total_change="extend"), probing(on_total_change="warn")
+    for probe in (extended, warned):
+        probe.check(page, grown)
+        assert probe.inconclusive == 1
     assert extended.waived is None
-    assert warned.waived == "page 3 of partition 0 has rows that came while the others were read"
+    assert warned.waived == "page 3 of partition 0 has rows that were added while the others were read"
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_a_refusal_is_an_empty_page(error: Exception, end: str | None) -> None:
     def fetch(request: PageRequest) -> Page:
         raise error
 
-    page = lenient(fetch)(PageRequest("/rows"))
+    page = tolerate_absence(fetch)(PageRequest("/rows"))
     assert (page.count, page.end) == (0, end)
 
 
@@ -145,4 +143,4 @@ def test_a_refusal_for_another_reason_stays_one(status: int | None) -> None:
         raise RequestRefused("x", status)
 
     with pytest.raises(RequestRefused):
-        lenient(fetch)(PageRequest("/rows"))
+        tolerate_absence(fetch)(PageRequest("/rows"))

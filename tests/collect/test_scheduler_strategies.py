@@ -85,9 +85,9 @@ def check(case: Case) -> Load:
     for landing in fetch_in_order(
         case.seeds, load, watched(case.pagination, load), case.workers, case.window, admit=admit
     ):
-        audit.see(PageRecord.of(landing, total(landing.page)))
+        audit.add_page(PageRecord.of(landing, total(landing.page)))
         landings.append(landing)
-    assert audit.account().complete
+    assert audit.report().complete
     assert by_partition(landings) == case.expected
     assert text_of(landings) == case.rows
     assert max(load.asked.values()) == 1, "a page was asked for twice"

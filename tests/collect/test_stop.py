@@ -44,12 +44,12 @@ def test_a_stop_at_any_moment_is_the_end_of_the_try(case: Case, fate: Fate) -> N
     stop = StopSignal()
     with task() as made:
         try:
-            made.attempt(case, striking(fate, stop.ask), stop)
+            made.attempt(case, striking(fate, stop.request), stop)
         except Cancelled:
             pass
         else:
             # A page that was asked for ahead, and that nobody needs, may be fetched after the commit.
-            assert not stop.asked or fate.moment == "fetching"
+            assert not stop.requested or fate.moment == "fetching"
             reject()
         assert published(made.path) is None
         made.check_manners(case)
@@ -68,7 +68,7 @@ def test_a_run_over_http_stops_at_any_moment(tmp_path: Path, seed: int) -> None:
         job = Job(url=server.url, path=f"{tmp_path}/{target}", partitions=PARTITIONS, workers=rng.randint(1, 8))
         stop = StopSignal()
         # As a signal does, it comes from outside, at any time.
-        timer = threading.Timer(rng.uniform(0, 0.4), stop.ask)
+        timer = threading.Timer(rng.uniform(0, 0.4), stop.request)
         timer.start()
         try:
             with pytest.raises(Cancelled):
@@ -99,7 +99,7 @@ def test_a_run_that_hangs_in_a_body_stops_soon(tmp_path: Path) -> None:
             while not any(page.pages == 4 for page in landed(job.staging).values()):
                 time.sleep(0.001)
             asked_at = time.monotonic()
-            stop.ask()
+            stop.request()
 
         asking = threading.Thread(target=ask)
         asking.start()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from airflow_paginated import Offset, Page, PageNumber, PageRequest, Sliced, Stop
 from airflow_paginated.collect.audit import Audit
-from airflow_paginated.collect.rechecks import lenient
+from airflow_paginated.collect.rechecks import tolerate_absence
 from airflow_paginated.collect.scheduler import Window, fetch_in_order
 from airflow_paginated.core.errors import ConfigurationError, IncompleteError, ResponseError
 from airflow_paginated.core.policies import Completeness
@@ -45,12 +45,14 @@ def test_every_row_comes_once(rows: int, overlap: int, more: int, clamp: int, st
     for landing in fetch_in_order(
         seeds, fetch, strategy, 3, Window(12), admit=lambda page: audit.admit(strategy.trim(page))
     ):
-        audit.see(PageRecord.of(landing, total(landing.page)))
+        audit.add_page(PageRecord.of(landing, total(landing.page)))
         found += landing.page.lines
     assert found == b"".join(b"%d\n" % row for row in range(rows))
-    for landing in fetch_in_order(audit.beyond.requests(), lenient(fetch), Offset(total_path="total"), 1, Window(1)):
+    for landing in fetch_in_order(
+        audit.past_end.requests(), tolerate_absence(fetch), Offset(total_path="total"), 1, Window(1)
+    ):
         audit.check_past_end(landing.page)
-    checks = {check.name: check.verdict for check in audit.account().checks}
+    checks = {check.name: check.verdict for check in audit.report().checks}
     assert checks["pages_overlap"] == "passed"
     audit.close()
 

@@ -50,8 +50,8 @@ def audited(strategy: Pagination, landings: list[OrderedPage], **policy: Any) ->
     """Look at landings as a run does, in order; return the audit of a collection that is complete."""
     audit, total = Audit(Completeness(**policy)), totals_of(strategy)
     for landing in landings:
-        audit.see(PageRecord.of(landing, total(landing.page)))
-    audit.account()
+        audit.add_page(PageRecord.of(landing, total(landing.page)))
+    audit.report()
     return audit
 
 
@@ -221,12 +221,12 @@ class TestTheWhole:
     def test_borders_that_count_twice_or_never_are_found(self, wrong: dict[str, Any]) -> None:
         strategy = replace(SLICED, **wrong)
         landings = read(strategy, Tables(keys=[range(0, 1000, 2 if "to_param" in wrong else 1)]))
-        with pytest.raises(IncompleteError, match=r"is the end of a range inclusive \(to_inclusive\), or is that the"):
+        with pytest.raises(IncompleteError, match=r"is the end of a range inclusive \(to_inclusive\), or does the API"):
             audited(strategy, landings)
 
     def test_a_cap_below_the_totals_is_found(self) -> None:
         landings = read(SLICED, Tables(keys=[self.KEYS], cap=60))
-        with pytest.raises(IncompleteError, match=r"declares 60 for the whole; .*the most that the API counts"):
+        with pytest.raises(IncompleteError, match=r"declares 60 for the whole; .*does the API count no further"):
             audited(SLICED, landings)
 
     def test_a_whole_that_grows_may_be_followed(self) -> None:
@@ -237,9 +237,9 @@ class TestTheWhole:
         with pytest.raises(IncompleteError):
             audited(SLICED, grown)
         audit = audited(SLICED, grown, on_total_change="extend")
-        verdicts = {check.name: check.verdict for check in audit.account().checks}
+        verdicts = {check.name: check.verdict for check in audit.report().checks}
         assert verdicts["total_is_stable"] == "unverified"
-        assert not audited(SLICED, grown, on_total_change="warn").account().complete
+        assert not audited(SLICED, grown, on_total_change="warn").report().complete
         shrunk = [OrderedPage(told(SLICED, len(keys) + 3, first.request), landings[0].successor), *landings[1:]]
         with pytest.raises(IncompleteError):
             audited(SLICED, shrunk, on_total_change="extend")
@@ -265,8 +265,8 @@ class TestTheWhole:
         assert tables.rows(0).startswith(text_of(landings))
         audit = Audit(Completeness(), Limits(sample_pages=2))
         for landing in landings:
-            audit.see(PageRecord.of(landing, totals_of(sample)(landing.page)))
-        assert not audit.account().complete
+            audit.add_page(PageRecord.of(landing, totals_of(sample)(landing.page)))
+        assert not audit.report().complete
 
 
 INNERS: list[Strategy] = [

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_paginated import DateWindows, Offset, PageRequest, ParameterSets, Product, RowsOf
 from airflow_paginated.collect.collection import Collection, shown_of
-from airflow_paginated.core.errors import ConfigurationError, IncompleteError, StoreError, about
+from airflow_paginated.core.errors import ConfigurationError, IncompleteError, StoreError
 from airflow_paginated.partitions import as_partitions, partitions_from, resolved, templates_in
 from tests.partitions.parents import rows_of
 
@@ -54,7 +54,7 @@ def test_a_body_is_made_where_there_is_none() -> None:
 
 def test_sets_that_differ_by_a_header_are_different() -> None:
     assert len(requests(ParameterSets([{"X-T": "a"}, {"X-T": "b"}], inject_into="header"))) == 2
-    with pytest.raises(ConfigurationError, match=r"partitions\[1\] asks the same as partitions\[0\]"):
+    with pytest.raises(ConfigurationError, match=r"partitions\[1\] sends the same request as partitions\[0\]"):
         requests(ParameterSets([{"a": 1, "n": 1}, {"a": 1, "n": 2}], inject_into={"n": "none"}))
 
 
@@ -165,11 +165,13 @@ def test_templates_are_found_wherever_they_are() -> None:
     assert templates_in(given)[0] == "one"
 
 
-def error_about(partition: tuple[int, ...], partitions: Any, error: Exception | None = None) -> str:
+def error_about(partition: tuple[int, ...], partitions: Any) -> str:
     found = resolved(partitions, lambda path: ORDERS)
     collection = Collection(request=PageRequest("/"), pagination=PAGES, partitions=found)
-    with pytest.raises(IncompleteError) as caught, collection.naming_parameters(), about(partition):
-        raise error or IncompleteError("it failed")
+    error = IncompleteError("it failed")
+    error.partition = partition
+    with pytest.raises(IncompleteError) as caught, collection.naming_parameters():
+        raise error
     return str(caught.value)
 
 
@@ -194,12 +196,6 @@ def test_the_first_error_is_the_one_that_is_told() -> None:
             raise StoreError("gone")
 
     assert error_about((2,), Gone()) == "it failed"
-
-
-def test_an_error_that_knows_its_partition_keeps_it() -> None:
-    with pytest.raises(IncompleteError) as caught, about((1,)), about((2,)):
-        raise IncompleteError("it failed")
-    assert caught.value.partition == (2,)
 
 
 def test_values_of_parameters_may_be_shown_but_for_credentials() -> None:

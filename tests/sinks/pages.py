@@ -70,8 +70,8 @@ def report_of(dataset: Dataset) -> CollectionReport:
     """Fold what a dataset stores as a run does."""
     audit = Audit(Completeness(on_total_change="warn", on_repeat="allow"))
     for record in dataset.records():
-        audit.see(replace(record, total=None))
-    return audit.account()
+        audit.add_page(replace(record, total=None))
+    return audit.report()
 
 
 def missing(dataset: Dataset, api: Api) -> Iterator[OrderedPage]:

@@ -148,7 +148,7 @@ def test_partitions_may_be_alike_unless_all_of_them_are(collect: Collect) -> Non
     assert collect(api, by_total, partitions=two, **DATA).rows == [1, 1]
     error = collect.error(api, by_total, partitions=three, **DATA)
     assert isinstance(error, ResponseError)
-    assert "does the API ignore their parameters, or lacks the endpoint a {placeholder}?" in str(error)
+    assert "does the API ignore their parameters, or does the endpoint lack a {placeholder}?" in str(error)
     allowed = collect(api, by_total, partitions=three, completeness={"on_repeat": "allow"}, **DATA)
     assert allowed.rows == [1, 1, 1]
 
@@ -158,7 +158,7 @@ def test_two_partitions_that_ask_the_same_are_refused(collect: Collect) -> None:
         always(said([1])), PageNumber(total_path="total"), partitions=[{"a": 1}, {"a": "1"}], data_selector="data"
     )
     assert isinstance(error, ConfigurationError)
-    assert "partitions[1] asks the same as partitions[0]" in str(error)
+    assert "partitions[1] sends the same request as partitions[0]" in str(error)
 
 
 def test_a_key_that_does_not_grow_is_a_circle(collect: Collect) -> None:
