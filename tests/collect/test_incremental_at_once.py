@@ -74,7 +74,7 @@ def test_two_runs_that_publish_in_the_same_moment_are_told_of(site: Site) -> Non
         lost = frozen.wait()
     assert lost.error == "TargetError"
     assert "run 'run-3'" in lost.text
-    assert "remove that of this run" in lost.text
+    assert "remove the dataset of this run" in lost.text
     assert site.state == state
     with pytest.raises(TargetError, match="later runs have gone on from there"):
         site.run("run-2")
