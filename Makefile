@@ -36,7 +36,7 @@ coverage: $(READY) ## the test suite again, with the lines that it reaches
 	$(RUN) -m coverage report
 
 test-compat: $(READY) ## the wheel beside each supported Airflow as released; ARGS=--ends for the oldest and the newest
-	.ci/compat $(ARGS)
+	$(RUN) .ci/compat $(ARGS)
 
 check: $(READY) ## linters, types, import contracts, known vulnerabilities, and the wheel in a clean environment
 	$(RUN) -m ruff check .
